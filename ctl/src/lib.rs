@@ -1,0 +1,1 @@
+//! fleetctl: one verb per file.

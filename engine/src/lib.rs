@@ -1,0 +1,1 @@
+//! Decides where units run: the pure scheduler, leadership and the pass around it.

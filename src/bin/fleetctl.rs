@@ -1,0 +1,2 @@
+//! fleetctl: the command line client.
+fn main() {}

@@ -1,0 +1,2 @@
+//! fleetd: the daemon on every machine.
+fn main() {}

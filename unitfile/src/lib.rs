@@ -1,0 +1,1 @@
+//! A unit file as a value: parse, print, hash, names, specifiers and [X-Fleet] requirements.
