@@ -1,1 +1,30 @@
-//! What a cluster is: machines, units, schedule, status, decisions, and the ports asked of the world.
+//! What a cluster *is*, in our own words: machines, units, the schedule, what is observed, what was decided and why,
+//! and the ports we ask of the world.
+//!
+//! This crate does no I/O and has no serial form: keys and JSON in etcd are known to `registry/layout.rs` only, the
+//! HTTP shapes to `api/types.rs` only.
+
+mod machine;
+mod unit;
+mod schedule;
+mod status;
+mod decision;
+mod records;
+mod request;
+mod ports;
+
+pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
+pub use unit::{Generation, Revision, TargetState, TargetStateError, Unit};
+pub use schedule::Assignment;
+pub use status::{ActiveState, InvocationId, JobKind, JobReport, JobResult, LoadState, UnitStatus};
+pub use decision::{
+    AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Obstacle, UnassignReason,
+};
+pub use records::{Change, Leader, Quarantined, RecordKey, Records};
+pub use request::{
+    Action, Done, Known, MetadataEdit, OnDifference, Outcome, Refusal, UnitRequest, UnitWrite, resolve,
+};
+pub use ports::{
+    Clock, ClusterStore, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit, StoreError,
+    Update,
+};

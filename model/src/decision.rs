@@ -1,0 +1,182 @@
+//! What the engine decides, and why. Every decision carries its reason as a type; text is made from it at the edge.
+
+use std::fmt;
+
+use unitfile::{FileHash, UnitName};
+
+use crate::{Assignment, MachineId};
+
+/// How many machines a hold names, so that a record stays small in a cluster of 10,000; the rest are counted.
+pub const HOLD_OBSTACLES_MAX: usize = 10;
+
+/// Why one machine cannot take one unit: the first rule that fails.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Obstacle {
+    /// `MachineID=` names another machine.
+    MachineId {
+        /// The id the unit asks for.
+        wanted: String,
+    },
+    /// A `MachineMetadata=` term does not hold.
+    Metadata {
+        /// The term, as the user would write it.
+        wanted: String,
+        /// The machine's value of that key; none if it has no such key.
+        actual: Option<String>,
+    },
+    /// A `MachineOf=` peer is not there.
+    MachineOf {
+        /// The peer.
+        peer: UnitName,
+    },
+    /// `Conflicts=`, of this unit or of the one that is there.
+    Conflict {
+        /// The unit that is there.
+        with: UnitName,
+    },
+    /// An operator keeps new units away from the machine.
+    Cordoned,
+    /// The unit still runs on another machine, which has been told to stop it.
+    Stopping {
+        /// Where it still is.
+        on: MachineId,
+    },
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::MachineId { wanted } => write!(f, "is not the machine {wanted} that MachineID= asks for"),
+            Obstacle::Metadata { wanted, actual: Some(actual) } => {
+                write!(f, "metadata {wanted} is wanted, it has {actual}")
+            }
+            Obstacle::Metadata { wanted, actual: None } => {
+                write!(f, "metadata {wanted} is wanted, it has no such key")
+            }
+            Obstacle::MachineOf { peer } => write!(f, "{peer}, which MachineOf= names, is not there"),
+            Obstacle::Conflict { with } => write!(f, "conflicts with {with}, which is there"),
+            Obstacle::Cordoned => f.write_str("is cordoned"),
+            Obstacle::Stopping { on } => write!(f, "the unit is still being stopped on {}", on.short()),
+        }
+    }
+}
+
+/// Why a unit waits.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum HoldReason {
+    /// The cluster has no machine at all.
+    NoMachines,
+    /// No machine can take it; see the obstacles.
+    NothingFits,
+    /// It is still being stopped where it was, and must not run twice.
+    Stopping {
+        /// The machine that stops it.
+        on: MachineId,
+    },
+    /// Its file is missing from the store.
+    FileMissing {
+        /// The file's content address.
+        file: FileHash,
+    },
+    /// Its `[X-Fleet]` section cannot be understood.
+    Invalid {
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl fmt::Display for HoldReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HoldReason::NoMachines => f.write_str("there is no machine in the cluster"),
+            HoldReason::NothingFits => f.write_str("no machine can run it"),
+            HoldReason::Stopping { on } => write!(f, "it is still being stopped on {}", on.short()),
+            HoldReason::FileMissing { file } => {
+                write!(f, "its file {file} is missing from the store: submit it again")
+            }
+            HoldReason::Invalid { message } => f.write_str(message),
+        }
+    }
+}
+
+/// A unit that is to run and has no machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hold {
+    /// Why it waits.
+    pub reason: HoldReason,
+    /// The first rule each machine fails, in order of machine id; at most [`HOLD_OBSTACLES_MAX`].
+    pub obstacles: Vec<(MachineId, Obstacle)>,
+    /// How many machines were looked at.
+    pub machines: usize,
+}
+
+/// Why a unit is put on a machine, or its entry there is renewed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AssignReason {
+    /// Among the machines that can run it, this one has the fewest units.
+    LeastLoaded {
+        /// Units on it before.
+        load: usize,
+        /// Machines that could have run it.
+        candidates: usize,
+    },
+    /// A global unit runs on every machine that fits.
+    Global,
+    /// It is there already; its users asked for something else of it.
+    Requested,
+}
+
+/// Why a unit is taken from a machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UnassignReason {
+    /// Its users want it inactive.
+    Inactive,
+    /// It was destroyed.
+    Destroyed,
+    /// The machine is gone.
+    MachineGone,
+    /// A rule no longer holds there.
+    NoLongerFits(Obstacle),
+    /// It has another machine too; only global units run on several.
+    Duplicate {
+        /// The machine that keeps it.
+        kept: MachineId,
+    },
+}
+
+/// One thing the engine wants written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// Put the unit into the machine's schedule, or renew its entry there.
+    Assign {
+        /// The unit.
+        unit: UnitName,
+        /// The machine.
+        machine: MachineId,
+        /// The entry.
+        assignment: Assignment,
+        /// Why there.
+        reason: AssignReason,
+    },
+    /// Take the unit from the machine's schedule.
+    Unassign {
+        /// The unit.
+        unit: UnitName,
+        /// The machine.
+        machine: MachineId,
+        /// Why.
+        reason: UnassignReason,
+    },
+    /// Say why the unit waits.
+    Hold {
+        /// The unit.
+        unit: UnitName,
+        /// Why.
+        hold: Hold,
+    },
+    /// The unit no longer waits, or is gone: forget its hold.
+    Release {
+        /// The unit.
+        unit: UnitName,
+    },
+}

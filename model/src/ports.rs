@@ -1,0 +1,204 @@
+//! The ports: what engine, agent and API ask of the world, in our words. Each documents its promise; one contract suite per port
+//! runs on every adapter.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use futures_core::Stream;
+use unitfile::{FileHash, UnitFile, UnitName};
+
+use crate::{
+    ActiveState, Change, Generation, InvocationId, JobResult, LoadState, MetadataEdit, Outcome, Records, Refusal,
+    Revision, UnitRequest,
+};
+
+/// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
+/// `tokio::time`, which a simulation can drive.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since 1970, UTC. Jumps when someone sets the clock: never decide anything by it.
+    fn unix_ms(&self) -> u64;
+    /// Milliseconds since this machine booted, suspend included (`CLOCK_BOOTTIME`). Never jumps.
+    fn boot_ms(&self) -> u64;
+}
+
+/// What an agent remembers about a unit it loaded, kept where it survives fleetd and not a reboot.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// The file that was loaded.
+    pub file: FileHash,
+    /// The start request that was carried out last; 0 for none.
+    pub start: Generation,
+    /// The restart request that was carried out last; 0 for none.
+    pub restart: Generation,
+}
+
+/// A unit of ours as the service manager has it now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServiceUnit {
+    /// Its name.
+    pub name: UnitName,
+    /// The content address of the file on disk; none if the file is missing or cannot be read.
+    pub file: Option<FileHash>,
+    /// What was remembered; none if the unit was left half-loaded or its mark cannot be read.
+    pub mark: Option<Mark>,
+    /// systemd's load state.
+    pub load: LoadState,
+    /// systemd's active state.
+    pub active: ActiveState,
+    /// systemd's sub state.
+    pub sub: String,
+    /// systemd's id of this activation.
+    pub invocation: Option<InvocationId>,
+    /// When the active state last changed, in milliseconds since 1970.
+    pub since_unix_ms: u64,
+    /// True if systemd says that the file changed after it was read (`NeedDaemonReload`).
+    pub needs_reload: bool,
+}
+
+/// Something about our units changed; says which, not what: look it up. Events may be merged or repeated.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ServiceChange {
+    /// The state of this unit may have changed.
+    Unit(UnitName),
+    /// Events may have been lost (connection to systemd broken and made again, daemon-reexec): look at everything.
+    All,
+}
+
+/// Why the service manager did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServiceError {
+    /// The host has a unit of that name that is not ours.
+    #[error("{unit} exists on this machine already at {path}: it is left alone")]
+    Foreign {
+        /// The unit.
+        unit: UnitName,
+        /// Where the host's own unit is.
+        path: String,
+    },
+    /// The host's administrator masked the unit.
+    #[error("{unit} is masked on this machine")]
+    Masked {
+        /// The unit.
+        unit: UnitName,
+    },
+    /// systemd answered with an error.
+    #[error("systemd: {message}")]
+    Refused {
+        /// What it said.
+        message: String,
+    },
+    /// A file could not be written, read or removed.
+    #[error("{path}: {message}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        message: String,
+    },
+    /// systemd cannot be reached; it may be starting again.
+    #[error("systemd cannot be reached: {message}")]
+    Unreachable {
+        /// What the system said.
+        message: String,
+    },
+    /// No answer or no end of the job within the limit.
+    #[error("{what} did not end within {limit_s} s")]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long, in seconds.
+        limit_s: u64,
+    },
+}
+
+/// One machine's systemd, as far as fleet needs it. Methods may be called concurrently for different units; for one unit the
+/// caller waits for each to end.
+pub trait ServiceManager: Send + Sync + 'static {
+    /// All units that we loaded, whatever state they are in, also half-loaded ones (a file without a mark).
+    fn list(&self) -> impl Future<Output = Result<Vec<ServiceUnit>, ServiceError>> + Send;
+
+    /// One unit of ours; none if we have nothing under that name.
+    fn unit(&self, name: &UnitName) -> impl Future<Output = Result<Option<ServiceUnit>, ServiceError>> + Send;
+
+    /// Puts `file` where systemd finds it under `name`, atomically, and remembers `mark`. Takes the place of an earlier file of
+    /// ours. Does not reload and does not start.
+    ///
+    /// Refuses a name that the host has already ([`ServiceError::Foreign`]); then nothing is changed.
+    fn load(
+        &self,
+        name: &UnitName,
+        file: &UnitFile,
+        mark: &Mark,
+    ) -> impl Future<Output = Result<(), ServiceError>> + Send;
+
+    /// Remembers `mark` for a loaded unit.
+    fn mark(&self, name: &UnitName, mark: &Mark) -> impl Future<Output = Result<(), ServiceError>> + Send;
+
+    /// Takes away what [`ServiceManager::load`] put there, so that systemd forgets the unit. The unit must be stopped.
+    /// Unloading what is not there is no error.
+    fn unload(&self, name: &UnitName) -> impl Future<Output = Result<(), ServiceError>> + Send;
+
+    /// Makes systemd read all unit files again.
+    fn reload(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
+
+    /// Starts a loaded unit, forgetting an earlier failure first, and waits for the job's end. A unit that runs already is
+    /// not touched and gives `Done`.
+    fn start(&self, name: &UnitName) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+
+    /// Stops a unit and waits for the job's end. A unit that does not run gives `Done`.
+    fn stop(&self, name: &UnitName) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+
+    /// Stops and starts a unit, and waits for the job's end.
+    fn restart(&self, name: &UnitName) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+
+    /// Changes from now on, without end. Must be read all the time.
+    fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static;
+}
+
+/// Why the cluster's store could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No endpoint answered in time.
+    #[error("the cluster store cannot be reached: {0}")]
+    Unreachable(String),
+    /// The store answered, but refused (no space, no permission, a limit).
+    #[error("the cluster store refused: {0}")]
+    Refused(String),
+    /// The answer to a write is unknown: it may or may not have been done.
+    #[error("the cluster store did not answer in time; whether it was done is not known: {0}")]
+    Unknown(String),
+}
+
+/// What a subscriber is told.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// These changes, of one revision.
+    Changes(Revision, Arc<[Change]>),
+    /// Some changes may have been missed: read again from here.
+    Resync(Revision),
+}
+
+/// The cluster's store, as far as the API needs it.
+pub trait ClusterStore: Clone + Send + Sync + 'static {
+    /// Calls `look` with records that hold every write acknowledged before this call. Must not be slow: others wait.
+    fn read<T: Send>(
+        &self,
+        look: impl FnOnce(&Records) -> T + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send;
+
+    /// Carries out requests in their order, all in as few transactions as the store allows, each transaction wholly or not at
+    /// all. One answer per request. A refused request does not stop the others.
+    ///
+    /// # Errors
+    /// If the store failed; some transactions may have been done.
+    fn apply(
+        &self,
+        requests: Vec<UnitRequest>,
+    ) -> impl Future<Output = Result<Vec<Result<Outcome, Refusal>>, StoreError>> + Send;
+
+    /// Changes what operators set on machines.
+    fn edit_machines(&self, edits: Vec<MetadataEdit>) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// All changes after the moment of the call, in order. A subscriber that reads too slowly gets [`Update::Resync`].
+    fn subscribe(&self) -> impl Future<Output = Result<impl Stream<Item = Update> + Send + Unpin + 'static, StoreError>> + Send;
+}
