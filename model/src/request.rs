@@ -289,7 +289,7 @@ fn source<'a>(request: &'a UnitRequest, known: Known<'a>) -> Result<&'a UnitFile
 }
 
 fn validate(name: &UnitName, file: &UnitFile) -> Result<(), Refusal> {
-    Requirements::of(name, file).map(|_| ()).map_err(Refusal::Invalid)
+    unitfile::check_submission(name, file).map(|_| ()).map_err(Refusal::Invalid)
 }
 
 fn created(name: &UnitName, file: &UnitFile, generation: Generation) -> Unit {
@@ -345,7 +345,7 @@ fn retarget(request: &UnitRequest, unit: &mut Unit, generation: Generation) -> R
 
 /// True if the unit runs on every machine that fits.
 fn global(name: &UnitName, file: Option<&UnitFile>) -> bool {
-    file.is_some_and(|file| Requirements::lenient(name, file).0.global)
+    file.is_some_and(|file| Requirements::of_stored(name, file).0.global)
 }
 
 fn outcome(request: &UnitRequest, unit: &Unit, done: Done, global: bool) -> Outcome {
