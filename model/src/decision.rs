@@ -46,17 +46,29 @@ pub enum Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Obstacle::MachineId { wanted } => write!(f, "is not the machine {wanted} that MachineID= asks for"),
-            Obstacle::Metadata { wanted, actual: Some(actual) } => {
+            Obstacle::MachineId { wanted } => {
+                write!(f, "is not the machine {wanted} that MachineID= asks for")
+            }
+            Obstacle::Metadata {
+                wanted,
+                actual: Some(actual),
+            } => {
                 write!(f, "metadata {wanted} is wanted, it has {actual}")
             }
-            Obstacle::Metadata { wanted, actual: None } => {
+            Obstacle::Metadata {
+                wanted,
+                actual: None,
+            } => {
                 write!(f, "metadata {wanted} is wanted, it has no such key")
             }
-            Obstacle::MachineOf { peer } => write!(f, "{peer}, which MachineOf= names, is not there"),
+            Obstacle::MachineOf { peer } => {
+                write!(f, "{peer}, which MachineOf= names, is not there")
+            }
             Obstacle::Conflict { with } => write!(f, "conflicts with {with}, which is there"),
             Obstacle::Cordoned => f.write_str("is cordoned"),
-            Obstacle::Stopping { on } => write!(f, "the unit is still being stopped on {}", on.short()),
+            Obstacle::Stopping { on } => {
+                write!(f, "the unit is still being stopped on {}", on.short())
+            }
         }
     }
 }
@@ -92,7 +104,10 @@ impl fmt::Display for HoldReason {
             HoldReason::NothingFits => f.write_str("no machine can run it"),
             HoldReason::Stopping { on } => write!(f, "it is still being stopped on {}", on.short()),
             HoldReason::FileMissing { file } => {
-                write!(f, "its file {file} is missing from the store: submit it again")
+                write!(
+                    f,
+                    "its file {file} is missing from the store: submit it again"
+                )
             }
             HoldReason::Invalid { message } => f.write_str(message),
         }

@@ -4,27 +4,28 @@
 //! This crate does no I/O and has no serial form: keys and JSON in etcd are known to `registry/layout.rs` only, the
 //! HTTP shapes to `api/types.rs` only.
 
-mod machine;
-mod unit;
-mod schedule;
-mod status;
 mod decision;
+mod machine;
+mod ports;
 mod records;
 mod request;
-mod ports;
+mod schedule;
+mod status;
+mod unit;
 
-pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
-pub use unit::{Generation, Revision, TargetState, TargetStateError, Unit};
-pub use schedule::Assignment;
-pub use status::{ActiveState, InvocationId, JobKind, JobReport, JobResult, LoadState, UnitStatus};
 pub use decision::{
     AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Obstacle, UnassignReason,
 };
+pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
+pub use ports::{
+    Clock, ClusterStore, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
+    StoreError, Update,
+};
 pub use records::{Change, Leader, Quarantined, RecordKey, Records};
 pub use request::{
-    Action, Done, Known, MetadataEdit, OnDifference, Outcome, Refusal, UnitRequest, UnitWrite, resolve,
+    Action, Done, Known, MetadataEdit, OnDifference, Outcome, Refusal, UnitRequest, UnitWrite,
+    resolve,
 };
-pub use ports::{
-    Clock, ClusterStore, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit, StoreError,
-    Update,
-};
+pub use schedule::Assignment;
+pub use status::{ActiveState, InvocationId, JobKind, JobReport, JobResult, LoadState, UnitStatus};
+pub use unit::{Generation, Revision, TargetState, TargetStateError, Unit};

@@ -8,8 +8,8 @@ use futures_core::Stream;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::{
-    ActiveState, Change, Generation, InvocationId, JobResult, LoadState, MetadataEdit, Outcome, Records, Refusal,
-    Revision, UnitRequest,
+    ActiveState, Change, Generation, InvocationId, JobResult, LoadState, MetadataEdit, Outcome,
+    Records, Refusal, Revision, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
@@ -118,7 +118,10 @@ pub trait ServiceManager: Send + Sync + 'static {
     fn list(&self) -> impl Future<Output = Result<Vec<ServiceUnit>, ServiceError>> + Send;
 
     /// One unit of ours; none if we have nothing under that name.
-    fn unit(&self, name: &UnitName) -> impl Future<Output = Result<Option<ServiceUnit>, ServiceError>> + Send;
+    fn unit(
+        &self,
+        name: &UnitName,
+    ) -> impl Future<Output = Result<Option<ServiceUnit>, ServiceError>> + Send;
 
     /// Puts `file` where systemd finds it under `name`, atomically, and remembers `mark`. Takes the place of an earlier file of
     /// ours. Does not reload and does not start.
@@ -132,7 +135,11 @@ pub trait ServiceManager: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
     /// Remembers `mark` for a loaded unit.
-    fn mark(&self, name: &UnitName, mark: &Mark) -> impl Future<Output = Result<(), ServiceError>> + Send;
+    fn mark(
+        &self,
+        name: &UnitName,
+        mark: &Mark,
+    ) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
     /// Takes away what [`ServiceManager::load`] put there, so that systemd forgets the unit. The unit must be stopped.
     /// Unloading what is not there is no error.
@@ -143,13 +150,20 @@ pub trait ServiceManager: Send + Sync + 'static {
 
     /// Starts a loaded unit, forgetting an earlier failure first, and waits for the job's end. A unit that runs already is
     /// not touched and gives `Done`.
-    fn start(&self, name: &UnitName) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+    fn start(
+        &self,
+        name: &UnitName,
+    ) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
 
     /// Stops a unit and waits for the job's end. A unit that does not run gives `Done`.
-    fn stop(&self, name: &UnitName) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+    fn stop(&self, name: &UnitName)
+    -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
 
     /// Stops and starts a unit, and waits for the job's end.
-    fn restart(&self, name: &UnitName) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+    fn restart(
+        &self,
+        name: &UnitName,
+    ) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
 
     /// Changes from now on, without end. Must be read all the time.
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static;
@@ -197,8 +211,15 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Result<Outcome, Refusal>>, StoreError>> + Send;
 
     /// Changes what operators set on machines.
-    fn edit_machines(&self, edits: Vec<MetadataEdit>) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn edit_machines(
+        &self,
+        edits: Vec<MetadataEdit>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// All changes after the moment of the call, in order. A subscriber that reads too slowly gets [`Update::Resync`].
-    fn subscribe(&self) -> impl Future<Output = Result<impl Stream<Item = Update> + Send + Unpin + 'static, StoreError>> + Send;
+    fn subscribe(
+        &self,
+    ) -> impl Future<
+        Output = Result<impl Stream<Item = Update> + Send + Unpin + 'static, StoreError>,
+    > + Send;
 }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use unitfile::{Errors, Requirements, UnitFile, UnitName};
+use unitfile::{Errors, Requirements, UnitFile, UnitName, check_submission};
 
 use crate::{Generation, MachineId, TargetState, Unit};
 
@@ -152,13 +152,19 @@ impl fmt::Display for Refusal {
         match self {
             Refusal::NotFound => f.write_str("unit does not exist"),
             Refusal::TemplateNotFound(template) => {
-                write!(f, "unable to find template Unit({template}) in Registry or on filesystem")
+                write!(
+                    f,
+                    "unable to find template Unit({template}) in Registry or on filesystem"
+                )
             }
             Refusal::Invalid(errors) => errors.fmt(f),
             Refusal::IsTemplate => f.write_str("cannot activate template"),
             Refusal::InState(state) => write!(f, "not possible in state {state}"),
             Refusal::Damaged(reason) => {
-                write!(f, "its record in the store is damaged ({reason}): destroy it and submit it again")
+                write!(
+                    f,
+                    "its record in the store is damaged ({reason}): destroy it and submit it again"
+                )
             }
         }
     }
@@ -197,7 +203,10 @@ pub fn resolve(
 ) -> Result<(UnitWrite, Outcome), Refusal> {
     if request.action == Action::Destroy {
         let unit = known.unit.ok_or(Refusal::NotFound)?;
-        return Ok((UnitWrite::Delete, outcome(request, unit, Done::Destroyed, false)));
+        return Ok((
+            UnitWrite::Delete,
+            outcome(request, unit, Done::Destroyed, false),
+        ));
     }
     let (mut unit, mut done, new_file, note) = file_of(request, known, generation)?;
     let global = global(&unit.name, new_file.or(known.file));
@@ -216,9 +225,10 @@ pub fn resolve(
     };
     let write = match done {
         Done::Unchanged => UnitWrite::Nothing,
-        Done::Created | Done::Replaced | Done::Updated | Done::Destroyed => {
-            UnitWrite::Put { unit, file: new_file.cloned() }
-        }
+        Done::Created | Done::Replaced | Done::Updated | Done::Destroyed => UnitWrite::Put {
+            unit,
+            file: new_file.cloned(),
+        },
     };
     Ok((write, outcome))
 }
@@ -248,7 +258,12 @@ fn file_of<'a>(
         }
         let file = source(request, known)?;
         validate(&request.name, file)?;
-        return Ok((created(&request.name, file, generation), Done::Created, Some(file), FileNote::default()));
+        return Ok((
+            created(&request.name, file, generation),
+            Done::Created,
+            Some(file),
+            FileNote::default(),
+        ));
     };
     let mut note = FileNote::default();
     // Without a file of the unit's own name, the user's template stands for it.
@@ -279,7 +294,12 @@ fn file_of<'a>(
 
 /// The file for a unit that does not exist: the user's own, the cluster's template, the user's template.
 fn source<'a>(request: &'a UnitRequest, known: Known<'a>) -> Result<&'a UnitFile, Refusal> {
-    if let Some(file) = request.file.as_ref().or(known.template).or(request.template.as_ref()) {
+    if let Some(file) = request
+        .file
+        .as_ref()
+        .or(known.template)
+        .or(request.template.as_ref())
+    {
         return Ok(file);
     }
     match request.name.template() {
@@ -289,7 +309,9 @@ fn source<'a>(request: &'a UnitRequest, known: Known<'a>) -> Result<&'a UnitFile
 }
 
 fn validate(name: &UnitName, file: &UnitFile) -> Result<(), Refusal> {
-    unitfile::check_submission(name, file).map(|_| ()).map_err(Refusal::Invalid)
+    check_submission(name, file)
+        .map(|_| ())
+        .map_err(Refusal::Invalid)
 }
 
 fn created(name: &UnitName, file: &UnitFile, generation: Generation) -> Unit {

@@ -88,7 +88,10 @@ systemd_states! {
 impl ActiveState {
     /// True while systemd is still on its way to another state by itself.
     pub fn is_transitional(&self) -> bool {
-        matches!(self, ActiveState::Activating | ActiveState::Deactivating | ActiveState::Reloading)
+        matches!(
+            self,
+            ActiveState::Activating | ActiveState::Deactivating | ActiveState::Reloading
+        )
     }
 
     /// True if nothing of the unit runs.
