@@ -4,14 +4,33 @@
 //!
 //! The cases of one target share one store, so each uses keys of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a surprise is a failure; clippy's own exception misses helper functions"
+)]
+
 #[path = "conformance/answers.rs"]
 mod answers;
+#[path = "conformance/crash.rs"]
+mod crash;
+#[path = "conformance/dice.rs"]
+mod dice;
+#[path = "conformance/disk.rs"]
+mod disk;
+#[path = "conformance/embedded.rs"]
+mod embedded;
 #[path = "conformance/etcd.rs"]
 mod etcd;
+#[path = "conformance/etcdctl.rs"]
+mod etcdctl;
 #[path = "conformance/kv.rs"]
 mod kv;
 #[path = "conformance/leases.rs"]
 mod leases;
+#[path = "conformance/random.rs"]
+mod random;
 #[path = "conformance/txns.rs"]
 mod txns;
 #[path = "conformance/watches.rs"]

@@ -55,8 +55,8 @@ use state::{Command, State};
 
 /// What an etcd in memory says that it is: always the same, so that a simulation repeats.
 const MEMORY_IDENTITY: Identity = Identity {
-    cluster_id: 0xf1ee7,
-    member_id: 0xf1ee7_01,
+    cluster_id: 0x000f_1ee7,
+    member_id: 0x0f1e_e701,
     term: 1,
 };
 

@@ -6,14 +6,14 @@ use etcd_client::{Client, Error, EventType, GetOptions, WatchOptions, WatchRespo
 use tonic::Code;
 
 /// The code and text of a refusal.
-pub fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> (Code, String) {
+pub(crate) fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> (Code, String) {
     match result {
         Err(Error::GRpcStatus(status)) => (status.code(), status.message().to_owned()),
         other => panic!("not a refusal: {other:?}"),
     }
 }
 
-pub async fn put(client: &mut Client, key: &str, value: &str) -> i64 {
+pub(crate) async fn put(client: &mut Client, key: &str, value: &str) -> i64 {
     client
         .put(key, value, None)
         .await
@@ -24,7 +24,7 @@ pub async fn put(client: &mut Client, key: &str, value: &str) -> i64 {
 }
 
 /// The value of a key.
-pub async fn value(client: &mut Client, key: &str) -> Option<String> {
+pub(crate) async fn value(client: &mut Client, key: &str) -> Option<String> {
     let found = client.get(key, None).await.unwrap();
     found
         .kvs()
@@ -33,7 +33,7 @@ pub async fn value(client: &mut Client, key: &str) -> Option<String> {
 }
 
 /// `key=value` of everything under a prefix.
-pub async fn all(client: &mut Client, prefix: &str) -> Vec<String> {
+pub(crate) async fn all(client: &mut Client, prefix: &str) -> Vec<String> {
     let options = GetOptions::new().with_prefix();
     let found = client.get(prefix, Some(options)).await.unwrap();
     let pair = |found: &etcd_client::KeyValue| {
@@ -47,7 +47,7 @@ pub async fn all(client: &mut Client, prefix: &str) -> Vec<String> {
 }
 
 /// The newest revision.
-pub async fn revision(client: &mut Client) -> i64 {
+pub(crate) async fn revision(client: &mut Client) -> i64 {
     client
         .get("no such key", None)
         .await
@@ -58,7 +58,7 @@ pub async fn revision(client: &mut Client) -> i64 {
 }
 
 /// Starts a watch and waits until it is confirmed.
-pub async fn watch(client: &mut Client, key: &str, options: WatchOptions) -> WatchStream {
+pub(crate) async fn watch(client: &mut Client, key: &str, options: WatchOptions) -> WatchStream {
     let mut stream = client.watch(key, Some(options)).await.unwrap();
     let created = next(&mut stream).await;
     assert!(created.created() && !created.canceled(), "{created:?}");
@@ -66,7 +66,7 @@ pub async fn watch(client: &mut Client, key: &str, options: WatchOptions) -> Wat
 }
 
 /// The next answer of a watch; a hang is a failure.
-pub async fn next(stream: &mut WatchStream) -> WatchResponse {
+pub(crate) async fn next(stream: &mut WatchStream) -> WatchResponse {
     let limit = Duration::from_secs(10);
     tokio::time::timeout(limit, stream.message())
         .await
@@ -76,7 +76,7 @@ pub async fn next(stream: &mut WatchStream) -> WatchResponse {
 }
 
 /// The events of an answer: `+key=value` and `-key`.
-pub fn events(response: &WatchResponse) -> Vec<String> {
+pub(crate) fn events(response: &WatchResponse) -> Vec<String> {
     let event = |event: &etcd_client::Event| {
         let key_value = event.kv().unwrap();
         match event.event_type() {
@@ -94,7 +94,7 @@ pub fn events(response: &WatchResponse) -> Vec<String> {
 }
 
 /// Reads events until there are `count`.
-pub async fn collect(stream: &mut WatchStream, count: usize) -> Vec<String> {
+pub(crate) async fn collect(stream: &mut WatchStream, count: usize) -> Vec<String> {
     let mut seen = Vec::new();
     while seen.len() < count {
         seen.extend(events(&next(stream).await));

@@ -11,7 +11,7 @@ const BINARY: &str = "/usr/bin/etcd";
 
 /// A running etcd.
 #[derive(Debug)]
-pub struct RealEtcd {
+pub(crate) struct RealEtcd {
     process: Child,
     client_port: u16,
     _folder: tempfile::TempDir,
@@ -20,7 +20,7 @@ pub struct RealEtcd {
 impl RealEtcd {
     /// Starts it and waits until it answers. Says why and gives nothing where it is not installed,
     /// but on CI that is a failure.
-    pub async fn start() -> Option<RealEtcd> {
+    pub(crate) async fn start() -> Option<RealEtcd> {
         if !std::path::Path::new(BINARY).exists() {
             assert!(std::env::var_os("CI").is_none(), "{BINARY} is missing");
             println!("SKIP: {BINARY} is missing (apt-get install etcd-server)");
@@ -68,7 +68,7 @@ impl RealEtcd {
     }
 
     /// Where it listens.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("127.0.0.1:{}", self.client_port)
     }
 

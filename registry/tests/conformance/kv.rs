@@ -6,7 +6,7 @@ use tonic::Code;
 
 use crate::answers::{all, put, refused, revision, value};
 
-pub async fn a_put_is_read_back_with_its_revisions(mut client: Client) {
+pub(crate) async fn a_put_is_read_back_with_its_revisions(mut client: Client) {
     let first = client.put("kv/put/a", "1", None).await.unwrap();
     assert!(first.prev_key().is_none());
     let header = first.header().unwrap().clone();
@@ -37,7 +37,7 @@ pub async fn a_put_is_read_back_with_its_revisions(mut client: Client) {
     assert_eq!(value(&mut client, "kv/put/none").await, None);
 }
 
-pub async fn ranges_and_prefixes_name_keys_as_etcd_does(mut client: Client) {
+pub(crate) async fn ranges_and_prefixes_name_keys_as_etcd_does(mut client: Client) {
     for key in ["kv/r/a", "kv/r/b", "kv/r/bb", "kv/r/c", "kv/s"] {
         put(&mut client, key, "1").await;
     }
@@ -87,7 +87,7 @@ pub async fn ranges_and_prefixes_name_keys_as_etcd_does(mut client: Client) {
     );
 }
 
-pub async fn a_limit_says_more_and_counts_all(mut client: Client) {
+pub(crate) async fn a_limit_says_more_and_counts_all(mut client: Client) {
     for number in 0..5 {
         put(&mut client, &format!("kv/limit/{number}"), "1").await;
     }
@@ -102,7 +102,7 @@ pub async fn a_limit_says_more_and_counts_all(mut client: Client) {
     }
 }
 
-pub async fn answers_are_ordered_as_asked(mut client: Client) {
+pub(crate) async fn answers_are_ordered_as_asked(mut client: Client) {
     put(&mut client, "kv/order/b", "2").await;
     put(&mut client, "kv/order/a", "3").await;
     put(&mut client, "kv/order/c", "1").await;
@@ -143,7 +143,7 @@ pub async fn answers_are_ordered_as_asked(mut client: Client) {
     );
 }
 
-pub async fn bounds_on_revisions_filter_but_do_not_count(mut client: Client) {
+pub(crate) async fn bounds_on_revisions_filter_but_do_not_count(mut client: Client) {
     let first = put(&mut client, "kv/bounds/a", "1").await;
     put(&mut client, "kv/bounds/b", "1").await;
     put(&mut client, "kv/bounds/a", "2").await;
@@ -168,7 +168,7 @@ pub async fn bounds_on_revisions_filter_but_do_not_count(mut client: Client) {
     }
 }
 
-pub async fn the_past_can_be_read(mut client: Client) {
+pub(crate) async fn the_past_can_be_read(mut client: Client) {
     let first = put(&mut client, "kv/past/a", "1").await;
     put(&mut client, "kv/past/a", "2").await;
     let deleted = client
@@ -216,7 +216,7 @@ pub async fn the_past_can_be_read(mut client: Client) {
     );
 }
 
-pub async fn a_put_can_keep_value_or_lease(mut client: Client) {
+pub(crate) async fn a_put_can_keep_value_or_lease(mut client: Client) {
     let lease = client.lease_grant(60, None).await.unwrap().id();
     let with_lease = PutOptions::new().with_lease(lease);
     client
@@ -253,7 +253,7 @@ pub async fn a_put_can_keep_value_or_lease(mut client: Client) {
     );
 }
 
-pub async fn deletions_count_and_return_what_was_there(mut client: Client) {
+pub(crate) async fn deletions_count_and_return_what_was_there(mut client: Client) {
     for key in ["kv/del/a", "kv/del/b", "kv/del/c"] {
         put(&mut client, key, key).await;
     }
@@ -284,7 +284,7 @@ pub async fn deletions_count_and_return_what_was_there(mut client: Client) {
     assert_eq!((rest.deleted(), rest.prev_kvs().len()), (1, 0));
 }
 
-pub async fn bad_requests_are_refused_in_etcds_words(mut client: Client) {
+pub(crate) async fn bad_requests_are_refused_in_etcds_words(mut client: Client) {
     let before = revision(&mut client).await;
     let invalid = |text: &str| (Code::InvalidArgument, text.to_owned());
     let no_key = invalid("etcdserver: key is not provided");
@@ -329,7 +329,7 @@ pub async fn bad_requests_are_refused_in_etcds_words(mut client: Client) {
     assert_eq!(revision(&mut client).await, before, "nothing was written");
 }
 
-pub async fn requests_above_the_limit_are_refused(mut client: Client) {
+pub(crate) async fn requests_above_the_limit_are_refused(mut client: Client) {
     let fits = "x".repeat(1536 * 1024 - 512);
     client.put("kv/large", fits.clone(), None).await.unwrap();
     let found = client.get("kv/large", None).await.unwrap();
@@ -353,7 +353,7 @@ pub async fn requests_above_the_limit_are_refused(mut client: Client) {
     assert_eq!(value(&mut client, "kv/large").await, None);
 }
 
-pub async fn compaction_forgets_the_past_only(mut client: Client) {
+pub(crate) async fn compaction_forgets_the_past_only(mut client: Client) {
     let first = put(&mut client, "kv/compact/a", "1").await;
     let second = put(&mut client, "kv/compact/a", "2").await;
     put(&mut client, "kv/compact/b", "1").await;
@@ -390,7 +390,7 @@ pub async fn compaction_forgets_the_past_only(mut client: Client) {
     assert_eq!((found.create_revision(), found.version()), (first, 2));
 }
 
-pub async fn status_and_members_answer(mut client: Client) {
+pub(crate) async fn status_and_members_answer(mut client: Client) {
     let status = client.status().await.unwrap();
     assert!(status.version().starts_with("3."), "{status:?}");
     assert_eq!(status.leader(), status.header().unwrap().member_id());

@@ -12,7 +12,7 @@ async fn put_on(client: &mut Client, key: &str, lease: i64) {
     client.put(key, "1", Some(options)).await.unwrap();
 }
 
-pub async fn grants_choose_or_take_an_id(mut client: Client) {
+pub(crate) async fn grants_choose_or_take_an_id(mut client: Client) {
     let before = revision(&mut client).await;
     let chosen = client.lease_grant(60, None).await.unwrap();
     assert!(chosen.id() > 0);
@@ -54,7 +54,7 @@ pub async fn grants_choose_or_take_an_id(mut client: Client) {
     client.lease_revoke(77_001).await.unwrap();
 }
 
-pub async fn revoking_deletes_all_keys_in_one_revision(mut client: Client) {
+pub(crate) async fn revoking_deletes_all_keys_in_one_revision(mut client: Client) {
     let lease = client.lease_grant(60, None).await.unwrap().id();
     for key in ["lease/revoke/b", "lease/revoke/a", "lease/revoke/c"] {
         put_on(&mut client, key, lease).await;
@@ -92,7 +92,7 @@ pub async fn revoking_deletes_all_keys_in_one_revision(mut client: Client) {
     );
 }
 
-pub async fn an_unkept_lease_ends_and_takes_its_keys(mut client: Client) {
+pub(crate) async fn an_unkept_lease_ends_and_takes_its_keys(mut client: Client) {
     let mut stream = watch(&mut client, "lease/ends", WatchOptions::new()).await;
     let lease = client.lease_grant(2, None).await.unwrap().id();
     put_on(&mut client, "lease/ends", lease).await;
@@ -109,7 +109,7 @@ pub async fn an_unkept_lease_ends_and_takes_its_keys(mut client: Client) {
     );
 }
 
-pub async fn keep_alive_answers_the_ttl_and_0_for_none(mut client: Client) {
+pub(crate) async fn keep_alive_answers_the_ttl_and_0_for_none(mut client: Client) {
     let lease = client.lease_grant(30, None).await.unwrap().id();
     let (mut keeper, mut stream) = client.lease_keep_alive(lease).await.unwrap();
     for _ in 0..3 {
@@ -124,7 +124,7 @@ pub async fn keep_alive_answers_the_ttl_and_0_for_none(mut client: Client) {
     assert_eq!((gone.id(), gone.ttl()), (lease, 0));
 }
 
-pub async fn time_to_live_tells_keys(mut client: Client) {
+pub(crate) async fn time_to_live_tells_keys(mut client: Client) {
     let lease = client.lease_grant(60, None).await.unwrap().id();
     put_on(&mut client, "lease/ttl/a", lease).await;
     put_on(&mut client, "lease/ttl/b", lease).await;
@@ -145,7 +145,7 @@ pub async fn time_to_live_tells_keys(mut client: Client) {
     assert_eq!((gone.id(), gone.ttl(), gone.granted_ttl()), (lease, -1, 0));
 }
 
-pub async fn a_key_moves_between_leases(mut client: Client) {
+pub(crate) async fn a_key_moves_between_leases(mut client: Client) {
     let first = client.lease_grant(60, None).await.unwrap().id();
     let second = client.lease_grant(60, None).await.unwrap().id();
     put_on(&mut client, "lease/move/a", first).await;

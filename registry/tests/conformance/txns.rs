@@ -15,7 +15,7 @@ async fn holds(client: &mut Client, compare: Compare) -> bool {
         .succeeded()
 }
 
-pub async fn every_target_and_relation_compares(mut client: Client) {
+pub(crate) async fn every_target_and_relation_compares(mut client: Client) {
     let client = &mut client;
     let lease = client.lease_grant(60, None).await.unwrap().id();
     let created = put(client, "txn/cmp", "m").await;
@@ -84,7 +84,7 @@ pub async fn every_target_and_relation_compares(mut client: Client) {
     client.lease_revoke(lease).await.unwrap();
 }
 
-pub async fn a_compare_can_cover_a_range(mut client: Client) {
+pub(crate) async fn a_compare_can_cover_a_range(mut client: Client) {
     let client = &mut client;
     put(client, "txn/range/a", "1").await;
     put(client, "txn/range/b", "1").await;
@@ -98,7 +98,7 @@ pub async fn a_compare_can_cover_a_range(mut client: Client) {
     assert!(!holds(client, none).await);
 }
 
-pub async fn branches_see_their_own_writes_at_one_revision(mut client: Client) {
+pub(crate) async fn branches_see_their_own_writes_at_one_revision(mut client: Client) {
     put(&mut client, "txn/own/b", "old").await;
     let before = revision(&mut client).await;
     let prefix = || Some(GetOptions::new().with_prefix());
@@ -161,7 +161,7 @@ pub async fn branches_see_their_own_writes_at_one_revision(mut client: Client) {
     );
 }
 
-pub async fn a_refused_txn_changes_nothing(mut client: Client) {
+pub(crate) async fn a_refused_txn_changes_nothing(mut client: Client) {
     let before = revision(&mut client).await;
     let missing = PutOptions::new().with_lease(4711);
     let txn = Txn::new().and_then([
@@ -214,7 +214,7 @@ pub async fn a_refused_txn_changes_nothing(mut client: Client) {
     assert_eq!(revision(&mut client).await, before);
 }
 
-pub async fn limits_of_operations_and_duplicates(mut client: Client) {
+pub(crate) async fn limits_of_operations_and_duplicates(mut client: Client) {
     let puts = |count: usize| -> Vec<TxnOp> {
         (0..count)
             .map(|it| TxnOp::put(format!("txn/limit/{it:03}"), "1", None))
@@ -270,7 +270,7 @@ pub async fn limits_of_operations_and_duplicates(mut client: Client) {
     client.txn(apart).await.unwrap();
 }
 
-pub async fn reads_alone_make_no_revision(mut client: Client) {
+pub(crate) async fn reads_alone_make_no_revision(mut client: Client) {
     let before = revision(&mut client).await;
     let txn = Txn::new().and_then([
         TxnOp::get("txn/reads", None),
