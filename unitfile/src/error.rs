@@ -33,11 +33,13 @@ impl fmt::Display for Error {
         if let Some(line) = self.line {
             write!(f, "line {line}: ")?;
         }
-        write!(f, "{}", self.kind)?;
+        let message = self.kind.to_string();
+        write!(f, "{message}")?;
+        let stop = if message.ends_with('?') { "" } else { "." };
         if self.hint.is_empty() {
             Ok(())
         } else {
-            write!(f, ". {}", self.hint)
+            write!(f, "{stop} {}", self.hint)
         }
     }
 }

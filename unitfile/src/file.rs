@@ -1,5 +1,6 @@
 //! PURE. A unit file: its text byte for byte, and the options that the text holds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Errors};
@@ -120,13 +121,9 @@ impl UnitFile {
 
     /// The names of the sections that have options, in the order in which they first occur.
     pub fn sections(&self) -> Vec<&str> {
-        let mut sections: Vec<&str> = Vec::new();
-        for option in self.options.iter() {
-            if !sections.contains(&option.section.as_str()) {
-                sections.push(&option.section);
-            }
-        }
-        sections
+        let mut seen = BTreeSet::new();
+        let sections = self.options.iter().map(|option| option.section.as_str());
+        sections.filter(|section| seen.insert(*section)).collect()
     }
 
     /// The values of every occurrence of an option, in order. Names are case-sensitive, as for systemd.

@@ -109,27 +109,32 @@ impl Glob {
 
     /// Whether the whole of `name` matches.
     pub fn matches(&self, name: &str) -> bool {
-        let name: Vec<char> = name.chars().collect();
-        let mut rest = name.as_slice();
+        let mut rest = name;
         for (index, chunk) in self.chunks.iter().enumerate() {
             let last = index + 1 == self.chunks.len();
             if chunk.starred && chunk.tokens.is_empty() {
-                return !rest.contains(&'/');
+                return !rest.contains('/');
             }
             // How far the star reaches: it stops before a slash.
-            let reach = match rest.iter().position(|c| *c == '/') {
-                _ if !chunk.starred => 0,
-                Some(slash) => slash,
-                None => rest.len(),
+            let reach = if chunk.starred {
+                rest.find('/').unwrap_or(rest.len())
+            } else {
+                0
             };
-            let found = (0..=reach).find_map(|skipped| {
-                let after = matches_chunk(&chunk.tokens, &rest[skipped..])?;
-                if last && !after.is_empty() {
-                    None
-                } else {
-                    Some(after)
-                }
-            });
+            let starts = rest
+                .char_indices()
+                .map(|(start, _)| start)
+                .chain([rest.len()]);
+            let found = starts
+                .take_while(|start| *start <= reach)
+                .find_map(|start| {
+                    let after = matches_chunk(&chunk.tokens, &rest[start..])?;
+                    if last && !after.is_empty() {
+                        None
+                    } else {
+                        Some(after)
+                    }
+                });
             match found {
                 Some(after) => rest = after,
                 None => return false,
@@ -211,22 +216,25 @@ fn parse_class_char(rest: &mut std::str::Chars<'_>) -> Result<char, GlobError> {
 }
 
 /// What is left of `name` after `tokens`, if it begins with them.
-fn matches_chunk<'n>(tokens: &[Token], name: &'n [char]) -> Option<&'n [char]> {
-    let (head, rest) = name.split_at_checked(tokens.len())?;
-    let fits = tokens
-        .iter()
-        .zip(head)
-        .all(|(token, character)| match token {
-            Token::Literal(literal) => literal == character,
-            Token::AnyChar => *character != '/',
+fn matches_chunk<'n>(tokens: &[Token], name: &'n str) -> Option<&'n str> {
+    let mut rest = name.chars();
+    for token in tokens {
+        let character = rest.next()?;
+        let fits = match token {
+            Token::Literal(literal) => *literal == character,
+            Token::AnyChar => character != '/',
             Token::Class { negated, ranges } => {
                 ranges
                     .iter()
-                    .any(|(low, high)| low <= character && character <= high)
+                    .any(|(low, high)| (*low..=*high).contains(&character))
                     != *negated
             }
-        });
-    fits.then_some(rest)
+        };
+        if !fits {
+            return None;
+        }
+    }
+    Some(rest.as_str())
 }
 
 impl FromStr for Glob {

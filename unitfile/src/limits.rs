@@ -20,18 +20,19 @@ pub const MAX_ERRORS: usize = 50;
 
 /// Most values of one `[X-Fleet]` option in one unit.
 ///
-/// Every value is one test per machine or per unit in the scheduler, so it bounds what one unit can cost there.
-pub const MAX_VALUES_PER_OPTION: usize = 256;
+/// Every value is one test per machine or per unit in the scheduler, and each peer is tested against each
+/// pattern at submission, so it bounds what one unit can cost. Longer lists are what patterns and metadata are for.
+pub const MAX_VALUES_PER_OPTION: usize = 128;
 
 /// Longest single value of an `[X-Fleet]` option in bytes, after specifiers are expanded.
 ///
 /// `%n` is 2 bytes and a name up to 256, so without it a file could grow 128-fold in memory.
 pub const MAX_VALUE_BYTES: usize = 4096;
 
-/// Longest glob pattern in bytes: four bytes of pattern for each byte of the longest name.
+/// Longest glob pattern in bytes: the longest name with every character escaped.
 ///
 /// Matching costs at most pattern × name steps, so this is also the limit of that cost.
-pub const MAX_PATTERN_BYTES: usize = 4 * MAX_NAME_BYTES;
+pub const MAX_PATTERN_BYTES: usize = 2 * MAX_NAME_BYTES;
 
 /// Most characters of the user's own text that an error message repeats.
 pub(crate) const MAX_EXCERPT_CHARS: usize = 60;

@@ -3,7 +3,7 @@
 //! The rules are fleet 1.0's, so that hashes agree, but where its reading of a file and systemd's differ,
 //! systemd's is taken: what fleet understands is what runs. The crate documentation lists these places.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 
 use crate::error::{Error, ErrorKind, Errors, excerpt};
 use crate::file::UnitOption;
@@ -43,16 +43,15 @@ pub(crate) fn parse(raw: &str) -> Result<Vec<UnitOption>, Errors> {
 
 /// The canonical text of `options`: sections in the order in which they first occur, each with its options in order.
 pub(crate) fn print(options: &[UnitOption]) -> String {
-    let mut sections: Vec<(&str, String)> = Vec::new();
+    let mut index_of: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut bodies: Vec<String> = Vec::new();
     for option in options {
-        let index = sections
-            .iter()
-            .position(|(section, _)| *section == option.section);
-        let index = index.unwrap_or_else(|| {
-            sections.push((&option.section, String::new()));
-            sections.len() - 1
-        });
-        let body = &mut sections[index].1;
+        let index = *index_of.entry(&option.section).or_insert(bodies.len());
+        if index == bodies.len() {
+            let gap = if index == 0 { "" } else { "\n" };
+            bodies.push(format!("{gap}[{}]\n", option.section));
+        }
+        let body = &mut bodies[index];
         body.push_str(&option.name);
         body.push('=');
         body.push_str(&option.value);
@@ -63,13 +62,7 @@ pub(crate) fn print(options: &[UnitOption]) -> String {
         }
         body.push('\n');
     }
-    let mut text = String::new();
-    for (index, (section, body)) in sections.iter().enumerate() {
-        let gap = if index == 0 { "" } else { "\n" };
-        // Writing to a String cannot fail.
-        let _infallible = write!(text, "{gap}[{section}]\n{body}");
-    }
-    text
+    bodies.concat()
 }
 
 /// The value as systemd reads it: each continuation becomes a blank, and comments in between vanish.
@@ -127,7 +120,7 @@ impl Parser<'_> {
                     "A unit file is text; remove the byte",
                 );
             }
-            if line.trim().contains('\r') {
+            if line.contains('\r') {
                 let hint =
                     "End lines with a line feed, with or without a carriage return before it";
                 self.error(index, ErrorKind::LoneCarriageReturn, hint);
@@ -218,13 +211,13 @@ impl Parser<'_> {
             .and_then(|previous| self.lines.get(previous));
         match previous {
             Some(line) if is_comment(line) && is_continued(line) => {
-                "A comment is not continued by a backslash: begin this line with \"#\" too"
+                "A comment is not continued by a backslash: begin this line with # too"
             }
             Some(line) if line.trim_end().ends_with('\\') && !is_continued(line.trim_start()) => {
                 "To continue the line before it, end that in one backslash with nothing behind it"
             }
             Some(_) | None => {
-                "Write it as Name=value, or begin the line with \"#\" to make it a comment"
+                "Write it as Name=value, or begin the line with # to make it a comment"
             }
         }
     }
