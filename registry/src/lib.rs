@@ -1,5 +1,36 @@
 //! Where the cluster is kept: records in etcd v3, reached over the network or embedded in this process.
 //!
 //! The only crate that names etcd. Everything else sees the types of `model`.
+//!
+//! [`Registry`] is one connection to the store, whichever it is. From it come [`Follow`] (everything that happens, in order,
+//! across every loss of the connection), [`Lease`] (being alive), [`Membership`] (this machine's own records),
+//! [`Leadership`] (fenced writes of the engine) and [`View`] (the API's port, [`model::ClusterStore`]).
+
+mod backoff;
+mod batch;
+mod chunks;
+mod config;
+mod connection;
+mod endpoints;
+mod error;
+mod follow;
+mod join;
+mod layout;
+mod leadership;
+mod lease;
+mod listing;
+mod membership;
+mod stream;
+mod view;
 
 pub mod embedded;
+
+pub use config::{Config, ConfigError, TlsFiles};
+pub use connection::Registry;
+pub use error::{RegistryError, WriteError};
+pub use follow::{Follow, FollowEvent, Scope};
+pub use join::Join;
+pub use leadership::{Campaign, Leadership};
+pub use lease::{Lease, LeaseId, LeaseLost};
+pub use membership::Membership;
+pub use view::View;

@@ -1,0 +1,463 @@
+//! Everything that happens in a part of the cluster, in order and without gaps, across every loss of the connection.
+//!
+//! What to catch up with after a loss is settled by a linearizable read of where the range stands ([`Standing`]), not by asking
+//! the watch for its progress: etcd before 3.4.25 and 3.5.8 answers that before it has sent the events.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use etcd_client::KeyValue;
+use model::{Change, MachineId, RecordKey, Revision};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::backoff::Backoff;
+use crate::connection::{Registry, to_revision};
+use crate::error::RegistryError;
+use crate::listing::{Range, Standing, list, standing};
+use crate::stream::{Heard, KeyEvent, Watch};
+
+/// Events that may wait for a slow reader; then etcd itself is held back.
+const QUEUE_MAX: usize = 64;
+
+/// How long catching up after a reconnect may take from one event to the next. A store that was restored from a backup may
+/// never show what was seen before; then everything is read again.
+const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+
+/// Which part of the cluster to follow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All of it.
+    Cluster,
+    /// One machine's schedule.
+    Schedule(MachineId),
+    /// Who leads.
+    Leader,
+}
+
+/// What a follower is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FollowEvent {
+    /// All records of the scope as of `revision`, read linearizably. Forget everything known before.
+    Snapshot {
+        /// The revision.
+        revision: Revision,
+        /// One change per record, and one per damaged record.
+        changes: Vec<Change>,
+    },
+    /// Changes since, in order; everything of one revision.
+    Changes {
+        /// The revision.
+        revision: Revision,
+        /// The changes.
+        changes: Vec<Change>,
+    },
+    /// The store was lost: what is known may be out of date. Nothing may be decided until `Synced` or `Snapshot`.
+    Disconnected {
+        /// What happened.
+        reason: String,
+    },
+    /// After a `Disconnected`: everything up to this revision, which was read linearizably after the reconnect, has been told.
+    Synced {
+        /// The revision.
+        revision: Revision,
+    },
+}
+
+/// Follows a part of the cluster until it is dropped.
+#[derive(Debug)]
+pub struct Follow {
+    batches: mpsc::Receiver<Batch>,
+    /// Ends with this.
+    _following: JoinSet<()>,
+}
+
+/// A [`FollowEvent`] with what only this crate needs.
+#[derive(Debug)]
+pub(crate) enum Batch {
+    Snapshot {
+        revision: Revision,
+        changes: Vec<Change>,
+        /// When each of the changes' records was last modified.
+        modified: Vec<Revision>,
+        position: Reached,
+    },
+    Changes {
+        revision: Revision,
+        changes: Vec<Change>,
+        position: Reached,
+    },
+    Disconnected {
+        reason: String,
+    },
+    Synced {
+        revision: Revision,
+        position: Reached,
+    },
+    /// Nothing of ours happened up to this position.
+    Progress {
+        position: Reached,
+    },
+}
+
+/// How far a follower has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Everything up to this revision is known.
+    pub(crate) revision: Revision,
+    /// How many keys there are in the scope at that revision.
+    pub(crate) keys: u64,
+}
+
+impl Reached {
+    /// True if everything that had happened when `standing` was read is known.
+    pub(crate) fn covers(&self, standing: &Standing) -> bool {
+        self.revision >= standing.revision
+            || (self.revision >= standing.modified && self.keys == standing.keys)
+    }
+}
+
+impl Registry {
+    /// Follows a part of the cluster. Works while the store is down: it then says `Disconnected` once and keeps trying.
+    ///
+    /// `Scope::Schedule` and `Scope::Leader` are read anew after every loss; `Scope::Cluster` is resumed where it was, and read
+    /// anew only if the store has compacted that or has gone back in time.
+    pub fn follow(&self, scope: Scope) -> Follow {
+        let (sender, batches) = mpsc::channel(QUEUE_MAX);
+        let mut following = JoinSet::new();
+        following.spawn(Follower::new(self.clone(), &scope, sender).run());
+        Follow {
+            batches,
+            _following: following,
+        }
+    }
+}
+
+impl Follow {
+    /// The next event. Never ends; may be dropped and called again without loss.
+    pub async fn next(&mut self) -> FollowEvent {
+        loop {
+            match self.next_batch().await {
+                Batch::Snapshot {
+                    revision, changes, ..
+                } => return FollowEvent::Snapshot { revision, changes },
+                Batch::Changes {
+                    revision, changes, ..
+                } => return FollowEvent::Changes { revision, changes },
+                Batch::Disconnected { reason } => return FollowEvent::Disconnected { reason },
+                Batch::Synced { revision, .. } => return FollowEvent::Synced { revision },
+                Batch::Progress { .. } => {}
+            }
+        }
+    }
+
+    pub(crate) async fn next_batch(&mut self) -> Batch {
+        match self.batches.recv().await {
+            Some(batch) => batch,
+            // The task ends only with this: the runtime is going down.
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What is remembered of a loss.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resume {
+    /// Go on where it was.
+    Watch,
+    /// Read everything again.
+    List,
+}
+
+struct Follower {
+    registry: Registry,
+    range: Range,
+    resume: Resume,
+    batches: mpsc::Sender<Batch>,
+    known: Option<Known>,
+    backoff: Backoff,
+    /// Set from `Disconnected` to `Synced` or `Snapshot`.
+    disconnected: bool,
+}
+
+/// What is known of the scope, so that it can be resumed.
+struct Known {
+    reached: Reached,
+    cluster: u64,
+    damaged: BTreeSet<Vec<u8>>,
+}
+
+/// Why a session ended.
+enum End {
+    /// The store was lost.
+    Lost(RegistryError),
+    /// Everything has to be read again.
+    Outdated,
+    /// Nobody listens.
+    Unheard,
+}
+
+impl From<RegistryError> for End {
+    fn from(error: RegistryError) -> End {
+        match error {
+            RegistryError::Compacted => End::Outdated,
+            error => End::Lost(error),
+        }
+    }
+}
+
+impl Follower {
+    fn new(registry: Registry, scope: &Scope, batches: mpsc::Sender<Batch>) -> Follower {
+        let layout = registry.layout();
+        let (range, resume) = match scope {
+            Scope::Cluster => {
+                let files = layout.files_prefix();
+                (
+                    Range::Cluster {
+                        prefix: layout.prefix().to_owned(),
+                        files,
+                    },
+                    Resume::Watch,
+                )
+            }
+            Scope::Schedule(machine) => {
+                (Range::Prefix(layout.schedule_prefix(machine)), Resume::List)
+            }
+            Scope::Leader => (Range::Key(layout.key(&RecordKey::Leader)), Resume::List),
+        };
+        let backoff = Backoff::new(registry.salt());
+        Follower {
+            registry,
+            range,
+            resume,
+            batches,
+            known: None,
+            backoff,
+            disconnected: false,
+        }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let Err(end) = self.session().await;
+            match end {
+                End::Unheard => return,
+                End::Outdated => self.known = None,
+                End::Lost(error) => {
+                    if self.resume == Resume::List {
+                        self.known = None;
+                    }
+                    if !self.disconnected {
+                        self.disconnected = true;
+                        let reason = error.to_string();
+                        tracing::debug!(range = ?self.range, reason, "lost the store");
+                        if self
+                            .batches
+                            .send(Batch::Disconnected { reason })
+                            .await
+                            .is_err()
+                        {
+                            return;
+                        }
+                    }
+                }
+            }
+            tokio::select! {
+                () = sleep(self.backoff.next_wait()) => {}
+                () = self.batches.closed() => return,
+            }
+        }
+    }
+
+    /// From reading or resuming to the next loss.
+    async fn session(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut catch_up = match self.known.take() {
+            None => {
+                self.read_all().await?;
+                None
+            }
+            Some(known) => {
+                // Also renews the authentication, which a watch does not.
+                let now = standing(&self.registry, &self.range).await;
+                let known = self.known.insert(known);
+                let now = now?;
+                if now.cluster != known.cluster || now.revision < known.reached.revision {
+                    return Err(End::Outdated);
+                }
+                Some(now)
+            }
+        };
+        let from = self
+            .known
+            .as_ref()
+            .map_or(0, |known| known.reached.revision.0)
+            + 1;
+        let opened = Watch::open(&self.registry, &self.range, Revision(from)).await?;
+        let mut watch = opened.ok_or(End::Outdated)?;
+        loop {
+            if let Some(now) = catch_up
+                && self.has_caught_up(&now).await?
+            {
+                catch_up = None;
+            }
+            let heard = match catch_up {
+                None => tokio::select! {
+                    heard = watch.next() => heard,
+                    () = self.batches.closed() => return Err(End::Unheard),
+                },
+                Some(_) => match watch.next_within(CATCH_UP_MAX).await {
+                    Some(heard) => heard,
+                    None => return Err(End::Outdated),
+                },
+            };
+            match heard {
+                Ok(heard) => self.hear(heard).await?,
+                Err(error) => {
+                    self.registry.failed(watch.turn);
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    /// Reads everything and tells it.
+    async fn read_all(&mut self) -> Result<(), End> {
+        let mut changes = Vec::new();
+        let mut modified = Vec::new();
+        let mut damaged = BTreeSet::new();
+        let mut keys = 0;
+        let layout = self.registry.layout().clone();
+        let started = Instant::now();
+        let listed = list(&self.registry, &self.range, |record: &KeyValue| {
+            keys += 1;
+            if let Some(change) = layout.decode(record.key(), Some(record.value())) {
+                if matches!(change, Change::Quarantined { .. }) {
+                    damaged.insert(record.key().to_vec());
+                }
+                changes.push(change);
+                modified.push(to_revision(record.mod_revision()));
+            }
+        })
+        .await?;
+        tracing::debug!(range = ?self.range, records = changes.len(), elapsed = ?started.elapsed(), "read");
+        let revision = listed.revision;
+        let position = Reached { revision, keys };
+        self.known = Some(Known {
+            reached: position,
+            cluster: listed.cluster,
+            damaged,
+        });
+        self.backoff.reset();
+        self.disconnected = false;
+        self.tell(Batch::Snapshot {
+            revision,
+            changes,
+            modified,
+            position,
+        })
+        .await
+    }
+
+    /// If everything up to `now` has been told, says so.
+    async fn has_caught_up(&mut self, now: &Standing) -> Result<bool, End> {
+        let Some(known) = &mut self.known else {
+            return Err(End::Outdated);
+        };
+        if !known.reached.covers(now) {
+            return Ok(false);
+        }
+        known.reached.revision = known.reached.revision.max(now.revision);
+        let position = known.reached;
+        self.backoff.reset();
+        self.disconnected = false;
+        self.tell(Batch::Synced {
+            revision: position.revision,
+            position,
+        })
+        .await?;
+        Ok(true)
+    }
+
+    async fn hear(&mut self, heard: Heard) -> Result<(), End> {
+        match heard {
+            Heard::Compacted => Err(End::Outdated),
+            Heard::UpTo(revision) => {
+                let Some(known) = &mut self.known else {
+                    return Err(End::Outdated);
+                };
+                if revision <= known.reached.revision {
+                    return Ok(());
+                }
+                known.reached.revision = revision;
+                let position = known.reached;
+                self.tell(Batch::Progress { position }).await
+            }
+            Heard::Events(revisions) => {
+                for (revision, events) in revisions {
+                    let Some(known) = &mut self.known else {
+                        return Err(End::Outdated);
+                    };
+                    // etcd has been seen to repeat events after a reconnect.
+                    if revision <= known.reached.revision {
+                        continue;
+                    }
+                    let changes = known.take_in(&self.registry, revision, events);
+                    let position = known.reached;
+                    let batch = if changes.is_empty() {
+                        Batch::Progress { position }
+                    } else {
+                        Batch::Changes {
+                            revision,
+                            changes,
+                            position,
+                        }
+                    };
+                    self.tell(batch).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn tell(&mut self, batch: Batch) -> Result<(), End> {
+        self.batches.send(batch).await.map_err(|_| End::Unheard)
+    }
+}
+
+impl Known {
+    /// Takes in what happened at one revision; returns what it means.
+    fn take_in(
+        &mut self,
+        registry: &Registry,
+        revision: Revision,
+        events: Vec<KeyEvent>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::with_capacity(events.len());
+        self.reached.revision = revision;
+        for event in events {
+            match &event.value {
+                Some(_) => self.reached.keys += u64::from(event.created),
+                None => self.reached.keys = self.reached.keys.saturating_sub(1),
+            }
+            let Some(change) = registry.layout().decode(&event.key, event.value.as_deref()) else {
+                continue;
+            };
+            let damaged = matches!(change, Change::Quarantined { .. });
+            if damaged && event.value.is_some() {
+                self.damaged.insert(event.key);
+                changes.push(change);
+                continue;
+            }
+            if self.damaged.remove(&event.key) {
+                changes.push(Change::Healed {
+                    key: String::from_utf8_lossy(&event.key).into_owned(),
+                });
+            }
+            if !damaged {
+                changes.push(change);
+            }
+        }
+        changes
+    }
+}

@@ -1,0 +1,191 @@
+//! Leading the cluster: elected by a transaction, and every write compared with the very record that we were elected with, so
+//! that a deposed leader cannot write.
+
+use std::collections::BTreeMap;
+
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use model::{Decision, Leader, MachineId, RecordKey, Revision};
+use unitfile::FileHash;
+
+use crate::chunks::{Write, write_fenced};
+use crate::connection::{Registry, from_revision, revision_of, to_revision};
+use crate::error::{Effect, RegistryError, WriteError};
+use crate::layout;
+use crate::lease::Lease;
+
+/// Files deleted in one transaction: if one of them is used again meanwhile, the others of its transaction wait for
+/// the next collection.
+const FILES_PER_COLLECTION: usize = 32;
+
+/// How an election went.
+#[derive(Debug)]
+pub enum Campaign {
+    /// We lead until the lease ends or we resign.
+    Won(Leadership),
+    /// Another leads; none if its record cannot be read.
+    Lost(Option<Leader>),
+}
+
+/// The right to write the schedule.
+#[derive(Debug)]
+pub struct Leadership {
+    registry: Registry,
+    /// When the leader's record was created: never the same for two leaders.
+    elected_at: Revision,
+}
+
+impl Registry {
+    /// Becomes the leader if there is none. A record that stands under this very lease (its process was restarted, or the
+    /// answer to an earlier campaign was lost) is ours.
+    ///
+    /// # Errors
+    /// If the store failed. If the outcome is unknown, campaign again: it will be found.
+    pub async fn campaign(
+        &self,
+        machine: &MachineId,
+        lease: &Lease,
+    ) -> Result<Campaign, RegistryError> {
+        let key = self.layout().key(&RecordKey::Leader);
+        let value = layout::leader(&Leader {
+            machine: machine.clone(),
+        });
+        let options = PutOptions::new().with_lease(lease.id().0);
+        let txn = Txn::new()
+            .when([Compare::create_revision(key.as_str(), CompareOp::Equal, 0)])
+            .and_then([TxnOp::put(key.as_str(), value, Some(options))])
+            .or_else([TxnOp::get(key.as_str(), None)]);
+        let answer = self.txn(txn, Effect::Write).await?;
+        let won = |elected_at| {
+            Campaign::Won(Leadership {
+                registry: self.clone(),
+                elected_at,
+            })
+        };
+        if answer.succeeded() {
+            return Ok(won(revision_of(answer.header())?));
+        }
+        let responses = answer.op_responses();
+        let Some(TxnOpResponse::Get(found)) = responses.first() else {
+            return Err(RegistryError::Protocol {
+                reason: "an election without an answer".to_owned(),
+            });
+        };
+        let Some(record) = found.kvs().first() else {
+            return Ok(Campaign::Lost(None));
+        };
+        if record.lease() == lease.id().0 {
+            return Ok(won(to_revision(record.create_revision())));
+        }
+        match layout::read_leader(record.value()) {
+            Ok(leader) => Ok(Campaign::Lost(Some(leader))),
+            Err(reason) => {
+                tracing::warn!(key, reason, "the leader's record is damaged");
+                Ok(Campaign::Lost(None))
+            }
+        }
+    }
+}
+
+impl Leadership {
+    /// Writes decisions in transactions of at most 128 operations, a few at once. Two decisions about one record: the later
+    /// one counts.
+    ///
+    /// # Errors
+    /// [`WriteError::Deposed`] if we no longer lead. Some transactions may have been done; deciding again goes on from there.
+    pub async fn write(&self, decisions: &[Decision]) -> Result<(), WriteError> {
+        let writes: BTreeMap<String, Write> = decisions
+            .iter()
+            .map(|decision| self.write_of(decision))
+            .collect();
+        write_fenced(&self.registry, &[self.fence()], writes).await
+    }
+
+    fn write_of(&self, decision: &Decision) -> (String, Write) {
+        let (record, write) = match decision {
+            Decision::Assign {
+                unit,
+                machine,
+                assignment,
+                ..
+            } => {
+                let record = RecordKey::Assignment(machine.clone(), unit.clone());
+                (record, Write::Put(layout::assignment(assignment)))
+            }
+            Decision::Unassign { unit, machine, .. } => (
+                RecordKey::Assignment(machine.clone(), unit.clone()),
+                Write::Delete,
+            ),
+            Decision::Hold { unit, hold } => (
+                RecordKey::Hold(unit.clone()),
+                Write::Put(layout::hold(hold)),
+            ),
+            Decision::Release { unit } => (RecordKey::Hold(unit.clone()), Write::Delete),
+        };
+        (self.registry.layout().key(&record), write)
+    }
+
+    /// Deletes unit files that no unit refers to in the records of revision `seen`. A file that was written again since then
+    /// is in use again, and is kept.
+    ///
+    /// # Errors
+    /// [`WriteError::Deposed`] if we no longer lead. Some files may have been deleted.
+    pub async fn collect_files(
+        &self,
+        unreferenced: &[FileHash],
+        seen: Revision,
+    ) -> Result<(), WriteError> {
+        let leader = self.registry.layout().key(&RecordKey::Leader);
+        let keys: Vec<String> = unreferenced
+            .iter()
+            .map(|hash| self.registry.layout().key(&RecordKey::File(*hash)))
+            .collect();
+        for chunk in keys.chunks(FILES_PER_COLLECTION) {
+            let unchanged = chunk.iter().map(|key| {
+                Compare::mod_revision(
+                    key.as_str(),
+                    CompareOp::Less,
+                    from_revision(seen).saturating_add(1),
+                )
+            });
+            let txn = Txn::new()
+                .when(
+                    [self.fence()]
+                        .into_iter()
+                        .chain(unchanged)
+                        .collect::<Vec<_>>(),
+                )
+                .and_then(
+                    chunk
+                        .iter()
+                        .map(|key| TxnOp::delete(key.as_str(), None))
+                        .collect::<Vec<_>>(),
+                )
+                .or_else([TxnOp::get(leader.as_str(), None)]);
+            let answer = self.registry.txn(txn, Effect::Write).await?;
+            let still_leader = answer.succeeded()
+                || matches!(answer.op_responses().first(), Some(TxnOpResponse::Get(found))
+                    if found.kvs().first().is_some_and(|record| to_revision(record.create_revision()) == self.elected_at));
+            if !still_leader {
+                return Err(WriteError::Deposed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops leading, so that another can at once.
+    ///
+    /// # Errors
+    /// If the store failed; the record then goes with the lease.
+    pub async fn resign(self) -> Result<(), RegistryError> {
+        let key = self.registry.layout().key(&RecordKey::Leader);
+        let txn = Txn::new()
+            .when([self.fence()])
+            .and_then([TxnOp::delete(key, None)]);
+        self.registry.txn(txn, Effect::Write).await.map(|_| ())
+    }
+
+    fn fence(&self) -> Compare {
+        let key = self.registry.layout().key(&RecordKey::Leader);
+        Compare::create_revision(key, CompareOp::Equal, from_revision(self.elected_at))
+    }
+}

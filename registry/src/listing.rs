@@ -1,0 +1,167 @@
+//! Reading a part of the cluster in pages, all at one revision.
+
+use etcd_client::{GetOptions, KeyValue, SortOrder, SortTarget};
+use model::Revision;
+
+use crate::connection::{Registry, from_revision, revision_of};
+use crate::error::RegistryError;
+
+/// Records in a page: at about 400 bytes each a tenth of the 4 MiB that gRPC clients usually accept.
+const PAGE_RECORDS: i64 = 1000;
+
+/// Unit files in a page: at their limit of 64 KiB each half of those 4 MiB.
+const PAGE_FILES: i64 = 32;
+
+/// A part of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Range {
+    /// Everything whose key begins with this; unit files among it are in the folder `files`, whose own prefix is given.
+    Cluster {
+        /// What every key begins with.
+        prefix: String,
+        /// What the key of every unit file begins with.
+        files: String,
+    },
+    /// Everything whose key begins with this; small records.
+    Prefix(String),
+    /// One record.
+    Key(String),
+}
+
+/// Where a range stands at one moment, in three numbers: two states of a range with keys in the same history are the same
+/// if nothing that is there was modified later in the one than in the other, and as many keys are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The store's revision when it was read, linearizably.
+    pub(crate) revision: Revision,
+    /// The newest modification of any key that is there.
+    pub(crate) modified: Revision,
+    /// How many keys are there.
+    pub(crate) keys: u64,
+    /// Which store this is.
+    pub(crate) cluster: u64,
+}
+
+/// A listing that was read to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listed {
+    /// The revision of all of it.
+    pub(crate) revision: Revision,
+    /// Which store this is.
+    pub(crate) cluster: u64,
+}
+
+impl Range {
+    /// First key and the key after the last, as etcd wants them.
+    pub(crate) fn bounds(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        match self {
+            Range::Cluster { prefix, .. } | Range::Prefix(prefix) => {
+                (prefix.clone().into_bytes(), Some(prefix_end(prefix)))
+            }
+            Range::Key(key) => (key.clone().into_bytes(), None),
+        }
+    }
+
+    /// The parts to read with the page size of each.
+    fn parts(&self) -> Vec<(Vec<u8>, Option<Vec<u8>>, i64)> {
+        let (start, end) = self.bounds();
+        match self {
+            Range::Cluster { files, .. } => {
+                let (from, to) = (files.clone().into_bytes(), prefix_end(files));
+                vec![
+                    (start, Some(from.clone()), PAGE_RECORDS),
+                    (from, Some(to.clone()), PAGE_FILES),
+                    (to, end, PAGE_RECORDS),
+                ]
+            }
+            Range::Prefix(_) | Range::Key(_) => vec![(start, end, PAGE_RECORDS)],
+        }
+    }
+}
+
+/// Calls `each` with every record of the range as of one revision, the one returned, which is the store's when this began.
+///
+/// # Errors
+/// If the store failed, or compacted that revision meanwhile; some records may have been given.
+pub(crate) async fn list(
+    registry: &Registry,
+    range: &Range,
+    mut each: impl FnMut(&KeyValue),
+) -> Result<Listed, RegistryError> {
+    let mut at: Option<Listed> = None;
+    for (start, end, page) in range.parts() {
+        let mut page = page;
+        let mut start = start;
+        loop {
+            let mut options = GetOptions::new().with_limit(page);
+            if let Some(end) = &end {
+                options = options.with_range(end.clone());
+            }
+            if let Some(at) = at {
+                options = options.with_revision(from_revision(at.revision));
+            }
+            let answer = match registry.get_raw(start.clone(), options).await {
+                // Records far larger than ours are someone else's; whatever they are, one at a time fits.
+                Err(RegistryError::TooLarge { .. }) if page > 1 => {
+                    page = (page / 2).max(1);
+                    continue;
+                }
+                answer => answer?,
+            };
+            if at.is_none() {
+                let cluster = answer.header().map_or(0, |header| header.cluster_id());
+                at = Some(Listed {
+                    revision: revision_of(answer.header())?,
+                    cluster,
+                });
+            }
+            answer.kvs().iter().for_each(&mut each);
+            match answer.kvs().last() {
+                Some(last) if answer.more() => {
+                    start = last.key().to_vec();
+                    start.push(0);
+                }
+                Some(_) | None => break,
+            }
+        }
+    }
+    at.ok_or_else(|| RegistryError::Protocol {
+        reason: "a range without parts".to_owned(),
+    })
+}
+
+/// Reads where the range stands now.
+pub(crate) async fn standing(
+    registry: &Registry,
+    range: &Range,
+) -> Result<Standing, RegistryError> {
+    let (start, end) = range.bounds();
+    let mut options = GetOptions::new()
+        .with_sort(SortTarget::Mod, SortOrder::Descend)
+        .with_limit(1)
+        .with_keys_only();
+    if let Some(end) = end {
+        options = options.with_range(end);
+    }
+    let answer = registry.get_raw(start, options).await?;
+    let newest = answer.kvs().first().map_or(0, KeyValue::mod_revision);
+    Ok(Standing {
+        revision: revision_of(answer.header())?,
+        modified: crate::connection::to_revision(newest),
+        keys: u64::try_from(answer.count()).unwrap_or(0),
+        cluster: answer.header().map_or(0, |header| header.cluster_id()),
+    })
+}
+
+/// The first key after all that begin with `prefix`.
+fn prefix_end(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    // No text consists of 0xff only; to etcd this means "to the end".
+    vec![0]
+}

@@ -1,0 +1,147 @@
+//! This machine's own records: who it is and what it reports, all under its lease, and none written once another holds
+//! its place.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use etcd_client::{Compare, CompareOp};
+use model::{Change, Machine, MachineId, RecordKey, UnitStatus};
+use unitfile::UnitName;
+
+use crate::chunks::{Write, write_fenced};
+use crate::connection::Registry;
+use crate::error::{RegistryError, WriteError};
+use crate::layout;
+use crate::lease::LeaseId;
+use crate::listing::{Range, list};
+
+/// This machine's place in the cluster. It ends with the lease it was made with.
+#[derive(Debug)]
+pub struct Membership {
+    registry: Registry,
+    machine: MachineId,
+    lease: LeaseId,
+    /// Set once the machine's record has been taken away by ourselves.
+    left: AtomicBool,
+}
+
+impl Membership {
+    pub(crate) fn new(registry: Registry, machine: MachineId, lease: LeaseId) -> Membership {
+        Membership {
+            registry,
+            machine,
+            lease,
+            left: AtomicBool::new(false),
+        }
+    }
+
+    /// Publishes what has become of units; none means that the machine has nothing more to say of it.
+    ///
+    /// # Errors
+    /// [`WriteError::Deposed`] if the machine's record is not under our lease any more, or the lease has ended. Some of
+    /// the statuses may have been published.
+    pub async fn publish(
+        &self,
+        statuses: Vec<(UnitName, Option<UnitStatus>)>,
+    ) -> Result<(), WriteError> {
+        let writes: BTreeMap<String, Write> = statuses
+            .into_iter()
+            .map(|(unit, status)| {
+                let write = match status {
+                    Some(status) => Write::PutLeased(layout::status(&status), self.lease),
+                    None => Write::Delete,
+                };
+                (
+                    self.registry
+                        .layout()
+                        .key(&RecordKey::Status(self.machine.clone(), unit)),
+                    write,
+                )
+            })
+            .collect();
+        write_fenced(&self.registry, &[self.fence()], writes).await
+    }
+
+    /// Publishes what the machine now says of itself.
+    ///
+    /// # Errors
+    /// As [`Membership::publish`]; also after [`Membership::leave_schedule`] it changes nothing.
+    pub async fn update(&self, machine: &Machine) -> Result<(), WriteError> {
+        if self.left.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let write = Write::PutLeased(layout::machine(machine), self.lease);
+        write_fenced(
+            &self.registry,
+            &[self.fence()],
+            BTreeMap::from([(self.key(), write)]),
+        )
+        .await
+    }
+
+    /// Takes the machine's record away, so that nothing new is placed on it, while its lease and statuses live on.
+    ///
+    /// # Errors
+    /// As [`Membership::publish`]. May be repeated.
+    pub async fn leave_schedule(&self) -> Result<(), WriteError> {
+        if self.left.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let result = write_fenced(
+            &self.registry,
+            &[self.fence()],
+            BTreeMap::from([(self.key(), Write::Delete)]),
+        )
+        .await;
+        // After a lost answer the record may be gone: then the fence of what follows must not ask for it.
+        let gone = match &result {
+            Ok(()) => true,
+            Err(WriteError::Store(RegistryError::Unknown { .. })) => {
+                let range = Range::Key(self.key());
+                let mut present = false;
+                list(&self.registry, &range, |_| present = true).await?;
+                !present
+            }
+            Err(WriteError::Deposed | WriteError::Store(_)) => false,
+        };
+        if gone {
+            self.left.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        result
+    }
+
+    /// What the machine has published, as the store has it now. Damaged records are left out: publish them again.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn statuses(&self) -> Result<BTreeMap<UnitName, UnitStatus>, RegistryError> {
+        let mut statuses = BTreeMap::new();
+        let layout = self.registry.layout();
+        let range = Range::Prefix(layout.states_prefix(&self.machine));
+        list(&self.registry, &range, |record| {
+            if let Some(Change::Status(_, unit, Some(status))) =
+                layout.decode(record.key(), Some(record.value()))
+            {
+                statuses.insert(unit, status);
+            }
+        })
+        .await?;
+        Ok(statuses)
+    }
+
+    fn key(&self) -> String {
+        self.registry
+            .layout()
+            .key(&RecordKey::Machine(self.machine.clone()))
+    }
+
+    /// Holds while the place is ours: the record is under our lease, or nobody's after we left.
+    fn fence(&self) -> Compare {
+        if self.left.load(Ordering::Relaxed) {
+            Compare::create_revision(self.key(), CompareOp::Equal, 0)
+        } else {
+            Compare::lease(self.key(), CompareOp::Equal, self.lease.0)
+        }
+    }
+}
