@@ -1,1 +1,4 @@
-//! The HTTP API: types, server, client.
+//! The HTTP API: its shapes ([`types`]), the server (feature `server`) and the client that fleetctl uses.
+
+pub mod client;
+pub mod types;

@@ -1,0 +1,385 @@
+//! Connections: which endpoint is asked, when a connection is used again, when a request is tried again.
+//!
+//! There are no tasks: a connection is driven by whoever waits for an answer on it.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::path::Path;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::{ClientError, Endpoint};
+
+/// Unused connections that are kept: more than one command ever has at once.
+const IDLE_CONNECTIONS_MAX: usize = 8;
+
+/// The longest answer that is read, in bytes: an overview of 100,000 units is below it.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Host header for a unix socket, as the ancestor's client sends it.
+const SOCKET_HOST: &str = "domain-sock";
+
+/// A client of one fleetd at a time. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoints: Vec<Endpoint>,
+    request_timeout: Duration,
+    /// Which endpoint answered last: it is asked first.
+    preferred: AtomicUsize,
+    idle: Mutex<Vec<(usize, Connection)>>,
+}
+
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+/// One open connection and the work that moves its bytes.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    /// None once the connection has ended.
+    driver: Option<Driver>,
+}
+
+/// What is asked, apart from where.
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// Below `/fleet/v1`, with a `/` in front and the query.
+    pub(super) path: String,
+    /// JSON.
+    pub(super) body: Bytes,
+}
+
+/// Whether the same request may be sent a second time if it is not known what became of the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Repeatable {
+    Yes,
+    No,
+}
+
+impl Ask {
+    pub(super) fn get(path: impl Into<String>) -> Ask {
+        Ask {
+            method: Method::GET,
+            path: path.into(),
+            body: Bytes::new(),
+        }
+    }
+
+    fn repeatable(&self) -> Repeatable {
+        if self.method == Method::GET {
+            Repeatable::Yes
+        } else {
+            Repeatable::No
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("endpoints", &self.inner.endpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of whoever listens at one of `endpoints`. They are tried in this order until one answers, which is
+    /// then asked first. Connects when first asked something.
+    ///
+    /// `request_timeout` limits each request at each endpoint, connecting included.
+    pub fn new(endpoints: Vec<Endpoint>, request_timeout: Duration) -> Client {
+        let preferred = AtomicUsize::new(0);
+        let idle = Mutex::new(Vec::new());
+        Client {
+            inner: Arc::new(Inner {
+                endpoints,
+                request_timeout,
+                preferred,
+                idle,
+            }),
+        }
+    }
+
+    /// The endpoint that is asked first now; none if there are no endpoints.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.inner
+            .endpoints
+            .get(self.inner.preferred.load(Ordering::Relaxed))
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn exchange(&self, ask: &Ask) -> Result<(StatusCode, Bytes), ClientError> {
+        self.first_endpoint(ask, async |index| {
+            let work = async {
+                let (response, mut connection) = self.send(index, ask).await?;
+                let status = response.status();
+                let body = self.body(index, response, &mut connection).await?;
+                self.keep(index, connection);
+                Ok((status, body))
+            };
+            match timeout(self.inner.request_timeout, work).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(self.timed_out(index)),
+            }
+        })
+        .await
+    }
+
+    /// Sends a request and returns once the answer's head is there; an answer that is an error is read wholly.
+    /// The connection is the caller's, to be driven while the body is read.
+    pub(super) async fn open(
+        &self,
+        ask: &Ask,
+    ) -> Result<(Response<Incoming>, Connection, Endpoint), ClientError> {
+        self.first_endpoint(ask, async |index| {
+            let work = async {
+                let (response, mut connection) = self.send(index, ask).await?;
+                if response.status() == StatusCode::OK {
+                    return Ok((response, connection, self.inner.endpoints[index].clone()));
+                }
+                let code = response.status();
+                let body = self.body(index, response, &mut connection).await?;
+                Err(super::requests::failure(code, &body))
+            };
+            match timeout(self.inner.request_timeout, work).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(self.timed_out(index)),
+            }
+        })
+        .await
+    }
+
+    /// Tries the endpoints one after the other, beginning with the one that answered last.
+    async fn first_endpoint<T>(
+        &self,
+        ask: &Ask,
+        attempt: impl AsyncFn(usize) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
+        let count = self.inner.endpoints.len();
+        let first = self.inner.preferred.load(Ordering::Relaxed);
+        let mut last = None;
+        for index in (0..count).map(|step| (first + step) % count) {
+            match attempt(index).await {
+                Err(error @ ClientError::Unreachable { .. }) => last = Some(error),
+                Err(error @ (ClientError::TimedOut { .. } | ClientError::Broken { .. }))
+                    if ask.repeatable() == Repeatable::Yes =>
+                {
+                    last = Some(error);
+                }
+                answered => {
+                    self.inner.preferred.store(index, Ordering::Relaxed);
+                    return answered;
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ClientError::Unreachable {
+            endpoint: Endpoint::Unix("".into()),
+            source: io::Error::new(io::ErrorKind::InvalidInput, "no endpoint is given"),
+        }))
+    }
+
+    /// Sends a request on a connection that is there already or on a new one.
+    async fn send(
+        &self,
+        index: usize,
+        ask: &Ask,
+    ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        let mut request = self.request(index, ask)?;
+        // A kept connection may have been closed by the other side. Each is used at most once here, so this ends.
+        while let Some(mut connection) = self.take_idle(index) {
+            let sent = connection.sender.try_send_request(request);
+            match connection.drive(sent).await {
+                Ok(response) => return Ok((response, connection)),
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => request = unsent,
+                    None if ask.repeatable() == Repeatable::Yes => {
+                        request = self.request(index, ask)?;
+                    }
+                    None => return Err(self.broken(index, error.into_error())),
+                },
+            }
+        }
+        let mut connection = self.connect(index).await?;
+        let sent = connection.sender.send_request(request);
+        let response = connection
+            .drive(sent)
+            .await
+            .map_err(|error| self.broken(index, error))?;
+        Ok((response, connection))
+    }
+
+    fn request(&self, index: usize, ask: &Ask) -> Result<Request<Full<Bytes>>, ClientError> {
+        let endpoint = &self.inner.endpoints[index];
+        let (host, prefix) = match endpoint {
+            Endpoint::Unix(_) => (SOCKET_HOST.to_owned(), ""),
+            Endpoint::Tcp {
+                host,
+                port,
+                path_prefix,
+            } if host.contains(':') => (format!("[{host}]:{port}"), path_prefix.as_str()),
+            Endpoint::Tcp {
+                host,
+                port,
+                path_prefix,
+            } => (format!("{host}:{port}"), path_prefix.as_str()),
+        };
+        let mut request = Request::builder()
+            .method(ask.method.clone())
+            .uri(format!("{prefix}/fleet/v1{}", ask.path))
+            .header(HOST, host)
+            .header(USER_AGENT, concat!("fleetctl/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, HeaderValue::from_static("application/json"));
+        if !ask.body.is_empty() {
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        request
+            .body(Full::new(ask.body.clone()))
+            .map_err(|error| ClientError::Unreachable {
+                endpoint: endpoint.clone(),
+                source: io::Error::new(io::ErrorKind::InvalidInput, error),
+            })
+    }
+
+    async fn connect(&self, index: usize) -> Result<Connection, ClientError> {
+        let endpoint = &self.inner.endpoints[index];
+        let unreachable = |source| ClientError::Unreachable {
+            endpoint: endpoint.clone(),
+            source,
+        };
+        // A host that swallows packets must leave time for the next endpoint to be tried, as any other refusal.
+        let connecting = async {
+            match endpoint {
+                Endpoint::Unix(path) => unix(path).await,
+                Endpoint::Tcp { host, port, .. } => tcp(host, *port).await,
+            }
+        };
+        match timeout(self.inner.request_timeout.mul_f64(0.9), connecting).await {
+            Ok(connected) => connected.map_err(unreachable),
+            Err(_elapsed) => Err(unreachable(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "no connection within {} s",
+                    self.inner.request_timeout.as_secs_f64()
+                ),
+            ))),
+        }
+    }
+
+    async fn body(
+        &self,
+        index: usize,
+        response: Response<Incoming>,
+        connection: &mut Connection,
+    ) -> Result<Bytes, ClientError> {
+        let mut body = response.into_body();
+        let mut whole = BytesMut::new();
+        while let Some(frame) = connection.drive(body.frame()).await {
+            let frame = frame.map_err(|error| self.broken(index, error))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if whole.len() + data.len() > ANSWER_BYTES_MAX {
+                return Err(ClientError::Malformed {
+                    endpoint: self.inner.endpoints[index].clone(),
+                    reason: format!("it is longer than {ANSWER_BYTES_MAX} bytes"),
+                });
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(whole.freeze())
+    }
+
+    fn take_idle(&self, index: usize) -> Option<Connection> {
+        let mut idle = self
+            .inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let at = idle.iter().position(|(of, _)| *of == index)?;
+        Some(idle.swap_remove(at).1)
+    }
+
+    fn keep(&self, index: usize, connection: Connection) {
+        let mut idle = self
+            .inner
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if connection.driver.is_some() && idle.len() < IDLE_CONNECTIONS_MAX {
+            idle.push((index, connection));
+        }
+    }
+
+    fn broken(&self, index: usize, source: hyper::Error) -> ClientError {
+        ClientError::Broken {
+            endpoint: self.inner.endpoints[index].clone(),
+            source,
+        }
+    }
+
+    fn timed_out(&self, index: usize) -> ClientError {
+        ClientError::TimedOut {
+            endpoint: self.inner.endpoints[index].clone(),
+            seconds: self.inner.request_timeout.as_secs_f64(),
+        }
+    }
+}
+
+impl Connection {
+    /// Waits for `work`, which needs bytes of this connection, and moves them meanwhile.
+    pub(super) async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done);
+            }
+            // Whatever ended the connection, `work` is told of it: the result says nothing more.
+            if let Some(driver) = &mut self.driver
+                && driver.as_mut().poll(context).is_ready()
+            {
+                self.driver = None;
+            }
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+async fn unix(path: &Path) -> io::Result<Connection> {
+    handshake(UnixStream::connect(path).await?).await
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<Connection> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    handshake(stream).await
+}
+
+async fn handshake(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+) -> io::Result<Connection> {
+    let (sender, driver) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    Ok(Connection {
+        sender,
+        driver: Some(Box::pin(driver)),
+    })
+}

@@ -1,0 +1,13 @@
+//! The API's client: one fleetd over a unix socket or TCP, HTTP/1.1.
+
+mod connection;
+mod endpoint;
+mod error;
+mod events;
+mod requests;
+mod sse;
+
+pub use connection::Client;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::ClientError;
+pub use requests::{OverviewQuery, Section};

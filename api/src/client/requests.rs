@@ -1,0 +1,212 @@
+//! The requests, one method each, and how their answers are read.
+
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::connection::Ask;
+use super::{Client, ClientError, Endpoint};
+use crate::types::{
+    Batch, BatchAnswer, BatchRequest, Failure, MachineId, Overview, Unit, UnitName, Version,
+};
+
+/// The longest list of names that is put into an address, in bytes: servers and proxies limit it.
+const NAMES_BYTES_MAX: usize = 16 * 1024;
+
+/// A part of an overview.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Section {
+    /// [`Overview::units`].
+    Units,
+    /// [`Overview::states`].
+    States,
+    /// [`Overview::machines`].
+    Machines,
+}
+
+impl Section {
+    /// Its name in an address.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Section::Units => "units",
+            Section::States => "states",
+            Section::Machines => "machines",
+        }
+    }
+}
+
+/// What to see of an overview. The default is all of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OverviewQuery {
+    /// Units and states of these only; empty for all.
+    pub units: Vec<UnitName>,
+    /// These parts only; empty for all.
+    pub sections: Vec<Section>,
+}
+
+impl Client {
+    /// Carries out `requests` in one pass. Sent again only if it is certain that it has not been sent.
+    ///
+    /// If the answer's `error` is set, nothing was written.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. After `TimedOut` and `Broken` some of it may have been done.
+    pub async fn batch(&self, requests: &[BatchRequest]) -> Result<BatchAnswer, ClientError> {
+        let batch = Batch {
+            requests: requests.to_vec(),
+        };
+        let body = serde_json::to_vec(&batch)
+            .map_err(|error| self.malformed(error))?
+            .into();
+        let ask = Ask {
+            method: Method::POST,
+            path: "/batch".to_owned(),
+            body,
+        };
+        let (status, body) = self.exchange(&ask).await?;
+        if status == StatusCode::OK {
+            return self.read(&body);
+        }
+        match serde_json::from_slice::<BatchAnswer>(&body) {
+            Ok(answer) if answer.error.is_some() => Ok(answer),
+            Ok(_) | Err(_) => Err(failure(status, &body)),
+        }
+    }
+
+    /// One consistent view of the cluster.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn overview(&self, query: OverviewQuery) -> Result<Overview, ClientError> {
+        let narrowed = names_query(&query.units);
+        let mut path = format!("/overview?{}", narrowed.as_deref().unwrap_or(""));
+        if !query.sections.is_empty() {
+            let sections: Vec<_> = query
+                .sections
+                .iter()
+                .map(|section| section.as_str())
+                .collect();
+            path.push_str(&format!("&what={}", sections.join(",")));
+        }
+        let mut overview: Overview = self.get(path).await?;
+        if narrowed.is_none() {
+            overview
+                .units
+                .retain(|unit| query.units.contains(&unit.name));
+            overview
+                .states
+                .retain(|state| query.units.contains(&state.name));
+        }
+        Ok(overview)
+    }
+
+    /// A unit; none if there is no such unit.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn unit(&self, name: &UnitName) -> Result<Option<Unit>, ClientError> {
+        match self.exchange(&Ask::get(unit_path(name))).await? {
+            (StatusCode::OK, body) => self.read(&body).map(Some),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => Err(failure(status, &body)),
+        }
+    }
+
+    /// A unit's file, byte for byte as it was submitted; none if there is no such unit.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn unit_file(&self, name: &UnitName) -> Result<Option<Vec<u8>>, ClientError> {
+        match self
+            .exchange(&Ask::get(format!("{}/file", unit_path(name))))
+            .await?
+        {
+            (StatusCode::OK, body) => Ok(Some(body.to_vec())),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => Err(failure(status, &body)),
+        }
+    }
+
+    /// The last `lines` lines of a unit's journal on `machine`, or wherever it runs.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `Api` with code 404 if the endpoint cannot know them, the message says why.
+    pub async fn journal(
+        &self,
+        name: &UnitName,
+        machine: Option<&MachineId>,
+        lines: usize,
+    ) -> Result<String, ClientError> {
+        let mut path = format!("{}/journal?lines={lines}", unit_path(name));
+        if let Some(machine) = machine {
+            path.push_str(&format!("&machineID={machine}"));
+        }
+        match self.exchange(&Ask::get(path)).await? {
+            (StatusCode::OK, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
+            (status, body) => Err(failure(status, &body)),
+        }
+    }
+
+    /// The version of the fleetd that answers.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn version(&self) -> Result<Version, ClientError> {
+        self.get("/version".to_owned()).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: String) -> Result<T, ClientError> {
+        match self.exchange(&Ask::get(path)).await? {
+            (StatusCode::OK, body) => self.read(&body),
+            (status, body) => Err(failure(status, &body)),
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self, body: &Bytes) -> Result<T, ClientError> {
+        serde_json::from_slice(body).map_err(|error| self.malformed(error))
+    }
+
+    fn malformed(&self, error: impl ToString) -> ClientError {
+        ClientError::Malformed {
+            endpoint: self
+                .endpoint()
+                .cloned()
+                .unwrap_or(Endpoint::Unix("".into())),
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// The error that an answer stands for. What is not in fleet's own form comes from something in between.
+pub(super) fn failure(status: StatusCode, body: &Bytes) -> ClientError {
+    let code = status.as_u16();
+    match serde_json::from_slice::<Failure>(body) {
+        Ok(failure) => ClientError::Api {
+            code,
+            message: failure.error.message,
+        },
+        Err(_) => ClientError::Api {
+            code,
+            message: String::new(),
+        },
+    }
+}
+
+/// `unitName=a&unitName=b`; none if that is too long, then all is asked for and narrowed here.
+pub(super) fn names_query(names: &[UnitName]) -> Option<String> {
+    let terms: Vec<_> = names
+        .iter()
+        .map(|name| format!("unitName={}", encoded(name)))
+        .collect();
+    let query = terms.join("&");
+    (query.len() <= NAMES_BYTES_MAX).then_some(query)
+}
+
+fn unit_path(name: &UnitName) -> String {
+    format!("/units/{}", encoded(name))
+}
+
+/// The name as part of an address. Of the characters that a name may have, only `\` must be written otherwise.
+fn encoded(name: &UnitName) -> String {
+    name.as_str().replace('\\', "%5C")
+}
