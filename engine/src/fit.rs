@@ -1,0 +1,73 @@
+//! PURE. Whether one machine can take one unit: the first rule that fails, in the order in which rules are explained.
+//!
+//! The same rules are applied to all machines at once, as bits, in `place.rs`; a property test holds the two together.
+
+use model::Obstacle;
+use unitfile::{MetadataTerm, UnitName};
+
+use crate::cluster::{Cluster, MachineIndex, Peer, UnitIndex};
+use crate::occupancy::Occupancy;
+
+/// Returns the first rule by which the machine, on which the unit is not, cannot take it.
+pub(crate) fn obstacle(
+    cluster: &Cluster,
+    occupancy: &Occupancy<'_>,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> Option<Obstacle> {
+    lasting_obstacle(cluster, unit, machine)
+        .or_else(|| {
+            missing_peer(cluster, occupancy, unit, machine).map(|peer| Obstacle::MachineOf { peer })
+        })
+        .or_else(|| {
+            let with = occupancy.conflicting(unit, machine)?;
+            Some(Obstacle::Conflict { with: cluster.node(with).name.clone() })
+        })
+        .or_else(|| (!cluster.open.contains(machine.0)).then_some(Obstacle::Cordoned))
+}
+
+/// The first rule about the machine itself that fails: `MachineID=`, `MachineMetadata=`.
+pub(crate) fn lasting_obstacle(
+    cluster: &Cluster,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> Option<Obstacle> {
+    let rules = &cluster.node(unit).rules;
+    if cluster.fitting[rules.class.0].contains(machine.0) {
+        return None;
+    }
+    if let Some(wanted) = &rules.requirements.machine_id
+        && !cluster.machine(machine).is_named(wanted)
+    {
+        return Some(Obstacle::MachineId { wanted: wanted.clone() });
+    }
+    let metadata = &cluster.metadata[machine.0];
+    rules.requirements.metadata.iter().find_map(|term| {
+        let actual = metadata.get(&term.key);
+        if term.allows(actual.map(String::as_str)) {
+            return None;
+        }
+        Some(Obstacle::Metadata { wanted: written(term), actual: actual.cloned() })
+    })
+}
+
+/// The first peer that is not on the machine.
+pub(crate) fn missing_peer(
+    cluster: &Cluster,
+    occupancy: &Occupancy<'_>,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> Option<UnitName> {
+    cluster.node(unit).peers.iter().find_map(|peer| match peer {
+        Peer::Unknown(name) => Some(name.clone()),
+        Peer::Known(peer) if occupancy.is_scheduled(*peer, machine) => None,
+        Peer::Known(peer) => Some(cluster.node(*peer).name.clone()),
+    })
+}
+
+/// A term as its user would write it: `disk=ssd`, or `disk=ssd or disk=nvme`.
+fn written(term: &MetadataTerm) -> String {
+    let pairs: Vec<String> =
+        term.values.iter().map(|value| format!("{}={value}", term.key)).collect();
+    pairs.join(" or ")
+}

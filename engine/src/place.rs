@@ -1,0 +1,271 @@
+//! PURE. Finds machines for units that have none: global units on all that fit, every other group of tied units on the one
+//! with the fewest units, then the smallest id.
+//!
+//! Groups with the fewest machines to choose from go first, so that a unit that may go anywhere does not take the only
+//! place of one that may not. A unit that is still seen where it was goes back there if it fits, and nowhere else before
+//! it has stopped.
+
+use std::collections::BTreeMap;
+
+use crate::bits::Bits;
+use crate::cluster::{Cluster, MachineIndex, Peer, UnitIndex, Want};
+use crate::keep::Removed;
+use crate::occupancy::Occupancy;
+use crate::ties::{Knot, Ties, ties};
+
+/// Why a unit is where it was put.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Why {
+    /// It was there before.
+    Back,
+    /// Of so many machines that could take it, this had the fewest units, namely so many.
+    LeastLoaded { load: usize, candidates: usize },
+    /// It is to be on every machine that fits.
+    Everywhere,
+}
+
+/// One unit put on one machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Placement {
+    pub(crate) unit: UnitIndex,
+    pub(crate) machine: MachineIndex,
+    pub(crate) why: Why,
+}
+
+/// Puts into the occupancy all that can be placed now. Returns it in an order in which every unit is after those it needs.
+pub(crate) fn place<'c>(
+    cluster: &'c Cluster,
+    occupancy: &mut Occupancy<'c>,
+    removed: &Removed,
+) -> Vec<Placement> {
+    let is_open: Vec<bool> = cluster
+        .units()
+        .map(|unit| match cluster.node(unit).want {
+            Want::One => occupancy.machines_of(unit).is_empty(),
+            Want::Everywhere => true,
+            Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => false,
+        })
+        .collect();
+    let mut ties = ties(cluster, |unit| is_open[unit.0]);
+    ties.groups.sort_by_cached_key(|group| (choice(cluster, group), group.iter().flatten().min().copied()));
+    let mut placer = Placer { cluster, occupancy, removed, placements: Vec::new() };
+    placer.place_all(&ties);
+    let mut placed = placer.placements.len();
+    // What was placed last may be what another waits for, across global units. Each round places at least one unit.
+    ties.wide.retain(|knot| has_peers(cluster, knot));
+    ties.groups.retain(|group| group.iter().any(|knot| has_peers(cluster, knot)));
+    while !ties.wide.is_empty() || !ties.groups.is_empty() {
+        placer.place_all(&ties);
+        if placer.placements.len() == placed {
+            break;
+        }
+        placed = placer.placements.len();
+    }
+    placer.placements
+}
+
+/// How many machines the most particular unit of the group can choose from.
+fn choice(cluster: &Cluster, group: &[Knot]) -> usize {
+    let count = |unit: &UnitIndex| cluster.fitting_open_count[cluster.node(*unit).rules.class.0];
+    group.iter().flatten().map(count).min().unwrap_or(0)
+}
+
+fn has_peers(cluster: &Cluster, knot: &Knot) -> bool {
+    knot.iter().any(|unit| !cluster.node(*unit).peers.is_empty())
+}
+
+struct Placer<'p, 'c> {
+    cluster: &'c Cluster,
+    occupancy: &'p mut Occupancy<'c>,
+    removed: &'p Removed,
+    placements: Vec<Placement>,
+}
+
+impl Placer<'_, '_> {
+    fn place_all(&mut self, ties: &Ties) {
+        for knot in &ties.wide {
+            self.place_everywhere(knot);
+        }
+        for group in &ties.groups {
+            self.place_group(group);
+        }
+    }
+
+    /// Puts a knot of global units on every machine that can take all of them.
+    fn place_everywhere(&mut self, knot: &Knot) {
+        let Some(machines) = self.joined(None, knot, &[]) else { return };
+        for machine in machines.iter().map(MachineIndex) {
+            for unit in knot {
+                self.put(*unit, machine, Why::Everywhere);
+            }
+        }
+    }
+
+    fn place_group(&mut self, group: &[Knot]) {
+        let mut rest: Vec<&Knot> = group.iter().filter(|knot| self.is_unplaced(knot)).collect();
+        if let [knot] = rest[..]
+            && let [unit] = knot[..]
+            && self.is_simple(unit)
+        {
+            return self.place_simple(unit);
+        }
+        while !rest.is_empty() {
+            // As many as can be together, leaders first; then the others by themselves.
+            let mut machines: Option<Bits> = None;
+            let mut together: Vec<UnitIndex> = Vec::new();
+            let (mut joined, mut left) = (Vec::new(), Vec::new());
+            for knot in rest {
+                match self.joined(machines.as_ref(), knot, &together) {
+                    Some(both) => {
+                        machines = Some(both);
+                        together.extend(knot);
+                        joined.push(knot);
+                    }
+                    None => left.push(knot),
+                }
+            }
+            let Some(machines) = machines else { return };
+            self.put_together(&joined, &together, &machines);
+            rest = left;
+        }
+    }
+
+    fn is_unplaced(&self, knot: &Knot) -> bool {
+        knot.iter().any(|unit| {
+            self.cluster.node(*unit).want == Want::One && self.occupancy.machines_of(*unit).is_empty()
+        })
+    }
+
+    /// True if no rule but those about the machine alone concerns the unit, and it is seen nowhere.
+    fn is_simple(&self, unit: UnitIndex) -> bool {
+        let node = self.cluster.node(unit);
+        node.peers.is_empty()
+            && node.statuses.is_empty()
+            && node.scheduled.is_empty()
+            && self.cluster.is_peaceful(unit)
+    }
+
+    fn place_simple(&mut self, unit: UnitIndex) {
+        let class = self.cluster.node(unit).rules.class;
+        let Some(chosen) = self.occupancy.least_loaded(&self.cluster.fitting_open[class.0]) else { return };
+        let candidates = self.cluster.fitting_open_count[class.0];
+        self.put(unit, chosen.machine, Why::LeastLoaded { load: chosen.load, candidates });
+    }
+
+    /// Of `machines` (none: of all) those that can take the knot beside `together`; none if there is none.
+    fn joined(&mut self, machines: Option<&Bits>, knot: &Knot, together: &[UnitIndex]) -> Option<Bits> {
+        let cluster = self.cluster;
+        for (at, unit) in knot.iter().enumerate() {
+            let beside = together.iter().chain(&knot[..at]);
+            if beside.into_iter().any(|other| cluster.conflict(*unit, *other)) {
+                return None;
+            }
+        }
+        let mut both: Option<Bits> = machines.cloned();
+        for unit in knot {
+            let fitting = self.fitting(*unit, |peer| together.contains(&peer) || knot.contains(&peer));
+            both = Some(match both {
+                Some(mut both) => {
+                    both.intersect(&fitting);
+                    both
+                }
+                None => fitting,
+            });
+        }
+        both.filter(|machines| !machines.is_empty())
+    }
+
+    /// The machines that can take the unit, or, if it is global, have it already.
+    fn fitting(&mut self, unit: UnitIndex, comes_along: impl Fn(UnitIndex) -> bool) -> Bits {
+        let cluster = self.cluster;
+        let node = cluster.node(unit);
+        let mut machines = cluster.fitting_open[node.rules.class.0].clone();
+        let lifted = self.occupancy.lift(unit);
+        self.occupancy.without_conflicts(unit, &mut machines);
+        self.occupancy.restore(lifted);
+        for peer in &node.peers {
+            match peer {
+                Peer::Known(peer) if comes_along(*peer) => {}
+                Peer::Known(peer) => machines.intersect(&self.places(*peer)),
+                Peer::Unknown(_) => return Bits::empty(cluster.live),
+            }
+        }
+        if node.want == Want::Everywhere {
+            machines.unite(&self.places(unit));
+        }
+        machines
+    }
+
+    fn places(&self, unit: UnitIndex) -> Bits {
+        let mut machines = Bits::empty(self.cluster.live);
+        self.occupancy.machines_of(unit).iter().for_each(|machine| machines.insert(machine.0));
+        machines
+    }
+
+    /// Puts knots that can be together on one of the machines; those that must stop elsewhere first are left for later.
+    fn put_together(&mut self, knots: &[&Knot], together: &[UnitIndex], machines: &Bits) {
+        let Some(machine) = self.former(together, machines).or_else(|| {
+            self.occupancy.least_loaded(machines).map(|chosen| chosen.machine)
+        }) else {
+            return;
+        };
+        let candidates = machines.count();
+        for knot in knots {
+            if !knot.iter().all(|unit| self.may_go(*unit, machine, knot)) {
+                continue;
+            }
+            for unit in knot.iter().copied() {
+                let why = match self.cluster.node(unit).want {
+                    Want::Everywhere => Why::Everywhere,
+                    Want::One | Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed
+                    | Want::Trace => {
+                        Why::LeastLoaded { load: self.occupancy.load(machine), candidates }
+                    }
+                };
+                self.put(unit, machine, why);
+            }
+        }
+    }
+
+    /// Of these machines the one where most of the units were or still are, then the smallest id.
+    fn former(&self, units: &[UnitIndex], machines: &Bits) -> Option<MachineIndex> {
+        let mut votes: BTreeMap<MachineIndex, usize> = BTreeMap::new();
+        for unit in units.iter().filter(|unit| self.cluster.node(**unit).want == Want::One) {
+            let node = self.cluster.node(*unit);
+            for machine in node.scheduled.iter().chain(&node.statuses) {
+                if self.was_there(*unit, *machine) && machines.contains(machine.0) {
+                    *votes.entry(*machine).or_insert(0) += 1;
+                }
+            }
+        }
+        let most = votes.values().copied().max()?;
+        votes.into_iter().find(|(_, count)| *count == most).map(|(machine, _)| machine)
+    }
+
+    fn was_there(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
+        self.cluster.is_live(machine)
+            && (self.cluster.node(unit).statuses.contains(&machine)
+                || self.removed.contains_key(&(unit, machine)))
+    }
+
+    /// True if the unit is seen on no other machine and the units it needs are on this one.
+    fn may_go(&self, unit: UnitIndex, machine: MachineIndex, knot: &Knot) -> bool {
+        let node = self.cluster.node(unit);
+        let stopped = node.want == Want::Everywhere
+            || node.statuses.iter().all(|where_seen| *where_seen == machine);
+        stopped
+            && node.peers.iter().all(|peer| match peer {
+                Peer::Known(peer) => knot.contains(peer) || self.occupancy.is_scheduled(*peer, machine),
+                Peer::Unknown(_) => false,
+            })
+    }
+
+    fn put(&mut self, unit: UnitIndex, machine: MachineIndex, why: Why) {
+        if self.occupancy.is_scheduled(unit, machine) {
+            return;
+        }
+        let why = if self.was_there(unit, machine) { Why::Back } else { why };
+        self.occupancy.schedule(unit, machine);
+        self.placements.push(Placement { unit, machine, why });
+    }
+}

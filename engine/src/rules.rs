@@ -1,0 +1,157 @@
+//! PURE. What each unit demands, read from its file once and shared by all units that demand the same.
+//!
+//! Two things are interned here, because cost must follow how many *different* demands there are, not how many units:
+//! a class is one combination of `MachineID=` and `MachineMetadata=`, a pattern is one glob of `Conflicts=`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::Records;
+use unitfile::{FileHash, Glob, MetadataTerm, Requirements, UnitFile, UnitName, X_FLEET};
+
+/// One combination of `MachineID=` and `MachineMetadata=`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct ClassIndex(pub(crate) usize);
+
+/// One glob of `Conflicts=`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct PatternIndex(pub(crate) usize);
+
+/// What a class asks of a machine.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct ClassKey {
+    pub(crate) machine_id: Option<String>,
+    pub(crate) metadata: Vec<MetadataTerm>,
+}
+
+/// What one unit demands.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) requirements: Requirements,
+    pub(crate) class: ClassIndex,
+    /// The patterns of its `Conflicts=`, smallest index first.
+    pub(crate) declares: Vec<PatternIndex>,
+    /// What is wrong with its `[X-Fleet]`; none if nothing is.
+    pub(crate) problem: Option<String>,
+}
+
+/// Reads rules from files and numbers their classes and patterns.
+#[derive(Debug)]
+pub(crate) struct RuleBook {
+    classes: BTreeMap<ClassKey, ClassIndex>,
+    patterns: BTreeMap<String, PatternIndex>,
+    globs: Vec<Glob>,
+    /// Rules of files that say the same under every name; none for a file whose rules depend on the name.
+    shared: BTreeMap<FileHash, Option<Arc<Rules>>>,
+    /// The rules of a unit that demands nothing.
+    free: Arc<Rules>,
+}
+
+impl RuleBook {
+    pub(crate) fn new() -> RuleBook {
+        let free = Rules {
+            requirements: Requirements::default(),
+            class: ClassIndex(0),
+            declares: Vec::new(),
+            problem: None,
+        };
+        RuleBook {
+            classes: BTreeMap::from([(ClassKey::default(), ClassIndex(0))]),
+            patterns: BTreeMap::new(),
+            globs: Vec::new(),
+            shared: BTreeMap::new(),
+            free: Arc::new(free),
+        }
+    }
+
+    /// The rules of a unit of which nothing is known.
+    pub(crate) fn free(&self) -> Arc<Rules> {
+        Arc::clone(&self.free)
+    }
+
+    /// The rules that the file at `hash` makes for a unit called `name`; none if the file is missing.
+    pub(crate) fn read(
+        &mut self,
+        name: &UnitName,
+        hash: &FileHash,
+        records: &Records,
+    ) -> Option<Arc<Rules>> {
+        if let Some(Some(rules)) = self.shared.get(hash) {
+            return Some(Arc::clone(rules));
+        }
+        let file = records.files.get(hash)?;
+        let rules = match sharing(file) {
+            Sharing::Free => self.free(),
+            Sharing::SameForAll | Sharing::ByName => Arc::new(self.intern(name, file)),
+        };
+        let shared = match sharing(file) {
+            Sharing::Free | Sharing::SameForAll => Some(Arc::clone(&rules)),
+            Sharing::ByName => None,
+        };
+        self.shared.insert(*hash, shared);
+        Some(rules)
+    }
+
+    /// The patterns, each at its index.
+    pub(crate) fn globs(&self) -> &[Glob] {
+        &self.globs
+    }
+
+    /// The classes and their indices.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = (&ClassKey, ClassIndex)> {
+        self.classes.iter().map(|(key, index)| (key, *index))
+    }
+
+    fn intern(&mut self, name: &UnitName, file: &UnitFile) -> Rules {
+        let (requirements, errors) = Requirements::of_stored(name, file);
+        let key = ClassKey {
+            machine_id: requirements.machine_id.clone(),
+            metadata: requirements.metadata.clone(),
+        };
+        let next = ClassIndex(self.classes.len());
+        let class = *self.classes.entry(key).or_insert(next);
+        let mut declares: Vec<PatternIndex> =
+            requirements.conflicts.iter().map(|glob| self.pattern(glob)).collect();
+        declares.sort_unstable();
+        declares.dedup();
+        let problem = (!errors.is_empty())
+            .then(|| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        Rules { requirements, class, declares, problem }
+    }
+
+    fn pattern(&mut self, glob: &Glob) -> PatternIndex {
+        if let Some(index) = self.patterns.get(glob.as_str()) {
+            return *index;
+        }
+        let index = PatternIndex(self.globs.len());
+        self.patterns.insert(glob.as_str().to_owned(), index);
+        self.globs.push(glob.clone());
+        index
+    }
+}
+
+/// Whether two units with one file have the same rules.
+enum Sharing {
+    /// There is no `[X-Fleet]`: nothing is demanded.
+    Free,
+    /// No specifier in it, and no peer that could be the unit itself.
+    SameForAll,
+    /// The rules depend on the unit's name.
+    ByName,
+}
+
+fn sharing(file: &UnitFile) -> Sharing {
+    let mut sharing = Sharing::Free;
+    for option in file.options() {
+        // A misspelt section is an error of the file; it too must be read in full.
+        if option.section.eq_ignore_ascii_case(X_FLEET) {
+            if option.value.contains('%') || option.name.ends_with("Of") {
+                return Sharing::ByName;
+            }
+            sharing = Sharing::SameForAll;
+        } else if !matches!(option.section.as_str(), "Unit" | "Service" | "Install") {
+            sharing = Sharing::SameForAll;
+        }
+    }
+    sharing
+}
