@@ -3,6 +3,7 @@
 //! The file is read once, when it is opened; from then on memory answers and the file is only
 //! written. So redb's cache is kept small.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,7 @@ impl Disk {
             .map_err(|source| EmbeddedError::open(path, source.into()))?;
         let identity =
             start_term(&database, fresh).map_err(|source| EmbeddedError::open(path, source))?;
+        sync_folder(path).map_err(|source| EmbeddedError::open(path, source.into()))?;
         let contents = load(&database, path, identity)?;
         Ok((
             Disk {
@@ -94,6 +96,15 @@ impl Disk {
             }
             other => Refusal::Storage(other.to_string()),
         })
+    }
+}
+
+/// Makes the name of a new file as durable as its content.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(_) => File::open(".")?.sync_all(),
+        None => Ok(()),
     }
 }
 
@@ -164,37 +175,36 @@ fn load(database: &Database, path: &Path, identity: Identity) -> Result<Contents
     let transaction = database
         .begin_read()
         .map_err(|source| failed(source.into()))?;
-    let (versions, malformed) = read_history(&transaction).map_err(failed)?;
-    if let Some(at) = malformed {
+    let (head, compacted) = read_position(&transaction).map_err(failed)?;
+    let mut mvcc = Mvcc::at(head, compacted);
+    let malformed = read_history(&transaction, &mut mvcc).map_err(failed)?;
+    if let Some(Revision { main: revision, .. }) = malformed {
         let path = path.to_path_buf();
-        return Err(EmbeddedError::Malformed {
-            path,
-            revision: at.main,
-        });
+        return Err(EmbeddedError::Malformed { path, revision });
     }
     let leases = read_leases(&transaction).map_err(failed)?;
-    let (head, compacted) = read_position(&transaction).map_err(failed)?;
     Ok(Contents {
         identity,
-        mvcc: Mvcc::restore(head, compacted, versions),
+        mvcc,
         leases,
     })
 }
 
+/// Reads all versions into `mvcc`, in order; stops at one that cannot be read and says where.
 fn read_history(
     transaction: &redb::ReadTransaction,
-) -> Result<(Vec<KeyVersion>, Option<Revision>), redb::Error> {
-    let mut versions = Vec::new();
+    mvcc: &mut Mvcc,
+) -> Result<Option<Revision>, redb::Error> {
     for entry in transaction.open_table(HISTORY)?.iter()? {
         let (at, bytes) = entry?;
         let (main, sub) = at.value();
         let at = Revision { main, sub };
         match record::decode(at, bytes.value()) {
-            Ok(version) => versions.push(version),
-            Err(record::Malformed) => return Ok((versions, Some(at))),
+            Ok(KeyVersion { key, version }) => mvcc.insert(key, version),
+            Err(record::Malformed) => return Ok(Some(at)),
         }
     }
-    Ok((versions, None))
+    Ok(None)
 }
 
 fn read_leases(transaction: &redb::ReadTransaction) -> Result<Vec<(i64, i64)>, redb::Error> {

@@ -148,11 +148,17 @@ impl Embedded {
         listener: TcpListener,
         shutdown: CancellationToken,
     ) -> Result<(), EmbeddedError> {
-        let address = listener
-            .local_addr()
-            .ok()
-            .filter(|address| !address.ip().is_unspecified());
-        let _announced = address.map(|address| self.shared.announce(format!("http://{address}")));
+        let _announced = match listener.local_addr() {
+            Ok(address) if !address.ip().is_unspecified() => {
+                Some(self.shared.announce(format!("http://{address}")))
+            }
+            // Listening everywhere says nothing about where to find it.
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, "the listener does not know its address");
+                None
+            }
+        };
         // Answers are small and awaited: they must not wait for more to send.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         self.serve_incoming(incoming, shutdown).await

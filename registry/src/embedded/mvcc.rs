@@ -87,19 +87,12 @@ impl Mvcc {
         }
     }
 
-    /// History as it was kept: `versions` in the order of their revisions.
-    pub(crate) fn restore(
-        head: i64,
-        compacted: i64,
-        versions: impl IntoIterator<Item = KeyVersion>,
-    ) -> Mvcc {
+    /// An etcd that had come to `head` and was compacted at `compacted`. Its versions are still to
+    /// be inserted, in order.
+    pub(crate) fn at(head: i64, compacted: i64) -> Mvcc {
         let mut mvcc = Mvcc::new();
         mvcc.head = head.max(FIRST_REVISION);
         mvcc.compacted = compacted;
-        for KeyVersion { key, version } in versions {
-            mvcc.head = mvcc.head.max(version.at.main);
-            mvcc.insert(key, version);
-        }
         mvcc
     }
 

@@ -89,10 +89,10 @@ pub(crate) async fn run(
         writer.compact_if_due().await;
     }
     queue.close();
-    let left = carried
-        .into_iter()
-        .chain(std::iter::from_fn(|| queue.try_recv().ok()));
-    for submission in left {
+    if let Some(submission) = carried {
+        submission.answer(Err(Refusal::Stopped));
+    }
+    while let Ok(submission) = queue.try_recv() {
         submission.answer(Err(Refusal::Stopped));
     }
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use etcd_client::{Client, GetOptions, LeaseGrantOptions, PutOptions, WatchOptions};
 use registry::embedded::{Embedded, EmbeddedError, Refusal};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use crate::answers::{collect, events, next, put, refused, revision, value, watch};
@@ -233,4 +235,43 @@ async fn churn_leaves_file_and_history_bounded() {
         Some("249")
     );
     embedded.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_listener_stops_with_open_streams_and_another_takes_over() {
+    let embedded = Embedded::in_memory();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn({
+        let (embedded, stop) = (embedded.clone(), stop.clone());
+        async move { embedded.serve(listener, stop).await }
+    });
+    let mut over_tcp = Client::connect([address.to_string()], None).await.unwrap();
+    let mut stream = watch(&mut over_tcp, "served", WatchOptions::new()).await;
+    let lease = over_tcp.lease_grant(60, None).await.unwrap().id();
+    let (_keeper, mut kept) = over_tcp.lease_keep_alive(lease).await.unwrap();
+    stop.cancel();
+    assert_eq!(refused(stream.message().await).0, Code::Unavailable);
+    assert_eq!(refused(kept.message().await).0, Code::Unavailable);
+    serving.await.unwrap().unwrap();
+
+    // The store itself goes on.
+    let mut inside = client(&embedded).await;
+    let written = put(&mut inside, "served", "1").await;
+    let listener = TcpListener::bind(address).await.unwrap();
+    let serving = tokio::spawn({
+        let embedded = embedded.clone();
+        async move { embedded.serve(listener, CancellationToken::new()).await }
+    });
+    // The client's old connection may be found dead by one request.
+    while over_tcp.get("served", None).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    let options = WatchOptions::new().with_start_revision(written);
+    let mut stream = watch(&mut over_tcp, "served", options).await;
+    assert_eq!(collect(&mut stream, 1).await, ["+served=1"]);
+    // Shutting the store down ends the listener, too.
+    embedded.shutdown().await;
+    serving.await.unwrap().unwrap();
 }
