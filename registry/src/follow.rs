@@ -126,7 +126,7 @@ impl Registry {
     pub fn follow(&self, scope: Scope) -> Follow {
         let (sender, batches) = mpsc::channel(QUEUE_MAX);
         let mut following = JoinSet::new();
-        following.spawn(Follower::new(self.clone(), &scope, sender).run());
+        following.spawn(Follower::new(self.clone(), scope, sender).run());
         Follow {
             batches,
             _following: following,
@@ -208,7 +208,7 @@ impl From<RegistryError> for End {
 }
 
 impl Follower {
-    fn new(registry: Registry, scope: &Scope, batches: mpsc::Sender<Batch>) -> Follower {
+    fn new(registry: Registry, scope: Scope, batches: mpsc::Sender<Batch>) -> Follower {
         let layout = registry.layout();
         let (range, resume) = match scope {
             Scope::Cluster => {
@@ -221,9 +221,10 @@ impl Follower {
                     Resume::Watch,
                 )
             }
-            Scope::Schedule(machine) => {
-                (Range::Prefix(layout.schedule_prefix(machine)), Resume::List)
-            }
+            Scope::Schedule(machine) => (
+                Range::Prefix(layout.schedule_prefix(&machine)),
+                Resume::List,
+            ),
             Scope::Leader => (Range::Key(layout.key(&RecordKey::Leader)), Resume::List),
         };
         let backoff = Backoff::new(registry.salt());

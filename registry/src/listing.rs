@@ -109,7 +109,9 @@ pub(crate) async fn list(
                 answer => answer?,
             };
             if at.is_none() {
-                let cluster = answer.header().map_or(0, |header| header.cluster_id());
+                let cluster = answer
+                    .header()
+                    .map_or(0, etcd_client::ResponseHeader::cluster_id);
                 at = Some(Listed {
                     revision: revision_of(answer.header())?,
                     cluster,
@@ -149,7 +151,9 @@ pub(crate) async fn standing(
         revision: revision_of(answer.header())?,
         modified: crate::connection::to_revision(newest),
         keys: u64::try_from(answer.count()).unwrap_or(0),
-        cluster: answer.header().map_or(0, |header| header.cluster_id()),
+        cluster: answer
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::cluster_id),
     })
 }
 

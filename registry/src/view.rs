@@ -85,6 +85,10 @@ impl std::fmt::Debug for Inner {
 
 impl View {
     /// A view of the cluster in `registry`; nothing is read before the first use. Ends with `shutdown`.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a token is a handle, meant to be given away"
+    )]
     pub fn new(registry: Registry, shutdown: CancellationToken) -> View {
         let ended = shutdown.child_token();
         let inner = Inner {

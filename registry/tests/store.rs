@@ -1,0 +1,21 @@
+//! The client side against a real etcd and against the embedded one: the connection, following, leases, places in the
+//! cluster, leading, and the API's view.
+
+#[path = "store/endpoints.rs"]
+mod endpoints;
+#[path = "store/etcd.rs"]
+mod etcd;
+#[path = "store/following.rs"]
+mod following;
+#[path = "store/leading.rs"]
+mod leading;
+#[path = "store/leases.rs"]
+mod leases;
+#[path = "store/places.rs"]
+mod places;
+#[path = "store/proxy.rs"]
+mod proxy;
+#[path = "store/sample.rs"]
+mod sample;
+#[path = "store/viewing.rs"]
+mod viewing;

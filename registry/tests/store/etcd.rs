@@ -1,0 +1,178 @@
+//! A real etcd on loopback, started, killed, frozen and started again by a test.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use registry::{Config, Registry, TlsFiles};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+pub const PREFIX: &str = "/fleet-test/";
+
+/// How long anything a test waits for may take on a busy machine before the test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Etcd {
+    process: Option<Child>,
+    folder: TempDir,
+    port: u16,
+    peer_port: u16,
+    arguments: Vec<String>,
+}
+
+/// A port that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+pub fn config(endpoints: &[String]) -> Config {
+    Config {
+        endpoints: endpoints.to_vec(),
+        key_prefix: PREFIX.to_owned(),
+        tls: TlsFiles::default(),
+        username: None,
+        password: None,
+        request_timeout: Duration::from_secs(3),
+    }
+}
+
+pub async fn connect(endpoint: &str) -> Registry {
+    Registry::connect(&config(&[endpoint.to_owned()]))
+        .await
+        .unwrap()
+}
+
+/// Waits for `future`; fails the test if it takes too long.
+pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited too long for {what}"),
+    }
+}
+
+impl Etcd {
+    /// One that is not running yet; none if it is not installed.
+    pub fn prepare(arguments: &[&str]) -> Option<Etcd> {
+        if Command::new("etcd")
+            .arg("--version")
+            .stdout(Stdio::null())
+            .status()
+            .is_err()
+        {
+            assert!(std::env::var_os("CI").is_none(), "etcd is not installed");
+            println!("SKIP: etcd is not installed");
+            return None;
+        }
+        Some(Etcd {
+            process: None,
+            folder: tempfile::tempdir().unwrap(),
+            port: free_port(),
+            peer_port: free_port(),
+            arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
+        })
+    }
+
+    /// One that answers.
+    pub async fn start() -> Option<Etcd> {
+        let mut etcd = Etcd::prepare(&[])?;
+        etcd.boot().await;
+        Some(etcd)
+    }
+
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub fn spawn(&mut self) {
+        let (client, peer) = (
+            self.endpoint(),
+            format!("http://127.0.0.1:{}", self.peer_port),
+        );
+        println!("etcd starts at {client}");
+        let process = Command::new("etcd")
+            .args(["--name", "one", "--data-dir"])
+            .arg(self.folder.path())
+            .args([
+                "--listen-client-urls",
+                &client,
+                "--advertise-client-urls",
+                &client,
+            ])
+            .args([
+                "--listen-peer-urls",
+                &peer,
+                "--initial-advertise-peer-urls",
+                &peer,
+            ])
+            .args(["--initial-cluster", &format!("one={peer}")])
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    /// Starts it and waits until it answers.
+    pub async fn boot(&mut self) {
+        self.spawn();
+        let registry = connect(&self.endpoint()).await;
+        soon("etcd to answer", async {
+            while registry.ping().await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            println!("etcd is killed");
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    pub fn freeze(&self) {
+        println!("etcd is frozen");
+        self.signal(Signal::STOP);
+    }
+
+    pub fn thaw(&self) {
+        println!("etcd goes on");
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = self.process.as_ref().unwrap();
+        kill_process(Pid::from_child(process), signal).unwrap();
+    }
+
+    pub async fn registry(&self) -> Registry {
+        connect(&self.endpoint()).await
+    }
+
+    /// A client that knows nothing of fleet.
+    pub async fn raw(&self) -> etcd_client::Client {
+        etcd_client::Client::connect([self.endpoint()], None)
+            .await
+            .unwrap()
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
