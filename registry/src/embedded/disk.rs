@@ -85,17 +85,25 @@ impl Disk {
     /// Makes the records durable, all or none. Blocks. After an error the file must be opened
     /// again before anything else is written: only then is it known what it holds.
     pub(crate) fn commit(&self, records: &[Record]) -> Result<(), Refusal> {
-        write(&self.database, records).map_err(|error| match error {
-            redb::Error::Io(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                ) =>
-            {
+        write(&self.database, records).map_err(|error| {
+            if is_full(&error) {
                 Refusal::NoSpace
+            } else {
+                Refusal::Storage(error.to_string())
             }
-            other => Refusal::Storage(other.to_string()),
         })
+    }
+}
+
+/// Whether the disk, or what we may use of it, is full.
+pub(crate) fn is_full(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        ),
+        // redb's enum may grow; nothing else in it says that a disk is full.
+        _ => false,
     }
 }
 

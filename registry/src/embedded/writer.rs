@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::disk::{Contents, Disk};
+use super::disk::{self, Contents, Disk};
 use super::error::EmbeddedError;
 use super::refusal::Refusal;
 use super::shared::Shared;
@@ -208,6 +208,11 @@ impl Writer {
 
 /// The chain of causes as one text: it goes to clients.
 fn refusal(error: &EmbeddedError) -> Refusal {
+    if let EmbeddedError::Open { source, .. } = error
+        && disk::is_full(source)
+    {
+        return Refusal::NoSpace;
+    }
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(next) = cause {
