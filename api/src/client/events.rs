@@ -84,7 +84,7 @@ impl Events {
                 let complete = self
                     .parser
                     .feed(data)
-                    .map_err(|error| self.malformed(error))?;
+                    .map_err(|error| self.malformed(&error))?;
                 self.ready.extend(complete);
             }
         }
@@ -98,7 +98,7 @@ impl Events {
                 message: error.message,
             }),
             Ok(kind) => Ok(kind.map(|kind| Event { revision, kind })),
-            Err(error) => Err(self.malformed(error)),
+            Err(error) => Err(self.malformed(&error)),
         }
     }
 
@@ -118,7 +118,7 @@ impl Events {
         self.only.as_ref().is_none_or(|only| only.contains(name))
     }
 
-    fn malformed(&self, error: impl ToString) -> ClientError {
+    fn malformed(&self, error: &impl ToString) -> ClientError {
         ClientError::Malformed {
             endpoint: self.endpoint.clone(),
             reason: error.to_string(),

@@ -56,7 +56,7 @@ impl Client {
             requests: requests.to_vec(),
         };
         let body = serde_json::to_vec(&batch)
-            .map_err(|error| self.malformed(error))?
+            .map_err(|error| self.malformed(&error))?
             .into();
         let ask = Ask {
             method: Method::POST,
@@ -163,10 +163,10 @@ impl Client {
     }
 
     fn read<T: DeserializeOwned>(&self, body: &Bytes) -> Result<T, ClientError> {
-        serde_json::from_slice(body).map_err(|error| self.malformed(error))
+        serde_json::from_slice(body).map_err(|error| self.malformed(&error))
     }
 
-    fn malformed(&self, error: impl ToString) -> ClientError {
+    fn malformed(&self, error: &impl ToString) -> ClientError {
         ClientError::Malformed {
             endpoint: self
                 .endpoint()

@@ -1,0 +1,170 @@
+//! `GET /events`: the present state, then changes, as Server-Sent Events.
+//!
+//! There is no queue of our own: the next change is taken from the store only when the client has taken the last one.
+//! A client that is too slow for the store's bounded queue is told what is so now, and then goes on.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt};
+use model::{ClusterStore, Records, StoreError, Update};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::ApiError;
+use super::feed::{Feed, narrowed};
+use super::input::Parameters;
+use super::overview::only;
+use super::{Api, Journal, only_get};
+use crate::types::{Event, EventKind};
+
+/// Streams at the same time. Each keeps its own copy of what it watches, so this bounds memory.
+pub(super) const STREAMS_MAX: usize = 256;
+
+/// How long a stream may be silent until a comment is sent, so that both ends and everything between them know that
+/// the connection lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+type Updates = Pin<Box<dyn Stream<Item = Update> + Send>>;
+
+struct Subscription<C> {
+    store: C,
+    updates: Updates,
+    feed: Feed,
+    shutdown: CancellationToken,
+    /// What is to be sent first.
+    first: Option<Bytes>,
+    last_sent: Instant,
+    phase: Phase,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// The last thing has been said.
+    Ended,
+}
+
+/// `GET /events`
+pub(super) async fn events<C: ClusterStore, J: Journal>(
+    State(api): State<Api<C, J>>,
+    method: Method,
+    parameters: Parameters,
+) -> Result<Response, ApiError> {
+    only_get(&method)?;
+    let Ok(place) = api.event_streams.clone().try_acquire_owned() else {
+        let message = format!("{STREAMS_MAX} streams of events are open already: end some");
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
+    };
+    let mut feed = Feed::new(only(&parameters));
+    // First subscribe, then read: so nothing is missed between the two.
+    let updates: Updates = Box::pin(api.store.subscribe().await?);
+    let records = look(&api.store, &feed).await?;
+    let revision = records.revision.0;
+    let mut present = feed.reset(records);
+    present.push(Event {
+        revision,
+        kind: EventKind::Synced,
+    });
+    let subscription = Subscription {
+        store: api.store.clone(),
+        updates,
+        feed,
+        shutdown: api.shutdown.clone(),
+        first: Some(written(&present)),
+        last_sent: Instant::now(),
+        phase: Phase::Open,
+        _place: place,
+    };
+    let stream = unfold(subscription, async |mut subscription| {
+        let bytes = subscription.next().await?;
+        Some((Ok::<_, Infallible>(bytes), subscription))
+    });
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+async fn look<C: ClusterStore>(store: &C, feed: &Feed) -> Result<Records, StoreError> {
+    let only = feed.only().cloned();
+    store
+        .read(move |records: &Records| narrowed(records, only.as_ref()))
+        .await
+}
+
+impl<C: ClusterStore> Subscription<C> {
+    /// What is to be sent next; none at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.phase == Phase::Ended {
+            return None;
+        }
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            let keep_alive = self.last_sent + KEEP_ALIVE;
+            let update = tokio::select! {
+                () = self.shutdown.cancelled() => return None,
+                update = timeout_at(keep_alive, self.updates.next()) => update,
+            };
+            let news = match update {
+                Err(_elapsed) => {
+                    self.last_sent = Instant::now();
+                    return Some(Bytes::from_static(b": keep-alive\n\n"));
+                }
+                Ok(None) => return None,
+                Ok(Some(Update::Changes(revision, changes))) => {
+                    self.feed.change(revision, &changes)
+                }
+                Ok(Some(Update::Resync(_))) => self.resync().await,
+            };
+            if !news.is_empty() {
+                self.last_sent = Instant::now();
+                return Some(written(&news));
+            }
+        }
+    }
+
+    async fn resync(&mut self) -> Vec<Event> {
+        let looked = tokio::select! {
+            () = self.shutdown.cancelled() => return Vec::new(),
+            looked = look(&self.store, &self.feed) => looked,
+        };
+        match looked {
+            Ok(records) => self.feed.reset(records),
+            Err(error) => {
+                self.phase = Phase::Ended;
+                let kind = EventKind::Failed(ApiError::from(error).body());
+                vec![Event { revision: 0, kind }]
+            }
+        }
+    }
+}
+
+/// The events as they are sent.
+fn written(events: &[Event]) -> Bytes {
+    let mut text = String::new();
+    for Event { revision, kind } in events {
+        match kind.data() {
+            Ok(data) => {
+                let name = kind.name();
+                text.push_str(&format!("id: {revision}\nevent: {name}\ndata: {data}\n\n"));
+            }
+            Err(error) => tracing::error!(%error, ?kind, "an event cannot be written as JSON"),
+        }
+    }
+    Bytes::from(text)
+}

@@ -1,0 +1,253 @@
+//! PURE. What a subscriber of events has been told, and what is new to it after each change.
+//!
+//! A feed keeps its own records, narrowed to the units asked for, so that every event belongs to one revision and no
+//! change costs the store a read. It tells a row only if it differs from what it told last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use model::{Change, MachineId, Records, Revision};
+use unitfile::UnitName;
+
+use super::rows;
+use crate::types::{Event, EventKind};
+
+/// The state of one subscription.
+#[derive(Debug)]
+pub(super) struct Feed {
+    only: Option<BTreeSet<UnitName>>,
+    records: Records,
+    told_machines: BTreeMap<MachineId, Digest>,
+    told_units: BTreeMap<UnitName, Told>,
+}
+
+/// Stands for what was told: 64 bits instead of a row, for as many rows as a cluster has.
+type Digest = u64;
+
+/// What was told of one unit.
+#[derive(Debug, Default)]
+struct Told {
+    unit: Option<Digest>,
+    hold: Option<Digest>,
+    states: BTreeMap<MachineId, Digest>,
+}
+
+/// What changes bear on.
+#[derive(Debug, Default)]
+struct Touched {
+    machines: BTreeSet<MachineId>,
+    units: BTreeSet<UnitName>,
+}
+
+/// The part of `records` that a feed of these units needs.
+pub(super) fn narrowed(records: &Records, only: Option<&BTreeSet<UnitName>>) -> Records {
+    let Some(only) = only else {
+        return records.clone();
+    };
+    fn keep<V: Clone>(
+        map: &BTreeMap<UnitName, V>,
+        only: &BTreeSet<UnitName>,
+    ) -> BTreeMap<UnitName, V> {
+        only.iter()
+            .filter_map(|name| Some((name.clone(), map.get(name)?.clone())))
+            .collect()
+    }
+    Records {
+        revision: records.revision,
+        units: keep(&records.units, only),
+        // A unit that is created later may have any of the files that are there now.
+        files: records.files.clone(),
+        machines: records.machines.clone(),
+        machine_specs: records.machine_specs.clone(),
+        schedule: keep(&records.schedule, only),
+        statuses: keep(&records.statuses, only),
+        holds: keep(&records.holds, only),
+        ..Records::default()
+    }
+}
+
+impl Feed {
+    /// A subscription to `only` (none for all units) that has been told nothing.
+    pub(super) fn new(only: Option<BTreeSet<UnitName>>) -> Feed {
+        Feed {
+            only,
+            records: Records::default(),
+            told_machines: BTreeMap::new(),
+            told_units: BTreeMap::new(),
+        }
+    }
+
+    /// The units asked for.
+    pub(super) fn only(&self) -> Option<&BTreeSet<UnitName>> {
+        self.only.as_ref()
+    }
+
+    /// Takes `records` (see [`narrowed`]) for all that is so now, and returns what is new to the subscriber.
+    pub(super) fn reset(&mut self, records: Records) -> Vec<Event> {
+        let machines = self.told_machines.keys().chain(records.machines.keys());
+        let machines = machines.cloned().collect();
+        let units = self.told_units.keys().chain(records.units.keys());
+        let units = units
+            .chain(records.statuses.keys())
+            .chain(records.holds.keys());
+        let touched = Touched {
+            machines,
+            units: units.cloned().collect(),
+        };
+        self.records = records;
+        self.tell(touched)
+    }
+
+    /// Takes in the changes of one revision and returns what is new to the subscriber.
+    pub(super) fn change(&mut self, revision: Revision, changes: &[Change]) -> Vec<Event> {
+        // The subscription begins before the records are read, so the first changes may be known already.
+        if revision <= self.records.revision {
+            return Vec::new();
+        }
+        self.records.revision = revision;
+        let mut touched = Touched::default();
+        let mut files = BTreeSet::new();
+        for change in changes {
+            match change {
+                Change::Unit(name, _) | Change::Hold(name, _) => {
+                    if !self.wants(name) {
+                        continue;
+                    }
+                    touched.units.insert(name.clone());
+                }
+                Change::Assignment(_, name, _) | Change::Status(_, name, _) => {
+                    if !self.wants(name) {
+                        continue;
+                    }
+                    touched.units.insert(name.clone());
+                }
+                Change::File(hash, _) => {
+                    files.insert(*hash);
+                }
+                Change::Machine(id, _) | Change::MachineSpec(id, _) => {
+                    touched.machines.insert(id.clone());
+                }
+                // Nothing of these is told.
+                Change::Leader(_) | Change::Quarantined { .. } | Change::Healed { .. } => continue,
+            }
+            self.records.apply(change.clone());
+        }
+        if !files.is_empty() {
+            let of_files = self
+                .records
+                .units
+                .values()
+                .filter(|unit| files.contains(&unit.file));
+            touched.units.extend(of_files.map(|unit| unit.name.clone()));
+        }
+        if !touched.machines.is_empty() {
+            self.touch_units_of_machines(&mut touched);
+        }
+        self.tell(touched)
+    }
+
+    fn wants(&self, name: &UnitName) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(name))
+    }
+
+    /// A machine that comes or goes takes its states along.
+    fn touch_units_of_machines(&self, touched: &mut Touched) {
+        for (name, on) in &self.records.statuses {
+            if on.keys().any(|machine| touched.machines.contains(machine)) {
+                touched.units.insert(name.clone());
+            }
+        }
+        for (name, on) in &self.records.schedule {
+            if on.keys().any(|machine| touched.machines.contains(machine)) {
+                touched.units.insert(name.clone());
+            }
+        }
+    }
+
+    fn tell(&mut self, touched: Touched) -> Vec<Event> {
+        let mut news = Vec::new();
+        for id in touched.machines {
+            let machine = self.records.machines.get(&id);
+            let row = machine.map(|machine| rows::machine_row(&self.records, machine));
+            let mut told = self.told_machines.remove(&id);
+            update(&mut told, row.map(EventKind::Machine), &mut news, || {
+                EventKind::MachineGone(id.clone())
+            });
+            if let Some(told) = told {
+                self.told_machines.insert(id, told);
+            }
+        }
+        for name in touched.units {
+            let mut told = self.told_units.remove(&name).unwrap_or_default();
+            self.tell_unit(&name, &mut told, &mut news);
+            if told.unit.is_some() || told.hold.is_some() || !told.states.is_empty() {
+                self.told_units.insert(name, told);
+            }
+        }
+        let revision = self.records.revision.0;
+        news.into_iter()
+            .map(|kind| Event { revision, kind })
+            .collect()
+    }
+
+    fn tell_unit(&self, name: &UnitName, told: &mut Told, news: &mut Vec<EventKind>) {
+        let records = &self.records;
+        let row = records
+            .units
+            .get(name)
+            .map(|unit| Box::new(rows::unit_row(records, unit)));
+        update(&mut told.unit, row.map(EventKind::Unit), news, || {
+            EventKind::UnitGone(name.clone())
+        });
+        let hold = records.holds.get(name).map(rows::hold);
+        update(
+            &mut told.hold,
+            hold.map(|hold| EventKind::Hold(name.clone(), hold)),
+            news,
+            || EventKind::HoldGone(name.clone()),
+        );
+        let mut before = std::mem::take(&mut told.states);
+        for (machine, status) in rows::statuses(records, name) {
+            let row = Box::new(rows::state_row(name, machine, status));
+            let mut digest = before.remove(machine);
+            update(&mut digest, Some(EventKind::State(row)), news, || {
+                EventKind::StateGone(name.clone(), machine.clone())
+            });
+            told.states
+                .extend(digest.map(|digest| (machine.clone(), digest)));
+        }
+        news.extend(
+            before
+                .into_keys()
+                .map(|machine| EventKind::StateGone(name.clone(), machine)),
+        );
+    }
+}
+
+/// Tells `now` if it is not what was told, or that it is gone if it was told.
+fn update(
+    told: &mut Option<Digest>,
+    now: Option<EventKind>,
+    news: &mut Vec<EventKind>,
+    gone: impl FnOnce() -> EventKind,
+) {
+    match now {
+        Some(kind) => {
+            let digest = digest(&kind);
+            if told.replace(digest) != Some(digest) {
+                news.push(kind);
+            }
+        }
+        None => {
+            if told.take().is_some() {
+                news.push(gone());
+            }
+        }
+    }
+}
+
+fn digest(kind: &EventKind) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    format!("{kind:?}").hash(&mut hasher);
+    hasher.finish()
+}

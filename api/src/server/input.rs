@@ -1,0 +1,127 @@
+//! How requests are read: leniently in what fleet 1.0's clients do, strictly in size.
+
+use std::error::Error;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::StatusCode;
+use http_body_util::LengthLimitError;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::answer::ApiError;
+
+/// The query of an address, in its order.
+pub(super) struct Parameters(pub(super) Vec<(String, String)>);
+
+impl Parameters {
+    /// The first value of `key`.
+    pub(super) fn first(&self, key: &str) -> Option<&str> {
+        self.all(key).next()
+    }
+
+    /// All values of `key`.
+    pub(super) fn all<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(super) async fn body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    to_bytes(body, limit).await.map_err(|error| {
+        if error
+            .source()
+            .is_some_and(|source| source.is::<LengthLimitError>())
+        {
+            let message = format!("the body is longer than {limit} bytes");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        } else {
+            ApiError::bad_request(format!("unable to read body: {error}"))
+        }
+    })
+}
+
+/// The first JSON value of `body`, field names in any case, unknown fields ignored, `null` as nothing at all: as Go's
+/// decoder reads it, which clients rely on.
+pub(super) fn lenient_json<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, ApiError> {
+    let undecodable =
+        |reason: String| ApiError::bad_request(format!("unable to decode body: {reason}"));
+    let first = serde_json::Deserializer::from_slice(body)
+        .into_iter::<Value>()
+        .next();
+    match first {
+        None => Err(undecodable("EOF".to_owned())),
+        Some(Err(error)) => Err(undecodable(error.to_string())),
+        Some(Ok(Value::Null)) => Ok(T::default()),
+        Some(Ok(value)) => serde_json::from_value(with_lower_case_keys(value))
+            .map_err(|error| undecodable(error.to_string())),
+    }
+}
+
+/// The depth is limited by serde_json, which has read the value.
+fn with_lower_case_keys(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (key.to_lowercase(), with_lower_case_keys(value)))
+            .collect(),
+        Value::Array(items) => items.into_iter().map(with_lower_case_keys).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{MachinePatch, UnitPut};
+
+    #[test]
+    fn names_are_read_in_any_case_and_null_is_nothing() {
+        let put: UnitPut = lenient_json(
+            br#" {"DESIREDSTATE":"launched","Name":null,"new":[1],
+                  "Options":[{"SECTION":"Unit","name":"Description","Value":"x"}]} trailing"#,
+        )
+        .unwrap();
+        assert_eq!(put.desired_state, "launched");
+        assert_eq!(put.name, "");
+        assert_eq!(put.options[0].section, "Unit");
+        assert_eq!(put.options[0].value, "x");
+        assert_eq!(
+            lenient_json::<UnitPut>(b"null").unwrap(),
+            UnitPut::default()
+        );
+        let patch: Vec<MachinePatch> =
+            lenient_json(br#"[{"op":"add","path":"/a/metadata/b","Value":{"value":"c"}}]"#)
+                .unwrap();
+        assert_eq!(patch[0].value.as_ref().unwrap().value, "c");
+    }
+
+    #[test]
+    fn what_is_no_json_is_named() {
+        for (body, message) in [
+            (&b""[..], "unable to decode body: EOF"),
+            (b"   ", "unable to decode body: EOF"),
+            (
+                b"{",
+                "unable to decode body: EOF while parsing an object at line 1 column 1",
+            ),
+        ] {
+            assert_eq!(
+                lenient_json::<UnitPut>(body).unwrap_err().body().message,
+                message
+            );
+        }
+        for body in [
+            &b"[]"[..],
+            b"\"x\"",
+            b"{\"options\":1}",
+            b"{\"name\":1}",
+            b"\xff",
+        ] {
+            assert!(lenient_json::<UnitPut>(body).is_err(), "{body:?}");
+        }
+        assert!(lenient_json::<Vec<MachinePatch>>(br#"[{"value":"plain"}]"#).is_err());
+    }
+}
