@@ -1,0 +1,3 @@
+//! Tells what fleet does as a story on three real machines. Not written yet.
+
+fn main() {}

@@ -1,0 +1,498 @@
+//! What the testbed promises to other tests, seen on real machines: identity, network, units, loss of
+//! power and of network, etcd's return, and that nothing outlives the process that made it.
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed::{Config, Error, Machine, Store, Testbed, until};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Says in the name of which mishap this binary was started by one of its own tests; see [`doomed`].
+const DOOM: &str = "TESTBED_TEST_DOOM";
+
+fn start(config: &Config) -> Option<Testbed> {
+    let started = Instant::now();
+    let bed = Testbed::start_or_skip(config).unwrap()?;
+    let (machines, members) = (bed.machines().len(), bed.etcd().len());
+    println!(
+        "{machines} machines and {members} etcd up in {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
+    Some(bed)
+}
+
+/// Whether `from` gets an answer from the sshd of `to`.
+fn reaches(from: &Machine, to: &Machine) -> Result<(), String> {
+    let line = format!("exec 3<>/dev/tcp/{}/22 && head -c 3 <&3", to.address());
+    let answer = from.run(&["timeout", "2", "bash", "-c", &line]).unwrap();
+    if answer.stdout == "SSH" {
+        Ok(())
+    } else {
+        Err(format!("{answer:?}"))
+    }
+}
+
+const SLEEPER: &[u8] =
+    b"[Service]\nExecStart=/bin/sleep infinity\nRestart=always\nRestartSec=100ms\n";
+
+#[test]
+fn machines_are_told_apart_and_reach_each_other() {
+    let Some(bed) = start(&Config::of(3, Store::None)) else {
+        return;
+    };
+    for (number, machine) in bed.machines().iter().enumerate() {
+        println!("{machine:?}");
+        let id = machine
+            .run(&["cat", "/etc/machine-id"])
+            .unwrap()
+            .success()
+            .unwrap();
+        assert_eq!(id.stdout.trim(), machine.machine_id());
+        assert!(
+            machine
+                .machine_id()
+                .starts_with(&format!("{:02x}", number + 1))
+        );
+        let name = machine
+            .run(&["uname", "--nodename"])
+            .unwrap()
+            .success()
+            .unwrap();
+        assert_eq!(name.stdout.trim(), machine.name());
+        let failed = machine
+            .shell("systemctl --failed --no-legend --plain")
+            .unwrap();
+        assert_eq!(failed.stdout, "", "units that failed at boot");
+        let bus = machine
+            .run(&["busctl", "--no-pager", "list"])
+            .unwrap()
+            .success()
+            .unwrap();
+        assert!(
+            bus.stdout.contains("org.freedesktop.systemd1"),
+            "{}",
+            bus.stdout
+        );
+        for other in bed.machines() {
+            reaches(machine, other).unwrap();
+        }
+    }
+    let [first, second, _] = bed.machines() else {
+        panic!("three machines")
+    };
+    let key = |machine: &Machine| {
+        machine
+            .run(&["cat", "/etc/ssh/ssh_host_ed25519_key.pub"])
+            .unwrap()
+            .stdout
+    };
+    assert_ne!(key(first), key(second), "each has its own host key");
+    println!("ssh from the host, as root and as core");
+    for user in ["root", "core"] {
+        let target = format!("{user}@{}", second.address());
+        let key = bed.ssh_key();
+        let words = [
+            "ssh",
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-i",
+            key.to_str().unwrap(),
+            &target,
+            "whoami; hostname",
+        ];
+        let answer = bed.run(&words).unwrap().success().unwrap();
+        assert_eq!(answer.stdout, format!("{user}\nm2\n"));
+    }
+}
+
+#[test]
+fn the_machines_network_is_not_the_hosts() {
+    let Some(bed) = start(&Config::of(1, Store::None)) else {
+        return;
+    };
+    let address = bed.machines()[0].address().to_string();
+    let host = Command::new("ip")
+        .args(["-oneline", "address"])
+        .output()
+        .unwrap();
+    let host = String::from_utf8(host.stdout).unwrap();
+    println!("the host's addresses:\n{host}");
+    assert!(
+        !host.contains("10.77.0."),
+        "the testbed's network leaks to the host"
+    );
+    let inside = bed
+        .run(&["bash", "-c", &format!("head -c 3 </dev/tcp/{address}/22")])
+        .unwrap();
+    assert_eq!(inside.success().unwrap().stdout, "SSH");
+}
+
+#[test]
+fn a_unit_that_is_left_alone_keeps_its_invocation_id() {
+    let Some(bed) = start(&Config::of(1, Store::None)) else {
+        return;
+    };
+    let machine = &bed.machines()[0];
+    for name in ["calm.service", "shot.service"] {
+        machine
+            .install_file(&format!("/run/systemd/system/{name}"), SLEEPER, 0o644)
+            .unwrap();
+        machine.start_unit(name).unwrap();
+    }
+    let before = machine
+        .unit_states(&["calm.service", "shot.service"])
+        .unwrap();
+    println!("before: {before:#?}");
+    assert!(
+        before
+            .values()
+            .all(|unit| unit.active_state == "active" && !unit.invocation_id.is_empty())
+    );
+    assert_eq!(
+        machine.pid_of("sleep").unwrap(),
+        Some(before["calm.service"].main_pid)
+    );
+    println!("SIGKILL to the main process of shot.service; systemd starts it again");
+    machine.signal_unit("shot.service", "KILL").unwrap();
+    let after = until("another run of shot.service", LIMIT, || {
+        let now = machine.unit_states(&["*.service"]).unwrap();
+        let shot = &now["shot.service"];
+        let again = shot.active_state == "active"
+            && shot.invocation_id != before["shot.service"].invocation_id;
+        if again {
+            Ok(now)
+        } else {
+            Err(format!("{shot:?}"))
+        }
+    })
+    .unwrap();
+    assert_eq!(after["calm.service"], before["calm.service"]);
+    machine.stop_unit("calm.service").unwrap();
+    let gone = machine.unit_states(&["calm.service"]).unwrap();
+    assert_eq!(gone["calm.service"].active_state, "inactive");
+    let journal = machine.journal("calm.service").unwrap();
+    assert!(journal.contains("Stopped calm.service"), "{journal}");
+    let absent = machine
+        .start_unit("absent.service")
+        .unwrap_err()
+        .to_string();
+    assert!(absent.contains("absent.service not found"), "{absent}");
+}
+
+#[test]
+fn a_killed_machine_comes_back_as_itself_with_its_disk_and_an_empty_run() {
+    let Some(bed) = start(&Config::of(2, Store::None)) else {
+        return;
+    };
+    let [first, second] = bed.machines() else {
+        panic!("two machines")
+    };
+    first
+        .install_file("/var/lib/on-disk", b"disk", 0o600)
+        .unwrap();
+    first
+        .install_file("/run/in-memory", b"memory", 0o600)
+        .unwrap();
+    let started = Instant::now();
+    first.kill().unwrap();
+    println!("killed in {:?}", started.elapsed());
+    assert!(!first.is_on() && second.is_on());
+    assert!(matches!(first.run(&["true"]), Err(Error::Off { .. })));
+    assert!(matches!(first.kill(), Err(Error::Off { .. })));
+    assert!(reaches(second, first).is_err(), "a dead machine answers");
+    first.install_file("/etc/while-off", b"off", 0o644).unwrap();
+
+    let started = Instant::now();
+    println!(
+        "on again, {}, after {:?}",
+        first.power_on().unwrap(),
+        started.elapsed()
+    );
+    assert!(matches!(first.power_on(), Err(Error::On { .. })));
+    let files = first
+        .shell("cat /etc/machine-id /var/lib/on-disk /etc/while-off; ls /run/in-memory")
+        .unwrap();
+    assert_eq!(files.stdout, format!("{}\ndiskoff", first.machine_id()));
+    assert!(
+        files.stderr.contains("No such file"),
+        "/run is not fresh: {files:?}"
+    );
+    // Its neighbour may still be asking for the address of the machine that was dead.
+    until("an answer after the boot", LIMIT, || reaches(second, first)).unwrap();
+
+    println!("shut down in good order, and on again");
+    first.shut_down().unwrap();
+    assert!(!first.is_on());
+    first.power_on().unwrap();
+    until("an answer after the second boot", LIMIT, || {
+        reaches(second, first)
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_partitioned_machine_runs_on_unreachable_until_healed() {
+    let Some(bed) = start(&Config::of(2, Store::None)) else {
+        return;
+    };
+    let [first, second] = bed.machines() else {
+        panic!("two machines")
+    };
+    reaches(first, second).unwrap();
+    println!("the cable is pulled");
+    second.partition().unwrap();
+    assert!(reaches(first, second).is_err() && reaches(second, first).is_err());
+    assert!(
+        second.run(&["true"]).unwrap().status.success(),
+        "it still runs"
+    );
+    println!("the cable is back");
+    second.heal().unwrap();
+    until("an answer after healing", LIMIT, || reaches(first, second)).unwrap();
+
+    println!("frozen whole");
+    second.freeze().unwrap();
+    assert!(reaches(first, second).is_err());
+    second.thaw().unwrap();
+    until("an answer after thawing", LIMIT, || reaches(first, second)).unwrap();
+}
+
+#[test]
+fn etcd_comes_back_with_its_data_and_three_outlive_one() {
+    for members in [1, 3] {
+        let Some(bed) = start(&Config::of(0, Store::Etcd { members })) else {
+            return;
+        };
+        let etcdctl = |words: &[&str]| {
+            let mut all = vec!["etcdctl", "--command-timeout=2s"];
+            all.extend(words);
+            bed.run(&all).unwrap()
+        };
+        etcdctl(&["put", "/color", "blue"]).success().unwrap();
+        let first = &bed.etcd()[0];
+        first.kill().unwrap();
+        println!("{members} etcd, one killed");
+        let without = etcdctl(&["get", "/color"]);
+        assert_eq!(without.status.success(), members == 3, "{without:?}");
+        first.start().unwrap();
+        until("its data", LIMIT, || etcdctl(&["get", "/color"]).success()).unwrap();
+        println!("{members} etcd, all frozen");
+        bed.etcd()
+            .iter()
+            .for_each(|member| member.freeze().unwrap());
+        assert!(
+            !etcdctl(&["get", "/color"]).status.success(),
+            "a frozen etcd answers"
+        );
+        bed.etcd().iter().for_each(|member| member.thaw().unwrap());
+        until("its data", LIMIT, || etcdctl(&["get", "/color"]).success()).unwrap();
+    }
+}
+
+#[test]
+fn two_testbeds_do_not_touch_each_other() {
+    let Some(one) = start(&Config::of(1, Store::None)) else {
+        return;
+    };
+    let Some(other) = start(&Config::of(1, Store::None)) else {
+        return;
+    };
+    assert_ne!(one.network_namespace(), other.network_namespace());
+    assert_eq!(one.machines()[0].address(), other.machines()[0].address());
+    let namespace = one.network_namespace().to_owned();
+    drop(one);
+    assert!(remains(&namespace).is_empty(), "{:?}", remains(&namespace));
+    assert!(
+        other.machines()[0]
+            .run(&["systemctl", "is-system-running"])
+            .unwrap()
+            .status
+            .success()
+    );
+}
+
+/// What there is of a testbed on the host.
+fn remains(namespace: &str) -> Vec<String> {
+    let id = namespace.trim_start_matches("ftb-");
+    let places = [
+        format!("/run/netns/{namespace}"),
+        format!("/run/fleet-testbed/{id}"),
+        format!("/sys/fs/cgroup/fleet-testbed/{id}"),
+        format!("/sys/fs/cgroup/unified/fleet-testbed/{id}"),
+        format!("/sys/fs/cgroup/systemd/fleet-testbed/{id}"),
+    ];
+    let mut found: Vec<_> = places
+        .into_iter()
+        .filter(|place| Path::new(place).exists())
+        .collect();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+    found.extend(
+        mounts
+            .lines()
+            .filter(|line| line.contains(&format!("/{id}/")))
+            .map(str::to_owned),
+    );
+    found
+}
+
+fn nothing_remains(namespace: &str) -> Result<(), String> {
+    let found = remains(namespace);
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{found:?}"))
+    }
+}
+
+/// A process that runs only [`doomed`].
+struct Doomed {
+    child: Child,
+    namespace: String,
+    /// Held open: without a reader the process would die of its next line.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+/// Starts this binary again with only [`doomed`] in it, and returns when its testbed is up.
+fn start_doomed(doom: &str) -> Doomed {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "doomed", "--nocapture"])
+        .env(DOOM, doom)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let namespace = lines
+        .find_map(|line| Some(line.unwrap().split_once("NAMESPACE ")?.1.to_owned()))
+        .unwrap();
+    println!("{doom}: {namespace} is up");
+    Doomed {
+        child,
+        namespace,
+        _stdout: lines,
+    }
+}
+
+/// Not a test of its own: what the tests below start in a process of its own to have it die.
+#[test]
+fn doomed() {
+    let Ok(doom) = std::env::var(DOOM) else {
+        return;
+    };
+    let bed = Testbed::start(&Config::of(1, Store::Etcd { members: 1 })).unwrap();
+    println!("\nNAMESPACE {}", bed.network_namespace());
+    match doom.as_str() {
+        "panic" => panic!("as a failed assertion would"),
+        "keep" => println!("kept: {}", bed.keep().unwrap().display()),
+        _ => loop {
+            std::thread::park();
+        },
+    }
+}
+
+#[test]
+fn nothing_outlives_a_test_that_panics() {
+    if start(&Config::of(0, Store::None)).is_none() {
+        return;
+    }
+    let Doomed {
+        mut child,
+        namespace,
+        _stdout,
+    } = start_doomed("panic");
+    assert!(!child.wait().unwrap().success());
+    nothing_remains(&namespace).unwrap();
+}
+
+#[test]
+fn nothing_outlives_a_process_that_is_killed() {
+    if start(&Config::of(0, Store::None)).is_none() {
+        return;
+    }
+    let Doomed {
+        mut child,
+        namespace,
+        _stdout,
+    } = start_doomed("kill");
+    assert!(!remains(&namespace).is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let started = Instant::now();
+    until("the guard's work", LIMIT, || nothing_remains(&namespace)).unwrap();
+    println!("gone {:?} after SIGKILL", started.elapsed());
+}
+
+#[test]
+fn what_a_killed_guard_leaves_is_ended_by_the_next_run() {
+    let Some(live) = start(&Config::of(1, Store::None)) else {
+        return;
+    };
+    let Doomed {
+        mut child,
+        namespace,
+        _stdout,
+    } = start_doomed("kill");
+    let id = namespace.trim_start_matches("ftb-");
+    let pattern = format!("/run/fleet-testbed/{id}/end.sh --guard");
+    let guards = Command::new("pgrep")
+        .args(["--full", &pattern])
+        .output()
+        .unwrap();
+    let guards = String::from_utf8(guards.stdout).unwrap();
+    for guard in guards.split_whitespace() {
+        assert!(
+            Command::new("kill")
+                .args(["-KILL", guard])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!remains(&namespace).is_empty(), "the guard was not killed");
+    drop(start(&Config::of(0, Store::None)));
+    nothing_remains(&namespace).unwrap();
+    assert!(
+        live.machines()[0].run(&["true"]).unwrap().status.success(),
+        "a live testbed was touched"
+    );
+}
+
+#[test]
+fn a_kept_testbed_outlives_its_process_until_its_script_is_run() {
+    if start(&Config::of(0, Store::None)).is_none() {
+        return;
+    }
+    let Doomed {
+        mut child,
+        namespace,
+        _stdout,
+    } = start_doomed("keep");
+    assert!(child.wait().unwrap().success());
+    drop(start(&Config::of(0, Store::None)));
+    let etcd = Command::new("ip")
+        .args(["netns", "exec", &namespace, "etcdctl", "endpoint", "health"])
+        .env("ETCDCTL_API", "3")
+        .status()
+        .unwrap();
+    assert!(etcd.success(), "a kept testbed was ended by a later run");
+    let id = namespace.trim_start_matches("ftb-");
+    let end = Command::new("sh")
+        .arg(format!("/run/fleet-testbed/{id}/end.sh"))
+        .status()
+        .unwrap();
+    assert!(end.success());
+    nothing_remains(&namespace).unwrap();
+}
