@@ -93,19 +93,25 @@ impl Etcd {
     }
 
     pub fn spawn(&mut self) {
-        let (client, peer) = (
-            self.endpoint(),
-            format!("http://127.0.0.1:{}", self.peer_port),
-        );
+        self.spawn_at(&self.endpoint());
+    }
+
+    /// The same for one that was given certificates.
+    pub fn spawn_tls(&mut self) {
+        self.spawn_at(&format!("https://{}", self.address()));
+    }
+
+    fn spawn_at(&mut self, client: &str) {
+        let peer = format!("http://127.0.0.1:{}", self.peer_port);
         println!("etcd starts at {client}");
         let process = Command::new("etcd")
             .args(["--name", "one", "--data-dir"])
             .arg(self.folder.path())
             .args([
                 "--listen-client-urls",
-                &client,
+                client,
                 "--advertise-client-urls",
-                &client,
+                client,
             ])
             .args([
                 "--listen-peer-urls",
