@@ -12,7 +12,9 @@ const WORD: usize = u64::BITS as usize;
 impl Bits {
     /// The empty set, with room for `0..length`.
     pub(crate) fn empty(length: usize) -> Bits {
-        Bits { words: vec![0; length.div_ceil(WORD)] }
+        Bits {
+            words: vec![0; length.div_ceil(WORD)],
+        }
     }
 
     /// All of `0..length`.
@@ -39,7 +41,9 @@ impl Bits {
     }
 
     pub(crate) fn contains(&self, index: usize) -> bool {
-        self.words.get(index / WORD).is_some_and(|word| word & (1 << (index % WORD)) != 0)
+        self.words
+            .get(index / WORD)
+            .is_some_and(|word| word & (1 << (index % WORD)) != 0)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -47,7 +51,10 @@ impl Bits {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
+        self.words
+            .iter()
+            .map(|word| word.count_ones() as usize)
+            .sum()
     }
 
     /// Keeps only what `other` has too.
@@ -114,15 +121,22 @@ mod tests {
     #[test]
     fn a_full_set_ends_at_its_length() {
         for length in [0, 1, 63, 64, 65, 128] {
-            assert_eq!(Bits::full(length).iter().collect::<Vec<_>>(), (0..length).collect::<Vec<_>>());
+            assert_eq!(
+                Bits::full(length).iter().collect::<Vec<_>>(),
+                (0..length).collect::<Vec<_>>()
+            );
         }
     }
 
     #[test]
     fn the_first_common_member_is_the_smallest() {
         let (mut left, mut right) = (Bits::empty(200), Bits::empty(200));
-        [3, 70, 150].into_iter().for_each(|index| left.insert(index));
-        [4, 70, 150].into_iter().for_each(|index| right.insert(index));
+        [3, 70, 150]
+            .into_iter()
+            .for_each(|index| left.insert(index));
+        [4, 70, 150]
+            .into_iter()
+            .for_each(|index| right.insert(index));
         assert_eq!(left.first_common(&right), Some(70));
         assert_eq!(left.first_common(&Bits::empty(200)), None);
         left.intersect(&right);

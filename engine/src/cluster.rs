@@ -101,7 +101,11 @@ impl Cluster {
         let named = nodes.len();
         add_traces(records, &mut nodes, &mut book, &machines);
         match_patterns(&mut nodes, named, book.globs());
-        let metadata: Vec<_> = records.machines.values().map(|machine| metadata(records, machine)).collect();
+        let metadata: Vec<_> = records
+            .machines
+            .values()
+            .map(|machine| metadata(records, machine))
+            .collect();
         let open = open(records);
         let live = records.machines.len();
         let fitting = fitting(&book, &machines.ids[..live], &metadata);
@@ -148,7 +152,8 @@ impl Cluster {
     pub(crate) fn conflict(&self, one: UnitIndex, other: UnitIndex) -> bool {
         let (one, other) = (self.node(one), self.node(other));
         one.name != other.name
-            && (share(&one.rules.declares, &other.matches) || share(&other.rules.declares, &one.matches))
+            && (share(&one.rules.declares, &other.matches)
+                || share(&other.rules.declares, &one.matches))
     }
 
     /// True if nothing about the unit can conflict with any other.
@@ -160,7 +165,8 @@ impl Cluster {
 
 /// True if two ordered lists have a member in common.
 fn share(left: &[PatternIndex], right: &[PatternIndex]) -> bool {
-    left.iter().any(|pattern| right.binary_search(pattern).is_ok())
+    left.iter()
+        .any(|pattern| right.binary_search(pattern).is_ok())
 }
 
 /// The machines spoken of, by id.
@@ -173,7 +179,11 @@ struct MachineTable {
 impl MachineTable {
     fn of(records: &Records) -> MachineTable {
         let ids: Vec<MachineId> = records.machines.keys().cloned().collect();
-        MachineTable { live: ids.len(), ids, gone: BTreeMap::new() }
+        MachineTable {
+            live: ids.len(),
+            ids,
+            gone: BTreeMap::new(),
+        }
     }
 
     fn index(&mut self, id: &MachineId) -> MachineIndex {
@@ -216,8 +226,12 @@ fn nodes(
     let mut nodes = Vec::with_capacity(names.len());
     for name in names {
         let unit = units.next_if(|(key, _)| key == name).map(|(_, unit)| unit);
-        let entries = schedule.next_if(|(key, _)| key == name).map(|(_, entries)| entries);
-        let reports = statuses.next_if(|(key, _)| key == name).map(|(_, reports)| reports);
+        let entries = schedule
+            .next_if(|(key, _)| key == name)
+            .map(|(_, entries)| entries);
+        let reports = statuses
+            .next_if(|(key, _)| key == name)
+            .map(|(_, reports)| reports);
         let (want, rules) = wanted(records, name, unit, book);
         let peers = rules
             .requirements
@@ -234,7 +248,11 @@ fn nodes(
             scheduled.push(machines.index(id));
             file_changed |= unit.is_some_and(|unit| unit.file != assignment.file);
         }
-        let statuses = reports.into_iter().flatten().map(|(id, _)| machines.index(id)).collect();
+        let statuses = reports
+            .into_iter()
+            .flatten()
+            .map(|(id, _)| machines.index(id))
+            .collect();
         nodes.push(Node {
             name: (*name).clone(),
             want,
@@ -270,7 +288,9 @@ fn wanted(
             Want::Frozen(HoldReason::FileMissing { file: unit.file })
         }
         (Some(rules), TargetState::Loaded | TargetState::Launched) => match &rules.problem {
-            Some(message) => Want::Frozen(HoldReason::Invalid { message: message.clone() }),
+            Some(message) => Want::Frozen(HoldReason::Invalid {
+                message: message.clone(),
+            }),
             None if name.is_template() => Want::Frozen(HoldReason::Invalid {
                 message: format!("{name} is a template: start an instance of it"),
             }),
@@ -294,16 +314,22 @@ fn add_traces(
     let mut traces = Vec::new();
     let mut statuses = records.statuses.iter().peekable();
     for node in nodes.iter_mut() {
-        let Some((_, reports)) = statuses.next_if(|(name, _)| **name == node.name) else { continue };
+        let Some((_, reports)) = statuses.next_if(|(name, _)| **name == node.name) else {
+            continue;
+        };
         let now = records.units.get(&node.name).map(|unit| unit.hash);
         for (id, status) in reports {
             if Some(status.hash) == now {
                 continue;
             }
             let files = conflicting.get_or_insert_with(|| files_with_conflicts(records));
-            let rules = files.get(&status.hash).and_then(|file| book.read(&node.name, file, records));
+            let rules = files
+                .get(&status.hash)
+                .and_then(|file| book.read(&node.name, file, records));
             let Some(rules) = rules else { continue };
-            let Ok(machine) = machines.ids[..machines.live].binary_search(id) else { continue };
+            let Ok(machine) = machines.ids[..machines.live].binary_search(id) else {
+                continue;
+            };
             node.traces.push((UnitIndex(next), MachineIndex(machine)));
             next += 1;
             traces.push(Node {
@@ -326,7 +352,11 @@ fn files_with_conflicts(records: &Records) -> BTreeMap<UnitHash, unitfile::FileH
     records
         .files
         .iter()
-        .filter(|(_, file)| file.options().iter().any(|option| option.section == X_FLEET))
+        .filter(|(_, file)| {
+            file.options()
+                .iter()
+                .any(|option| option.section == X_FLEET)
+        })
         .map(|(hash, file)| (file.hash(), *hash))
         .collect()
 }
@@ -414,7 +444,11 @@ fn fitting_class(
     for term in &class.metadata {
         let mut allowed = Bits::empty(machines.len());
         for value in &term.values {
-            for machine in by_value.get(&(term.key.as_str(), value.as_str())).into_iter().flatten() {
+            for machine in by_value
+                .get(&(term.key.as_str(), value.as_str()))
+                .into_iter()
+                .flatten()
+            {
                 allowed.insert(*machine);
             }
         }

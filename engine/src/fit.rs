@@ -21,7 +21,9 @@ pub(crate) fn obstacle(
         })
         .or_else(|| {
             let with = occupancy.conflicting(unit, machine)?;
-            Some(Obstacle::Conflict { with: cluster.node(with).name.clone() })
+            Some(Obstacle::Conflict {
+                with: cluster.node(with).name.clone(),
+            })
         })
         .or_else(|| (!cluster.open.contains(machine.0)).then_some(Obstacle::Cordoned))
 }
@@ -39,7 +41,9 @@ pub(crate) fn lasting_obstacle(
     if let Some(wanted) = &rules.requirements.machine_id
         && !cluster.machine(machine).is_named(wanted)
     {
-        return Some(Obstacle::MachineId { wanted: wanted.clone() });
+        return Some(Obstacle::MachineId {
+            wanted: wanted.clone(),
+        });
     }
     let metadata = &cluster.metadata[machine.0];
     rules.requirements.metadata.iter().find_map(|term| {
@@ -47,7 +51,10 @@ pub(crate) fn lasting_obstacle(
         if term.allows(actual.map(String::as_str)) {
             return None;
         }
-        Some(Obstacle::Metadata { wanted: written(term), actual: actual.cloned() })
+        Some(Obstacle::Metadata {
+            wanted: written(term),
+            actual: actual.cloned(),
+        })
     })
 }
 
@@ -67,7 +74,10 @@ pub(crate) fn missing_peer(
 
 /// A term as its user would write it: `disk=ssd`, or `disk=ssd or disk=nvme`.
 fn written(term: &MetadataTerm) -> String {
-    let pairs: Vec<String> =
-        term.values.iter().map(|value| format!("{}={value}", term.key)).collect();
+    let pairs: Vec<String> = term
+        .values
+        .iter()
+        .map(|value| format!("{}={value}", term.key))
+        .collect();
     pairs.join(" or ")
 }

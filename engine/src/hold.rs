@@ -12,15 +12,27 @@ pub(crate) fn hold(cluster: &Cluster, occupancy: &Occupancy<'_>, unit: UnitIndex
     if !occupancy.machines_of(unit).is_empty() {
         return None;
     }
-    let bare = |reason| Hold { reason, obstacles: Vec::new(), machines: cluster.live };
+    let bare = |reason| Hold {
+        reason,
+        obstacles: Vec::new(),
+        machines: cluster.live,
+    };
     match &node.want {
         Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
         Want::Frozen(reason) => Some(bare(reason.clone())),
         Want::One | Want::Everywhere => {
             let stopping = match node.want {
-                Want::One => node.statuses.iter().map(|machine| cluster.machine(*machine)).min(),
-                Want::Everywhere | Want::Frozen(_) | Want::Untouched | Want::Inactive
-                | Want::Destroyed | Want::Trace => None,
+                Want::One => node
+                    .statuses
+                    .iter()
+                    .map(|machine| cluster.machine(*machine))
+                    .min(),
+                Want::Everywhere
+                | Want::Frozen(_)
+                | Want::Untouched
+                | Want::Inactive
+                | Want::Destroyed
+                | Want::Trace => None,
             };
             Some(match stopping {
                 Some(on) => bare(HoldReason::Stopping { on: on.clone() }),

@@ -92,10 +92,15 @@ fn single(
     removed: &mut Removed,
 ) -> MachineIndex {
     let statuses = &cluster.node(unit).statuses;
-    let kept = machines.iter().copied().min_by_key(|machine| (!statuses.contains(machine), *machine));
+    let kept = machines
+        .iter()
+        .copied()
+        .min_by_key(|machine| (!statuses.contains(machine), *machine));
     let kept = kept.unwrap_or(MachineIndex(0));
     for machine in machines.iter().filter(|machine| **machine != kept) {
-        let reason = UnassignReason::Duplicate { kept: cluster.machine(kept).clone() };
+        let reason = UnassignReason::Duplicate {
+            kept: cluster.machine(kept).clone(),
+        };
         removed.insert((unit, *machine), reason);
     }
     kept
@@ -108,8 +113,11 @@ fn without_lone_followers(
     removed: &mut Removed,
 ) {
     let mut alone = Occupancy::empty(cluster);
-    let tied: Vec<(UnitIndex, MachineIndex)> =
-        staying.iter().copied().filter(|(unit, _)| !cluster.node(*unit).peers.is_empty()).collect();
+    let tied: Vec<(UnitIndex, MachineIndex)> = staying
+        .iter()
+        .copied()
+        .filter(|(unit, _)| !cluster.node(*unit).peers.is_empty())
+        .collect();
     if tied.is_empty() {
         return;
     }

@@ -91,7 +91,9 @@ impl<'a> Occupancy<'a> {
 
     /// Takes the unit out of the plan for a machine.
     pub(crate) fn unschedule(&mut self, unit: UnitIndex, machine: MachineIndex) {
-        let Ok(at) = self.scheduled[unit.0].binary_search(&machine) else { return };
+        let Ok(at) = self.scheduled[unit.0].binary_search(&machine) else {
+            return;
+        };
         self.scheduled[unit.0].remove(at);
         let load = self.residents[machine.0].len();
         self.residents[machine.0].retain(|resident| *resident != unit);
@@ -108,7 +110,9 @@ impl<'a> Occupancy<'a> {
     /// Forgets that the unit may still run there; true if that was known.
     pub(crate) fn leave_lingering(&mut self, unit: UnitIndex, machine: MachineIndex) -> bool {
         let lingering = &mut self.lingering[machine.0];
-        let Some(at) = lingering.iter().position(|known| *known == unit) else { return false };
+        let Some(at) = lingering.iter().position(|known| *known == unit) else {
+            return false;
+        };
         lingering.remove(at);
         self.count(unit, machine, Step::Leave);
         true
@@ -117,7 +121,11 @@ impl<'a> Occupancy<'a> {
     /// Forgets for a moment where the unit and its earlier versions linger, so that it does not stand in its own way.
     pub(crate) fn lift(&mut self, unit: UnitIndex) -> Vec<(UnitIndex, MachineIndex)> {
         let node = self.cluster.node(unit);
-        let own = node.statuses.iter().map(|machine| (unit, *machine)).chain(node.traces.iter().copied());
+        let own = node
+            .statuses
+            .iter()
+            .map(|machine| (unit, *machine))
+            .chain(node.traces.iter().copied());
         own.filter(|(unit, machine)| {
             self.cluster.is_live(*machine) && self.leave_lingering(*unit, *machine)
         })
@@ -135,7 +143,9 @@ impl<'a> Occupancy<'a> {
     pub(crate) fn conflicts(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
         let node = self.cluster.node(unit);
         let there = |met: &[Met], patterns: &[PatternIndex]| {
-            patterns.iter().any(|pattern| met[pattern.0].counts.contains_key(&machine))
+            patterns
+                .iter()
+                .any(|pattern| met[pattern.0].counts.contains_key(&machine))
         };
         there(&self.matched, &node.rules.declares) || there(&self.declared, &node.matches)
     }
@@ -153,7 +163,9 @@ impl<'a> Occupancy<'a> {
 
     /// The occupant of the machine, first by name, that conflicts with the unit.
     pub(crate) fn conflicting(&self, unit: UnitIndex, machine: MachineIndex) -> Option<UnitIndex> {
-        let there = self.residents[machine.0].iter().chain(&self.lingering[machine.0]);
+        let there = self.residents[machine.0]
+            .iter()
+            .chain(&self.lingering[machine.0]);
         there
             .copied()
             .filter(|other| self.cluster.conflict(unit, *other))
@@ -162,7 +174,9 @@ impl<'a> Occupancy<'a> {
 
     /// True if a unit that only lingers on the machine conflicts with the unit.
     pub(crate) fn conflicts_with_lingering(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
-        self.lingering[machine.0].iter().any(|other| self.cluster.conflict(unit, *other))
+        self.lingering[machine.0]
+            .iter()
+            .any(|other| self.cluster.conflict(unit, *other))
     }
 
     /// Of these machines the one with the fewest units, then the smallest id.
@@ -174,7 +188,10 @@ impl<'a> Occupancy<'a> {
             .filter(|(_, (_, count))| **count > 0)
             .find_map(|(load, (machines, _))| {
                 let machine = machines.first_common(among)?;
-                Some(LeastLoaded { machine: MachineIndex(machine), load })
+                Some(LeastLoaded {
+                    machine: MachineIndex(machine),
+                    load,
+                })
             })
     }
 
@@ -216,7 +233,9 @@ impl Met {
                     dense.insert(machine.0);
                 } else if self.counts.len() >= DENSE_MIN {
                     let mut dense = Bits::empty(live);
-                    self.counts.keys().for_each(|machine| dense.insert(machine.0));
+                    self.counts
+                        .keys()
+                        .for_each(|machine| dense.insert(machine.0));
                     self.dense = Some(dense);
                 }
             }
@@ -235,7 +254,10 @@ impl Met {
     fn take_from(&self, machines: &mut Bits) {
         match &self.dense {
             Some(dense) => machines.subtract(dense),
-            None => self.counts.keys().for_each(|machine| machines.remove(machine.0)),
+            None => self
+                .counts
+                .keys()
+                .for_each(|machine| machines.remove(machine.0)),
         }
     }
 }

@@ -1,11 +1,9 @@
 //! PURE. Finds machines for units that have none: global units on all that fit, every other group of tied units on the one
 //! with the fewest units, then the smallest id.
 //!
-//! Groups with the fewest machines to choose from go first, so that a unit that may go anywhere does not take the only
-//! place of one that may not. A unit that is still seen where it was goes back there if it fits, and nowhere else before
+//! What goes back to where it was goes first, then groups with the fewest machines to choose from, so that a unit that may
+//! go anywhere does not take the only place of one that may not. A unit that is still seen where it was goes back there if it fits, and nowhere else before
 //! it has stopped.
-
-use std::collections::BTreeMap;
 
 use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, Peer, UnitIndex, Want};
@@ -43,17 +41,28 @@ pub(crate) fn place<'c>(
         .map(|unit| match cluster.node(unit).want {
             Want::One => occupancy.machines_of(unit).is_empty(),
             Want::Everywhere => true,
-            Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => false,
+            Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => {
+                false
+            }
         })
         .collect();
     let mut ties = ties(cluster, |unit| is_open[unit.0]);
-    ties.groups.sort_by_cached_key(|group| (choice(cluster, group), group.iter().flatten().min().copied()));
-    let mut placer = Placer { cluster, occupancy, removed, placements: Vec::new() };
+    ties.groups.sort_by_cached_key(|group| {
+        let first = group.iter().flatten().min().copied();
+        (!is_somewhere(cluster, group), choice(cluster, group), first)
+    });
+    let mut placer = Placer {
+        cluster,
+        occupancy,
+        removed,
+        placements: Vec::new(),
+    };
     placer.place_all(&ties);
     let mut placed = placer.placements.len();
     // What was placed last may be what another waits for, across global units. Each round places at least one unit.
     ties.wide.retain(|knot| has_peers(cluster, knot));
-    ties.groups.retain(|group| group.iter().any(|knot| has_peers(cluster, knot)));
+    ties.groups
+        .retain(|group| group.iter().any(|knot| has_peers(cluster, knot)));
     while !ties.wide.is_empty() || !ties.groups.is_empty() {
         placer.place_all(&ties);
         if placer.placements.len() == placed {
@@ -64,6 +73,17 @@ pub(crate) fn place<'c>(
     placer.placements
 }
 
+/// True if a unit of the group is or was on a live machine.
+fn is_somewhere(cluster: &Cluster, group: &[Knot]) -> bool {
+    group.iter().flatten().any(|unit| {
+        let node = cluster.node(*unit);
+        node.scheduled
+            .iter()
+            .chain(&node.statuses)
+            .any(|machine| cluster.is_live(*machine))
+    })
+}
+
 /// How many machines the most particular unit of the group can choose from.
 fn choice(cluster: &Cluster, group: &[Knot]) -> usize {
     let count = |unit: &UnitIndex| cluster.fitting_open_count[cluster.node(*unit).rules.class.0];
@@ -71,7 +91,8 @@ fn choice(cluster: &Cluster, group: &[Knot]) -> usize {
 }
 
 fn has_peers(cluster: &Cluster, knot: &Knot) -> bool {
-    knot.iter().any(|unit| !cluster.node(*unit).peers.is_empty())
+    knot.iter()
+        .any(|unit| !cluster.node(*unit).peers.is_empty())
 }
 
 struct Placer<'p, 'c> {
@@ -93,7 +114,9 @@ impl Placer<'_, '_> {
 
     /// Puts a knot of global units on every machine that can take all of them.
     fn place_everywhere(&mut self, knot: &Knot) {
-        let Some(machines) = self.joined(None, knot, &[]) else { return };
+        let Some(machines) = self.joined(None, knot, &[]) else {
+            return;
+        };
         for machine in machines.iter().map(MachineIndex) {
             for unit in knot {
                 self.put(*unit, machine, Why::Everywhere);
@@ -125,14 +148,15 @@ impl Placer<'_, '_> {
                 }
             }
             let Some(machines) = machines else { return };
-            self.put_together(&joined, &together, &machines);
+            self.put_together(&joined, &machines);
             rest = left;
         }
     }
 
     fn is_unplaced(&self, knot: &Knot) -> bool {
         knot.iter().any(|unit| {
-            self.cluster.node(*unit).want == Want::One && self.occupancy.machines_of(*unit).is_empty()
+            self.cluster.node(*unit).want == Want::One
+                && self.occupancy.machines_of(*unit).is_empty()
         })
     }
 
@@ -147,32 +171,74 @@ impl Placer<'_, '_> {
 
     fn place_simple(&mut self, unit: UnitIndex) {
         let class = self.cluster.node(unit).rules.class;
-        let Some(chosen) = self.occupancy.least_loaded(&self.cluster.fitting_open[class.0]) else { return };
+        let Some(chosen) = self
+            .occupancy
+            .least_loaded(&self.cluster.fitting_open[class.0])
+        else {
+            return;
+        };
         let candidates = self.cluster.fitting_open_count[class.0];
-        self.put(unit, chosen.machine, Why::LeastLoaded { load: chosen.load, candidates });
+        self.put(
+            unit,
+            chosen.machine,
+            Why::LeastLoaded {
+                load: chosen.load,
+                candidates,
+            },
+        );
     }
 
     /// Of `machines` (none: of all) those that can take the knot beside `together`; none if there is none.
-    fn joined(&mut self, machines: Option<&Bits>, knot: &Knot, together: &[UnitIndex]) -> Option<Bits> {
+    fn joined(
+        &mut self,
+        machines: Option<&Bits>,
+        knot: &Knot,
+        together: &[UnitIndex],
+    ) -> Option<Bits> {
         let cluster = self.cluster;
         for (at, unit) in knot.iter().enumerate() {
             let beside = together.iter().chain(&knot[..at]);
-            if beside.into_iter().any(|other| cluster.conflict(*unit, *other)) {
+            if beside
+                .into_iter()
+                .any(|other| cluster.conflict(*unit, *other))
+            {
                 return None;
             }
         }
-        let mut both: Option<Bits> = machines.cloned();
+        let mut both: Option<Bits> = None;
         for unit in knot {
-            let fitting = self.fitting(*unit, |peer| together.contains(&peer) || knot.contains(&peer));
-            both = Some(match both {
-                Some(mut both) => {
-                    both.intersect(&fitting);
-                    both
-                }
-                None => fitting,
+            let fitting = self.fitting(*unit, |peer| {
+                together.contains(&peer) || knot.contains(&peer)
             });
+            match &mut both {
+                Some(both) => both.intersect(&fitting),
+                None => both = Some(fitting),
+            }
         }
-        both.filter(|machines| !machines.is_empty())
+        let mut both = self.former(knot, both?);
+        if let Some(machines) = machines {
+            both.intersect(machines);
+        }
+        (!both.is_empty()).then_some(both)
+    }
+
+    /// Of these machines those where units of the knot were or still are; if there is none, all of them. A unit that can stay
+    /// where it was does so, whatever those that follow it would like better.
+    fn former(&self, knot: &Knot, machines: Bits) -> Bits {
+        let mut former = Bits::empty(self.cluster.live);
+        for unit in knot
+            .iter()
+            .filter(|unit| self.cluster.node(**unit).want == Want::One)
+        {
+            let node = self.cluster.node(*unit);
+            for machine in node.scheduled.iter().chain(&node.statuses) {
+                if self.was_there(*unit, *machine) {
+                    former.insert(machine.0);
+                }
+            }
+        }
+        former.intersect(&machines);
+        if former.is_empty() { machines } else { former }
     }
 
     /// The machines that can take the unit, or, if it is global, have it already.
@@ -198,17 +264,19 @@ impl Placer<'_, '_> {
 
     fn places(&self, unit: UnitIndex) -> Bits {
         let mut machines = Bits::empty(self.cluster.live);
-        self.occupancy.machines_of(unit).iter().for_each(|machine| machines.insert(machine.0));
+        self.occupancy
+            .machines_of(unit)
+            .iter()
+            .for_each(|machine| machines.insert(machine.0));
         machines
     }
 
     /// Puts knots that can be together on one of the machines; those that must stop elsewhere first are left for later.
-    fn put_together(&mut self, knots: &[&Knot], together: &[UnitIndex], machines: &Bits) {
-        let Some(machine) = self.former(together, machines).or_else(|| {
-            self.occupancy.least_loaded(machines).map(|chosen| chosen.machine)
-        }) else {
+    fn put_together(&mut self, knots: &[&Knot], machines: &Bits) {
+        let Some(chosen) = self.occupancy.least_loaded(machines) else {
             return;
         };
+        let machine = chosen.machine;
         let candidates = machines.count();
         for knot in knots {
             if !knot.iter().all(|unit| self.may_go(*unit, machine, knot)) {
@@ -217,29 +285,19 @@ impl Placer<'_, '_> {
             for unit in knot.iter().copied() {
                 let why = match self.cluster.node(unit).want {
                     Want::Everywhere => Why::Everywhere,
-                    Want::One | Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed
-                    | Want::Trace => {
-                        Why::LeastLoaded { load: self.occupancy.load(machine), candidates }
-                    }
+                    Want::One
+                    | Want::Frozen(_)
+                    | Want::Untouched
+                    | Want::Inactive
+                    | Want::Destroyed
+                    | Want::Trace => Why::LeastLoaded {
+                        load: self.occupancy.load(machine),
+                        candidates,
+                    },
                 };
                 self.put(unit, machine, why);
             }
         }
-    }
-
-    /// Of these machines the one where most of the units were or still are, then the smallest id.
-    fn former(&self, units: &[UnitIndex], machines: &Bits) -> Option<MachineIndex> {
-        let mut votes: BTreeMap<MachineIndex, usize> = BTreeMap::new();
-        for unit in units.iter().filter(|unit| self.cluster.node(**unit).want == Want::One) {
-            let node = self.cluster.node(*unit);
-            for machine in node.scheduled.iter().chain(&node.statuses) {
-                if self.was_there(*unit, *machine) && machines.contains(machine.0) {
-                    *votes.entry(*machine).or_insert(0) += 1;
-                }
-            }
-        }
-        let most = votes.values().copied().max()?;
-        votes.into_iter().find(|(_, count)| *count == most).map(|(machine, _)| machine)
     }
 
     fn was_there(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
@@ -248,14 +306,20 @@ impl Placer<'_, '_> {
                 || self.removed.contains_key(&(unit, machine)))
     }
 
-    /// True if the unit is seen on no other machine and the units it needs are on this one.
+    /// True if the unit has its entry there still or is seen on no other machine, and the units it needs are there.
     fn may_go(&self, unit: UnitIndex, machine: MachineIndex, knot: &Knot) -> bool {
         let node = self.cluster.node(unit);
         let stopped = node.want == Want::Everywhere
-            || node.statuses.iter().all(|where_seen| *where_seen == machine);
+            || self.removed.contains_key(&(unit, machine))
+            || node
+                .statuses
+                .iter()
+                .all(|where_seen| *where_seen == machine);
         stopped
             && node.peers.iter().all(|peer| match peer {
-                Peer::Known(peer) => knot.contains(peer) || self.occupancy.is_scheduled(*peer, machine),
+                Peer::Known(peer) => {
+                    knot.contains(peer) || self.occupancy.is_scheduled(*peer, machine)
+                }
                 Peer::Unknown(_) => false,
             })
     }
@@ -264,7 +328,11 @@ impl Placer<'_, '_> {
         if self.occupancy.is_scheduled(unit, machine) {
             return;
         }
-        let why = if self.was_there(unit, machine) { Why::Back } else { why };
+        let why = if self.was_there(unit, machine) {
+            Why::Back
+        } else {
+            why
+        };
         self.occupancy.schedule(unit, machine);
         self.placements.push(Placement { unit, machine, why });
     }

@@ -110,13 +110,26 @@ impl RuleBook {
         };
         let next = ClassIndex(self.classes.len());
         let class = *self.classes.entry(key).or_insert(next);
-        let mut declares: Vec<PatternIndex> =
-            requirements.conflicts.iter().map(|glob| self.pattern(glob)).collect();
+        let mut declares: Vec<PatternIndex> = requirements
+            .conflicts
+            .iter()
+            .map(|glob| self.pattern(glob))
+            .collect();
         declares.sort_unstable();
         declares.dedup();
-        let problem = (!errors.is_empty())
-            .then(|| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
-        Rules { requirements, class, declares, problem }
+        let problem = (!errors.is_empty()).then(|| {
+            errors
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
+        });
+        Rules {
+            requirements,
+            class,
+            declares,
+            problem,
+        }
     }
 
     fn pattern(&mut self, glob: &Glob) -> PatternIndex {

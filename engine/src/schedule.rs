@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
-    AssignReason, Assignment, Decision, HoldReason, MachineId, Records, TargetState,
+    AssignReason, Assignment, Decision, HoldReason, MachineId, Obstacle, Records, TargetState,
+    UnassignReason,
 };
 use unitfile::{FileHash, UnitName};
 
 use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
+use crate::fit::obstacle;
 use crate::hold::hold;
 use crate::keep::{Removed, keep};
 use crate::occupancy::Occupancy;
@@ -28,10 +30,18 @@ pub fn schedule(records: &Records) -> Vec<Decision> {
     let mut occupancy = Occupancy::empty(&cluster);
     let removed = keep(&cluster, &mut occupancy);
     let placements = place(&cluster, &mut occupancy, &removed);
-    let plan = Plan { records, cluster: &cluster, occupancy: &occupancy };
+    let plan = Plan {
+        records,
+        cluster: &cluster,
+        occupancy: &occupancy,
+    };
     let mut decisions = plan.unassign(&removed);
     decisions.extend(plan.renew());
-    decisions.extend(placements.iter().filter_map(|placement| plan.assign(placement)));
+    decisions.extend(
+        placements
+            .iter()
+            .filter_map(|placement| plan.assign(placement)),
+    );
     decisions.extend(plan.holds());
     decisions
 }
@@ -40,13 +50,27 @@ pub fn schedule(records: &Records) -> Vec<Decision> {
 /// runs by.
 pub fn unreferenced_files(records: &Records) -> Vec<FileHash> {
     let mut referenced: BTreeSet<FileHash> = records.units.values().map(|unit| unit.file).collect();
-    referenced.extend(records.schedule.values().flat_map(BTreeMap::values).map(|entry| entry.file));
-    let candidates = records.files.iter().filter(|(hash, _)| !referenced.contains(hash));
+    referenced.extend(
+        records
+            .schedule
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|entry| entry.file),
+    );
+    let candidates = records
+        .files
+        .iter()
+        .filter(|(hash, _)| !referenced.contains(hash));
     let mut running = None;
     candidates
         .filter(|(_, file)| {
             let running = running.get_or_insert_with(|| -> BTreeSet<_> {
-                records.statuses.values().flat_map(BTreeMap::values).map(|status| status.hash).collect()
+                records
+                    .statuses
+                    .values()
+                    .flat_map(BTreeMap::values)
+                    .map(|status| status.hash)
+                    .collect()
             });
             !running.contains(&file.hash())
         })
@@ -69,21 +93,47 @@ impl Plan<'_> {
             .map(|((unit, machine), reason)| Decision::Unassign {
                 unit: self.name(*unit),
                 machine: self.id(*machine),
-                reason: reason.clone(),
+                reason: self.final_reason(*unit, *machine, reason),
             })
             .collect()
+    }
+
+    /// The peer that was missed at first may be there now: then the reason is what is still in the way.
+    fn final_reason(
+        &self,
+        unit: UnitIndex,
+        machine: MachineIndex,
+        reason: &UnassignReason,
+    ) -> UnassignReason {
+        match reason {
+            UnassignReason::NoLongerFits(Obstacle::MachineOf { .. }) => {
+                match obstacle(self.cluster, self.occupancy, unit, machine) {
+                    Some(obstacle) => UnassignReason::NoLongerFits(obstacle),
+                    None => reason.clone(),
+                }
+            }
+            UnassignReason::NoLongerFits(_)
+            | UnassignReason::Inactive
+            | UnassignReason::Destroyed
+            | UnassignReason::MachineGone
+            | UnassignReason::Duplicate { .. } => reason.clone(),
+        }
     }
 
     /// Entries that stay but say something else than the unit's users ask for.
     fn renew(&self) -> Vec<Decision> {
         let mut decisions = Vec::new();
         for (name, entries) in &self.records.schedule {
-            let Some(unit) = self.records.units.get(name) else { continue };
+            let Some(unit) = self.records.units.get(name) else {
+                continue;
+            };
             let assignment = Assignment::of(unit);
             if entries.values().all(|entry| *entry == assignment) {
                 continue;
             }
-            let Some(index) = self.index(name) else { continue };
+            let Some(index) = self.index(name) else {
+                continue;
+            };
             for machine in self.cluster.node(index).scheduled.iter().copied() {
                 let id = self.cluster.machine(machine);
                 let differs = entries.get(id).is_some_and(|entry| *entry != assignment);
@@ -120,7 +170,9 @@ impl Plan<'_> {
                 assignment.target != TargetState::Launched
                     || !self.occupancy.conflicts_with_lingering(unit, machine)
             }
-            Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => false,
+            Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => {
+                false
+            }
         }
     }
 
@@ -129,7 +181,12 @@ impl Plan<'_> {
         let Placement { unit, machine, why } = *placement;
         let name = self.name(unit);
         let id = self.id(machine);
-        if self.records.schedule.get(&name).is_some_and(|entries| entries.contains_key(&id)) {
+        if self
+            .records
+            .schedule
+            .get(&name)
+            .is_some_and(|entries| entries.contains_key(&id))
+        {
             return None;
         }
         let assignment = Assignment::of(self.records.units.get(&name)?);
@@ -138,7 +195,12 @@ impl Plan<'_> {
             Why::LeastLoaded { load, candidates } => AssignReason::LeastLoaded { load, candidates },
             Why::Everywhere => AssignReason::Global,
         };
-        Some(Decision::Assign { unit: name, machine: id, assignment, reason })
+        Some(Decision::Assign {
+            unit: name,
+            machine: id,
+            assignment,
+            reason,
+        })
     }
 
     /// Reasons that changed, and reasons of units that no longer wait.
@@ -155,10 +217,15 @@ impl Plan<'_> {
             while let Some((gone, _)) = known.next_if(|(gone, _)| *gone < name) {
                 decisions.extend(release(gone));
             }
-            let before = known.next_if(|(held, _)| *held == name).map(|(_, hold)| hold);
+            let before = known
+                .next_if(|(held, _)| *held == name)
+                .map(|(_, hold)| hold);
             match (hold(self.cluster, self.occupancy, unit), before) {
                 (Some(hold), Some(before)) if hold == *before => {}
-                (Some(hold), _) => decisions.push(Decision::Hold { unit: name.clone(), hold }),
+                (Some(hold), _) => decisions.push(Decision::Hold {
+                    unit: name.clone(),
+                    hold,
+                }),
                 (None, Some(_)) => decisions.extend(release(name)),
                 (None, None) => {}
             }
@@ -177,6 +244,9 @@ impl Plan<'_> {
 
     fn index(&self, name: &UnitName) -> Option<UnitIndex> {
         let units = &self.cluster.nodes[..self.cluster.named];
-        units.binary_search_by(|node| node.name.cmp(name)).ok().map(UnitIndex)
+        units
+            .binary_search_by(|node| node.name.cmp(name))
+            .ok()
+            .map(UnitIndex)
     }
 }

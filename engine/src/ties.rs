@@ -51,10 +51,14 @@ fn open_peers<'a>(
     unit: UnitIndex,
     is_open: &'a impl Fn(UnitIndex) -> bool,
 ) -> impl Iterator<Item = UnitIndex> + 'a {
-    cluster.node(unit).peers.iter().filter_map(|peer| match peer {
-        Peer::Known(peer) if is_open(*peer) => Some(*peer),
-        Peer::Known(_) | Peer::Unknown(_) => None,
-    })
+    cluster
+        .node(unit)
+        .peers
+        .iter()
+        .filter_map(|peer| match peer {
+            Peer::Known(peer) if is_open(*peer) => Some(*peer),
+            Peer::Known(_) | Peer::Unknown(_) => None,
+        })
 }
 
 /// Where Tarjan's walk is with one unit.
@@ -108,7 +112,9 @@ fn walk(
             continue;
         }
         path.pop();
-        let Seen::Open(number, low) = seen[unit.0] else { continue };
+        let Seen::Open(number, low) = seen[unit.0] else {
+            continue;
+        };
         if low == number {
             let from = stack.iter().rposition(|other| *other == unit).unwrap_or(0);
             let mut knot = stack.split_off(from);
@@ -135,7 +141,9 @@ struct Forest {
 
 impl Forest {
     fn new(length: usize) -> Forest {
-        Forest { parents: (0..length).collect() }
+        Forest {
+            parents: (0..length).collect(),
+        }
     }
 
     fn root(&mut self, unit: UnitIndex) -> UnitIndex {

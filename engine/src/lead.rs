@@ -1,0 +1,290 @@
+//! Leading: follows the whole cluster and, whenever something changed that a plan depends on, decides and writes.
+//!
+//! One plan at a time: what happens while a plan is being written is answered by the next one, together. There is no timer in
+//! the way from an event to its decision.
+
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use model::{Change, Decision, Records, Revision};
+use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::echo::Echo;
+use crate::log::log_decisions;
+use crate::relevance::may_alter_plan;
+use crate::run::EngineReport;
+use crate::schedule::{schedule, unreferenced_files};
+
+/// Events taken in before a plan is made of them, so that a stream of events without end cannot put off a plan.
+const EVENTS_PER_PASS_MAX: usize = 1024;
+
+/// How long after the last change to units unreferenced files are collected: a file that is about to be used again (a unit
+/// destroyed and submitted anew) is not collected in between, and the look through all files stays rare.
+const COLLECT_DELAY: Duration = Duration::from_secs(60);
+
+/// How long our own writes may take to come back before everything is read again.
+const ECHO_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait after a failed write before reading everything again.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+/// Why an engine stopped leading.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum StepDown {
+    /// It was told to stop.
+    Shutdown,
+    /// Another was elected, or its record was deleted.
+    Deposed,
+    /// Its lease ended.
+    LeaseLost(LeaseLost),
+}
+
+impl fmt::Display for StepDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StepDown::Shutdown => "it is shutting down",
+            StepDown::Deposed => "its record is gone or another's",
+            StepDown::LeaseLost(LeaseLost::Ended) => "its lease has ended",
+            StepDown::LeaseLost(LeaseLost::Unconfirmed) => {
+                "the store could not be reached for as long as its lease lives"
+            }
+        })
+    }
+}
+
+/// Leads until there is a reason not to.
+pub(crate) async fn lead(
+    registry: &Registry,
+    leadership: &Leadership,
+    lease: &Lease,
+    report: &watch::Sender<EngineReport>,
+    shutdown: &CancellationToken,
+) -> StepDown {
+    let mut leader = Leader {
+        registry,
+        leadership,
+        report,
+        watched: registry.follow(Scope::Cluster),
+        records: Records::default(),
+        touch: Touch::Out,
+        stale: false,
+        echo: Echo::default(),
+        wake_at: None,
+        collect_at: None,
+    };
+    let work = leader.work();
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => StepDown::Shutdown,
+        lost = lease.lost() => StepDown::LeaseLost(lost),
+        ended = work => ended,
+    }
+}
+
+/// Whether the records are those of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Touch {
+    /// They are, up to events on their way.
+    In,
+    /// They may be out of date: nothing may be decided.
+    Out,
+}
+
+struct Leader<'a> {
+    registry: &'a Registry,
+    leadership: &'a Leadership,
+    report: &'a watch::Sender<EngineReport>,
+    watched: Follow,
+    records: Records,
+    touch: Touch,
+    /// True if something changed that the last plan did not know of.
+    stale: bool,
+    echo: Echo,
+    /// When our own writes must have come back.
+    wake_at: Option<Instant>,
+    collect_at: Option<Instant>,
+}
+
+impl Leader<'_> {
+    async fn work(&mut self) -> StepDown {
+        loop {
+            if let Some(ended) = self.listen().await {
+                return ended;
+            }
+            if self.touch == Touch::Out || !self.echo.is_complete() {
+                continue;
+            }
+            let wrote = if self.stale {
+                self.pass().await
+            } else if self.collect_at.is_some_and(|at| at <= Instant::now()) {
+                self.collect().await
+            } else {
+                Ok(())
+            };
+            match wrote {
+                Ok(()) => {}
+                Err(WriteError::Deposed) => return StepDown::Deposed,
+                Err(WriteError::Store(error)) => {
+                    // Some of it may have been done: what the store has now must be read.
+                    tracing::warn!(%error, "writing the plan failed; reading everything again");
+                    self.report
+                        .send_modify(|report| report.store_problem = Some(error.to_string()));
+                    tokio::time::sleep(RETRY_WAIT).await;
+                    self.start_over();
+                }
+            }
+        }
+    }
+
+    /// Waits for an event, or for the time to do something; then takes in what else is there.
+    async fn listen(&mut self) -> Option<StepDown> {
+        let wake_at = if self.echo.is_complete() {
+            self.collect_at
+        } else {
+            self.wake_at
+        };
+        let timer = async {
+            match wake_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.watched.next() => {
+                let mut ended = self.take(event);
+                for _ in 0..EVENTS_PER_PASS_MAX {
+                    let Some(event) = self.watched.next().now_or_never() else { break };
+                    ended = ended.or(self.take(event));
+                }
+                ended
+            }
+            () = timer => {
+                if !self.echo.is_complete() {
+                    tracing::warn!("our own writes did not come back in time; reading everything again");
+                    self.start_over();
+                }
+                None
+            }
+        }
+    }
+
+    fn take(&mut self, event: FollowEvent) -> Option<StepDown> {
+        match event {
+            FollowEvent::Snapshot { revision, changes } => {
+                self.records = Records::default();
+                self.echo = Echo::default();
+                self.stale = true;
+                self.collect_at = Some(Instant::now() + COLLECT_DELAY);
+                self.in_touch();
+                self.take_in(revision, changes)
+            }
+            FollowEvent::Changes { revision, changes } => self.take_in(revision, changes),
+            FollowEvent::Disconnected { reason } => {
+                tracing::warn!(
+                    reason,
+                    "the store is lost: nothing is decided until it is back"
+                );
+                self.touch = Touch::Out;
+                self.report
+                    .send_modify(|report| report.store_problem = Some(reason));
+                None
+            }
+            FollowEvent::Synced { .. } => {
+                self.in_touch();
+                None
+            }
+        }
+    }
+
+    fn in_touch(&mut self) {
+        self.touch = Touch::In;
+        self.report
+            .send_modify(|report| report.store_problem = None);
+    }
+
+    fn take_in(&mut self, revision: Revision, changes: Vec<Change>) -> Option<StepDown> {
+        let mut ended = None;
+        for change in changes {
+            match &change {
+                // Ours never changes while it is there.
+                Change::Leader(None) => ended = Some(StepDown::Deposed),
+                Change::Leader(Some(_)) => ended = None,
+                Change::Unit(..) | Change::Assignment(..) => {
+                    self.collect_at = Some(Instant::now() + COLLECT_DELAY);
+                }
+                Change::Quarantined { problem, .. } => {
+                    tracing::warn!(
+                        key = problem.key,
+                        reason = problem.reason,
+                        "a damaged record is skipped"
+                    );
+                }
+                Change::File(..)
+                | Change::Machine(..)
+                | Change::MachineSpec(..)
+                | Change::Status(..)
+                | Change::Hold(..)
+                | Change::Healed { .. } => {}
+            }
+            let ours = self.echo.hear(&change);
+            self.stale |= !ours && may_alter_plan(&self.records, &change);
+            self.records.apply(change);
+        }
+        self.records.revision = revision;
+        ended
+    }
+
+    /// Decides and writes.
+    async fn pass(&mut self) -> Result<(), WriteError> {
+        let started = Instant::now();
+        let decisions = schedule(&self.records);
+        let took = started.elapsed();
+        self.stale = false;
+        self.report.send_modify(|report| {
+            report.passes += 1;
+            report.last_pass = took;
+        });
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        log_decisions(&decisions);
+        self.leadership.write(&decisions).await?;
+        self.wrote(&decisions);
+        Ok(())
+    }
+
+    fn wrote(&mut self, decisions: &[Decision]) {
+        self.echo = Echo::of(decisions);
+        self.wake_at = Some(Instant::now() + ECHO_MAX);
+        let count = u64::try_from(decisions.len()).unwrap_or(u64::MAX);
+        self.report
+            .send_modify(|report| report.decisions = report.decisions.saturating_add(count));
+    }
+
+    /// Deletes files that nothing refers to.
+    async fn collect(&mut self) -> Result<(), WriteError> {
+        self.collect_at = None;
+        let files = unreferenced_files(&self.records);
+        if files.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(
+            files = files.len(),
+            "collecting unit files that nothing refers to"
+        );
+        self.leadership
+            .collect_files(&files, self.records.revision)
+            .await
+    }
+
+    /// Forgets everything and reads it again.
+    fn start_over(&mut self) {
+        self.watched = self.registry.follow(Scope::Cluster);
+        self.touch = Touch::Out;
+        self.echo = Echo::default();
+    }
+}

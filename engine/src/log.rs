@@ -1,0 +1,57 @@
+//! Says in the log what was decided and why: once for each decision.
+
+use model::{AssignReason, Decision, UnassignReason};
+
+/// Logs a plan.
+pub(crate) fn log_decisions(decisions: &[Decision]) {
+    for decision in decisions {
+        match decision {
+            Decision::Assign {
+                unit,
+                machine,
+                assignment,
+                reason,
+            } => {
+                let reason = assign_reason(reason);
+                tracing::info!(%unit, %machine, target = %assignment.target, reason, "assigned");
+            }
+            Decision::Unassign {
+                unit,
+                machine,
+                reason,
+            } => {
+                let reason = unassign_reason(reason);
+                tracing::info!(%unit, %machine, reason, "unassigned");
+            }
+            Decision::Hold { unit, hold } => {
+                let nearest = hold.obstacles.first();
+                let obstacle = nearest.map(|(machine, obstacle)| format!("{machine} {obstacle}"));
+                let machines = hold.machines;
+                tracing::info!(%unit, reason = %hold.reason, machines, obstacle, "waits");
+            }
+            Decision::Release { unit } => tracing::info!(%unit, "waits no longer"),
+        }
+    }
+}
+
+fn assign_reason(reason: &AssignReason) -> String {
+    match reason {
+        AssignReason::LeastLoaded { load, candidates } => {
+            format!("fewest units ({load}) of {candidates} machines that can run it")
+        }
+        AssignReason::Global => "a global unit runs on every machine that fits".to_owned(),
+        AssignReason::Requested => "it is there already".to_owned(),
+    }
+}
+
+fn unassign_reason(reason: &UnassignReason) -> String {
+    match reason {
+        UnassignReason::Inactive => "it is to be inactive".to_owned(),
+        UnassignReason::Destroyed => "it was destroyed".to_owned(),
+        UnassignReason::MachineGone => "the machine is gone".to_owned(),
+        UnassignReason::NoLongerFits(obstacle) => {
+            format!("the machine no longer fits: it {obstacle}")
+        }
+        UnassignReason::Duplicate { kept } => format!("it is on {kept} too"),
+    }
+}

@@ -1,0 +1,252 @@
+//! Whether this machine's engine leads: waits while another does, stands for election as soon as none does, leads until it
+//! is deposed, loses its lease or is told to stop.
+//!
+//! Only the leader follows the whole cluster; the others follow one key.
+
+use std::time::Duration;
+
+use model::{Change, Leader, MachineId};
+use registry::{Campaign, Follow, FollowEvent, Leadership, Lease, Registry, RegistryError, Scope};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::lead::{StepDown, lead};
+
+/// Over how long engines spread their candidacies when a leader is gone, so that not all of thousands ask for a lease at
+/// once: those that come later see that one has won. Small beside a start, which takes longer than this by itself.
+const CANDIDACY_SPREAD: Duration = Duration::from_millis(50);
+
+/// The first wait after the store failed.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest wait after the store failed: a store that comes back is noticed this soon.
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// How long giving up leadership in order may take; after that the lease ends by itself.
+const RESIGN_MAX: Duration = Duration::from_secs(5);
+
+/// What the engine is told about how to work.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// How long the leader's lease lives without a sign of life: after a crash the cluster is without a leader this long.
+    pub lease_ttl: Duration,
+}
+
+/// What the engine does, for health and metrics.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct EngineReport {
+    /// Its part in the cluster.
+    pub role: Role,
+    /// Plans made since it started.
+    pub passes: u64,
+    /// Decisions written since it started.
+    pub decisions: u64,
+    /// How often it was elected.
+    pub elections: u64,
+    /// How long the last plan took to make.
+    pub last_pass: Duration,
+    /// Why the store cannot be used now; none if it can.
+    pub store_problem: Option<String>,
+}
+
+/// The engine's part in the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Role {
+    /// It does not know yet who leads.
+    #[default]
+    Unknown,
+    /// Another leads.
+    Following(MachineId),
+    /// It leads.
+    Leading,
+}
+
+/// Runs the engine until `shutdown`. Failures of the store are waited out. Returns when everything it started has ended; if
+/// it led, it has resigned by then, and another can lead at once.
+pub async fn run(
+    registry: Registry,
+    machine: MachineId,
+    settings: EngineSettings,
+    report: watch::Sender<EngineReport>,
+    shutdown: CancellationToken,
+) {
+    let engine = Engine {
+        registry,
+        machine,
+        settings,
+        report,
+    };
+    let mut retry = RETRY_FIRST;
+    loop {
+        let outcome = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            outcome = engine.stand() => outcome,
+        };
+        match outcome {
+            Ok(Some((leadership, lease))) => {
+                retry = RETRY_FIRST;
+                if engine.lead(leadership, lease, &shutdown).await == StepDown::Shutdown {
+                    return;
+                }
+            }
+            // Another was quicker.
+            Ok(None) => retry = RETRY_FIRST,
+            Err(error) => {
+                tracing::warn!(%error, "standing for election failed; trying again");
+                engine
+                    .report
+                    .send_modify(|report| report.store_problem = Some(error.to_string()));
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = sleep(retry) => {}
+                }
+                retry = (retry * 2).min(RETRY_LONGEST);
+            }
+        }
+    }
+}
+
+struct Engine {
+    registry: Registry,
+    machine: MachineId,
+    settings: EngineSettings,
+    report: watch::Sender<EngineReport>,
+}
+
+impl Engine {
+    /// Waits until nobody leads, then stands for election. None if another won.
+    async fn stand(&self) -> Result<Option<(Leadership, Lease)>, RegistryError> {
+        let mut watched = self.registry.follow(Scope::Leader);
+        self.wait_for_vacancy(&mut watched, None).await;
+        let patience = candidacy_delay(&self.machine);
+        if self.wait_for_vacancy(&mut watched, Some(patience)).await == Vacancy::Filled {
+            return Ok(None);
+        }
+        let lease = self.registry.lease(self.settings.lease_ttl, None).await?;
+        match self.registry.campaign(&self.machine, &lease).await? {
+            Campaign::Won(leadership) => Ok(Some((leadership, lease))),
+            Campaign::Lost(Some(leader)) => {
+                tracing::debug!(leader = %leader.machine, "another engine was elected");
+                lease.revoke().await?;
+                Ok(None)
+            }
+            Campaign::Lost(None) => {
+                lease.revoke().await?;
+                let reason =
+                    "the leader's record is not readable; delete it, then a leader is elected"
+                        .into();
+                Err(RegistryError::Protocol { reason })
+            }
+        }
+    }
+
+    /// Without `patience`: waits until there is no leader. With it: sees whether it stays so for that long.
+    async fn wait_for_vacancy(&self, watched: &mut Follow, patience: Option<Duration>) -> Vacancy {
+        loop {
+            let event = match patience {
+                None => watched.next().await,
+                Some(patience) => match timeout(patience, watched.next()).await {
+                    Ok(event) => event,
+                    Err(_) => return Vacancy::Open,
+                },
+            };
+            let leader = match event {
+                // The record of a leader that is not readable stands in the way as any other would, but nobody answers for
+                // it: campaigning says so.
+                FollowEvent::Snapshot { changes, .. } => leader_after(&changes).unwrap_or(None),
+                FollowEvent::Changes { changes, .. } => match leader_after(&changes) {
+                    Some(leader) => leader,
+                    None => continue,
+                },
+                FollowEvent::Disconnected { reason } => {
+                    self.report
+                        .send_modify(|report| report.store_problem = Some(reason));
+                    if patience.is_some() {
+                        return Vacancy::Filled;
+                    }
+                    continue;
+                }
+                FollowEvent::Synced { .. } => continue,
+            };
+            self.report.send_modify(|report| {
+                report.store_problem = None;
+                report.role = match &leader {
+                    Some(leader) => Role::Following(leader.machine.clone()),
+                    None => Role::Unknown,
+                };
+            });
+            match (&leader, patience) {
+                (Some(_), Some(_)) => return Vacancy::Filled,
+                (None, None) => return Vacancy::Open,
+                (Some(_), None) | (None, Some(_)) => {}
+            }
+        }
+    }
+
+    async fn lead(
+        &self,
+        leadership: Leadership,
+        lease: Lease,
+        shutdown: &CancellationToken,
+    ) -> StepDown {
+        tracing::info!(machine = %self.machine, "elected: this engine leads");
+        self.report.send_modify(|report| {
+            report.role = Role::Leading;
+            report.elections += 1;
+            report.store_problem = None;
+        });
+        let ended = lead(&self.registry, &leadership, &lease, &self.report, shutdown).await;
+        tracing::info!(machine = %self.machine, reason = %ended, "this engine leads no longer");
+        self.report
+            .send_modify(|report| report.role = Role::Unknown);
+        // However it ended: if the record is still ours, it must not outlive us.
+        let resigned = timeout(RESIGN_MAX, async {
+            leadership.resign().await?;
+            lease.revoke().await
+        });
+        match resigned.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "resigning failed; the lease ends by itself"),
+            Err(_) => tracing::warn!("resigning took too long; the lease ends by itself"),
+        }
+        ended
+    }
+}
+
+/// Whether the place of the leader is free.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Vacancy {
+    Open,
+    Filled,
+}
+
+/// What the last of the changes about the leader says; none if there is none.
+fn leader_after(changes: &[Change]) -> Option<Option<Leader>> {
+    changes.iter().rev().find_map(|change| match change {
+        Change::Leader(leader) => Some(leader.clone()),
+        Change::Unit(..)
+        | Change::File(..)
+        | Change::Machine(..)
+        | Change::MachineSpec(..)
+        | Change::Assignment(..)
+        | Change::Status(..)
+        | Change::Hold(..)
+        | Change::Quarantined { .. }
+        | Change::Healed { .. } => None,
+    })
+}
+
+/// A wait below [`CANDIDACY_SPREAD`], different for most machines and always the same for one.
+fn candidacy_delay(machine: &MachineId) -> Duration {
+    // FNV-1a: spreads ids that differ in their last character.
+    let hash = machine
+        .as_str()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    let parts = u32::try_from(hash >> 54).unwrap_or(0);
+    CANDIDACY_SPREAD * parts / 1024
+}

@@ -1,0 +1,355 @@
+//! The rules of placement once more, written as slowly and plainly as possible and sharing nothing with the engine: asks
+//! every machine about every unit, from the records alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{
+    AssignReason, Assignment, Decision, HOLD_OBSTACLES_MAX, HoldReason, MachineId, Obstacle,
+    Records, Schedulable, TargetState, UnassignReason,
+};
+use unitfile::{Requirements, UnitName};
+
+type Schedule = BTreeMap<UnitName, BTreeSet<MachineId>>;
+
+struct Oracle<'a> {
+    before: &'a Records,
+    requirements: BTreeMap<UnitName, Requirements>,
+    /// Units that are to run and whose rules are known.
+    wanted: BTreeSet<UnitName>,
+}
+
+/// Checks a plan against the records it was made from and the records it leads to. An error says which rule is broken.
+pub fn check(before: &Records, decisions: &[Decision], after: &Records) -> Result<(), String> {
+    let oracle = Oracle::of(before);
+    let scheduled = schedule_of(after);
+    oracle.check_legal(&schedule_of(before), &scheduled)?;
+    oracle.check_complete(&scheduled, after)?;
+    oracle.check_removals(decisions, &schedule_of(before), &scheduled)?;
+    oracle.check_choices(decisions)
+}
+
+fn schedule_of(records: &Records) -> Schedule {
+    let machines = |(unit, entries): (&UnitName, &BTreeMap<MachineId, Assignment>)| {
+        (unit.clone(), entries.keys().cloned().collect())
+    };
+    records.schedule.iter().map(machines).collect()
+}
+
+fn on(schedule: &Schedule, unit: &UnitName, machine: &MachineId) -> bool {
+    schedule
+        .get(unit)
+        .is_some_and(|machines| machines.contains(machine))
+}
+
+impl<'a> Oracle<'a> {
+    fn of(before: &'a Records) -> Oracle<'a> {
+        let mut requirements = BTreeMap::new();
+        let mut wanted = BTreeSet::new();
+        for unit in before.units.values() {
+            let Some(file) = before.files.get(&unit.file) else {
+                continue;
+            };
+            let (needs, errors) = Requirements::of_stored(&unit.name, file);
+            if errors.is_empty() && unit.target != TargetState::Inactive {
+                wanted.insert(unit.name.clone());
+            }
+            requirements.insert(unit.name.clone(), needs);
+        }
+        Oracle {
+            before,
+            requirements,
+            wanted,
+        }
+    }
+
+    fn conflict(&self, one: &UnitName, other: &UnitName) -> bool {
+        let refuses = |who: &UnitName, whom: &UnitName| {
+            self.requirements
+                .get(who)
+                .is_some_and(|needs| needs.conflict_with(whom))
+        };
+        one != other && (refuses(one, other) || refuses(other, one))
+    }
+
+    /// The first rule by which the machine cannot take the unit, given who is scheduled where.
+    fn obstacle(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        schedule: &Schedule,
+    ) -> Option<Obstacle> {
+        let needs = &self.requirements[unit];
+        if let Some(wanted) = &needs.machine_id
+            && !machine.is_named(wanted)
+        {
+            return Some(Obstacle::MachineId {
+                wanted: wanted.clone(),
+            });
+        }
+        let metadata = self.before.metadata(machine).unwrap();
+        for term in &needs.metadata {
+            let actual = metadata.get(&term.key).cloned();
+            if !term
+                .values
+                .iter()
+                .any(|value| Some(value) == actual.as_ref())
+            {
+                let wanted: Vec<_> = term
+                    .values
+                    .iter()
+                    .map(|value| format!("{}={value}", term.key))
+                    .collect();
+                return Some(Obstacle::Metadata {
+                    wanted: wanted.join(" or "),
+                    actual,
+                });
+            }
+        }
+        for peer in &needs.machine_of {
+            if !on(schedule, peer, machine) {
+                return Some(Obstacle::MachineOf { peer: peer.clone() });
+            }
+        }
+        let there = |other: &&UnitName| {
+            on(schedule, other, machine)
+                || self
+                    .before
+                    .statuses
+                    .get(*other)
+                    .is_some_and(|seen| seen.contains_key(machine))
+        };
+        let names: BTreeSet<&UnitName> =
+            schedule.keys().chain(self.before.statuses.keys()).collect();
+        let refused = |other: &&UnitName| {
+            self.conflict(unit, other) || self.old_version_refuses(other, machine, unit)
+        };
+        if let Some(with) = names.into_iter().filter(there).find(refused) {
+            return Some(Obstacle::Conflict { with: with.clone() });
+        }
+        let spec = self.before.machine_specs.get(machine);
+        (spec.is_some_and(|spec| spec.schedulable == Schedulable::Cordoned))
+            .then_some(Obstacle::Cordoned)
+    }
+
+    /// True if `other` is seen on the machine by an earlier file that refuses the unit.
+    fn old_version_refuses(&self, other: &UnitName, machine: &MachineId, unit: &UnitName) -> bool {
+        let status = self
+            .before
+            .statuses
+            .get(other)
+            .and_then(|seen| seen.get(machine));
+        status.is_some_and(|status| {
+            other != unit
+                && self
+                    .before
+                    .units
+                    .get(other)
+                    .is_none_or(|now| now.hash != status.hash)
+                && self.before.files.values().any(|file| {
+                    file.hash() == status.hash
+                        && Requirements::of_stored(other, file).0.conflict_with(unit)
+                })
+        })
+    }
+
+    fn seen(&self, unit: &UnitName) -> Vec<&MachineId> {
+        self.before
+            .statuses
+            .get(unit)
+            .into_iter()
+            .flatten()
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    fn check_legal(&self, before: &Schedule, after: &Schedule) -> Result<(), String> {
+        for (unit, machines) in after {
+            if !self.wanted.contains(unit) {
+                continue;
+            }
+            let needs = &self.requirements[unit];
+            if !needs.global && machines.len() > 1 {
+                return Err(format!("{unit} is on {machines:?}"));
+            }
+            for machine in machines {
+                if !self.before.machines.contains_key(machine) {
+                    return Err(format!("{unit} is on {machine}, which is gone"));
+                }
+                let others: Schedule = after
+                    .iter()
+                    .filter(|(name, _)| *name != unit)
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect();
+                let is_new = !on(before, unit, machine);
+                match self.obstacle(unit, machine, &others) {
+                    None => {}
+                    // Those that were there already need not leave a cordoned machine, nor for one that only stops.
+                    Some(Obstacle::Cordoned) if !is_new => {}
+                    Some(Obstacle::Conflict { with })
+                        if !is_new
+                            && !(on(after, &with, machine) && self.conflict(unit, &with)) => {}
+                    Some(obstacle) => return Err(format!("{unit} on {machine}, which {obstacle}")),
+                }
+                if is_new
+                    && !needs.global
+                    && self.seen(unit).into_iter().any(|seen| seen != machine)
+                {
+                    return Err(format!(
+                        "{unit} is put on {machine}, seen on {:?}",
+                        self.seen(unit)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_complete(&self, after: &Schedule, records: &Records) -> Result<(), String> {
+        for unit in &self.wanted {
+            let needs = &self.requirements[unit];
+            let seen = self.seen(unit);
+            let has_one = after.get(unit).is_some_and(|machines| !machines.is_empty());
+            let mut obstacles = Vec::new();
+            for machine in self.before.machines.keys() {
+                if on(after, unit, machine) || (has_one && !needs.global) {
+                    continue;
+                }
+                match self.obstacle(unit, machine, after) {
+                    Some(obstacle) => obstacles.push((machine.clone(), obstacle)),
+                    None if !needs.global && seen.iter().any(|seen| *seen != machine) => {}
+                    None => return Err(format!("{unit} could be on {machine}")),
+                }
+            }
+            let hold = records.holds.get(unit);
+            if has_one {
+                if let Some(hold) = hold {
+                    return Err(format!("{unit} has a machine and waits: {hold:?}"));
+                }
+                continue;
+            }
+            let Some(hold) = hold else {
+                return Err(format!("{unit} has no machine and no reason"));
+            };
+            let stopping = seen.into_iter().min().filter(|_| !needs.global);
+            let reason = match stopping {
+                Some(on) => HoldReason::Stopping { on: on.clone() },
+                None if self.before.machines.is_empty() => HoldReason::NoMachines,
+                None => HoldReason::NothingFits,
+            };
+            if hold.reason == HoldReason::NothingFits {
+                obstacles.truncate(HOLD_OBSTACLES_MAX);
+            } else {
+                obstacles.clear();
+            }
+            if hold.reason != reason || hold.obstacles != obstacles {
+                return Err(format!(
+                    "{unit} waits: {hold:?}; expected {reason:?} {obstacles:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is taken from a machine without need.
+    fn check_removals(
+        &self,
+        decisions: &[Decision],
+        before: &Schedule,
+        after: &Schedule,
+    ) -> Result<(), String> {
+        for decision in decisions {
+            let Decision::Unassign {
+                unit,
+                machine,
+                reason,
+            } = decision
+            else {
+                continue;
+            };
+            let holds = match reason {
+                UnassignReason::Inactive => self.before.units[unit].target == TargetState::Inactive,
+                UnassignReason::Destroyed => {
+                    !self.before.units.contains_key(unit)
+                        && !self.before.quarantined_units.contains(unit)
+                }
+                UnassignReason::MachineGone => !self.before.machines.contains_key(machine),
+                UnassignReason::Duplicate { kept } => on(before, unit, kept) && kept != machine,
+                UnassignReason::NoLongerFits(Obstacle::MachineOf { peer }) => {
+                    self.requirements[unit].machine_of.contains(peer) && !on(after, peer, machine)
+                }
+                UnassignReason::NoLongerFits(Obstacle::Conflict { with }) => {
+                    self.conflict(unit, with)
+                        && (on(before, with, machine) || on(after, with, machine))
+                }
+                UnassignReason::NoLongerFits(obstacle) => {
+                    self.obstacle(unit, machine, &Schedule::new()).as_ref() == Some(obstacle)
+                }
+            };
+            if !holds {
+                return Err(format!("{unit} leaves {machine} without need: {reason:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Units that nothing ties are on the machine with the fewest units, then the smallest id.
+    fn check_choices(&self, decisions: &[Decision]) -> Result<(), String> {
+        let mut schedule = schedule_of(self.before);
+        for decision in decisions {
+            if let Decision::Unassign { unit, machine, .. } = decision {
+                schedule.get_mut(unit).unwrap().remove(machine);
+            }
+        }
+        let followed: BTreeSet<&UnitName> = self
+            .requirements
+            .values()
+            .flat_map(|needs| &needs.machine_of)
+            .collect();
+        // An entry whose peer has yet to come is counted only once that is there.
+        let awaits_peer = |(unit, machines): (&UnitName, &BTreeSet<MachineId>)| {
+            let peers = self
+                .requirements
+                .get(unit)
+                .map_or(&[][..], |needs| &needs.machine_of[..]);
+            peers
+                .iter()
+                .any(|peer| machines.iter().any(|machine| !on(&schedule, peer, machine)))
+        };
+        if schedule.iter().any(awaits_peer) {
+            return Ok(());
+        }
+        for decision in decisions {
+            let Decision::Assign {
+                unit,
+                machine,
+                reason,
+                ..
+            } = decision
+            else {
+                continue;
+            };
+            let tied = followed.contains(unit) || !self.requirements[unit].machine_of.is_empty();
+            if let AssignReason::LeastLoaded { load, candidates } = reason
+                && !tied
+            {
+                let load_of =
+                    |id: &MachineId| schedule.values().filter(|on| on.contains(id)).count();
+                let can: Vec<(usize, &MachineId)> = self
+                    .before
+                    .machines
+                    .keys()
+                    .filter(|id| self.obstacle(unit, id, &schedule).is_none())
+                    .map(|id| (load_of(id), id))
+                    .collect();
+                if can.iter().min() != Some(&(*load, machine)) || can.len() != *candidates {
+                    return Err(format!("{unit} is on {machine} ({reason:?}), of {can:?}"));
+                }
+            }
+            schedule
+                .entry(unit.clone())
+                .or_default()
+                .insert(machine.clone());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! Laws of the scheduler on random clusters with all options mixed, judged by an oracle that shares nothing with it.
+
+mod oracle;
+mod picture;
+
+use engine::schedule;
+use model::{Decision, MachineId};
+use picture::{Picture, id, written};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const MACHINES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+const UNITS: [&str; 10] = [
+    "a.service",
+    "b.service",
+    "c.service",
+    "d.service",
+    "web@1.service",
+    "web@2.service",
+    "web@3.service",
+    "db@1.service",
+    "g.service",
+    "h.service",
+];
+
+/// How many rounds of "carry out, report, decide" a cluster may need to come to rest: a chain of units that follow each
+/// other takes one round each to stop and one to start.
+const ROUNDS_MAX: usize = 40;
+
+fn machine() -> impl Strategy<Value = &'static str> {
+    select(&MACHINES[..])
+}
+
+fn unit() -> impl Strategy<Value = &'static str> {
+    select(&UNITS[..])
+}
+
+fn metadata() -> impl Strategy<Value = String> {
+    (
+        select(vec!["disk=ssd", "disk=hdd", ""]),
+        select(vec!["zone=x", "zone=y", ""]),
+    )
+        .prop_map(|(disk, zone)| format!("{disk} {zone}"))
+}
+
+fn option() -> impl Strategy<Value = String> {
+    let pattern = select(vec![
+        "web@*.service",
+        "*.service",
+        "db@*",
+        "[a-c].service",
+        "g.service",
+        "d.service",
+    ]);
+    prop_oneof![
+        1 => machine().prop_map(|id| format!("MachineID={id}")),
+        2 => select(vec!["disk=ssd", "disk=hdd", "zone=x", "zone=y"])
+            .prop_map(|pair| format!("MachineMetadata={pair}")),
+        3 => unit().prop_map(|peer| format!("MachineOf={peer}")),
+        4 => pattern.prop_map(|pattern| format!("Conflicts={pattern}")),
+        2 => Just("Global=true".to_owned()),
+    ]
+}
+
+fn command() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => (unit(), select(vec!["launched", "launched", "launched", "loaded", "inactive"]), vec(option(), 0..4))
+            .prop_map(|(unit, target, options)| format!("unit {unit} {target}: {}", options.join(";"))),
+        4 => (machine(), metadata()).prop_map(|(id, metadata)| format!("machine {id} {metadata}")),
+        1 => machine().prop_map(|id| format!("crash {id}")),
+        1 => machine().prop_map(|id| format!("leave {id}")),
+        1 => machine().prop_map(|id| format!("cordon {id}")),
+        1 => (machine(), select(vec!["disk=ssd", "disk=hdd", "zone=x"]))
+            .prop_map(|(id, pair)| format!("set {id} {pair}")),
+        1 => unit().prop_map(|unit| format!("destroy {unit}")),
+        2 => (unit(), machine()).prop_map(|(unit, id)| format!("assign {unit} {id}")),
+        2 => (unit(), machine()).prop_map(|(unit, id)| format!("seen {unit} {id}")),
+        1 => (unit(), machine()).prop_map(|(unit, id)| format!("stopped {unit} {id}")),
+        1 => Just("settle".to_owned()),
+    ]
+}
+
+/// Steps of commands; a plan is made after each.
+fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
+    let many = vec(command(), 8..30);
+    (many, vec(vec(command(), 0..4), 0..5)).prop_map(|(first, mut others)| {
+        others.insert(0, first);
+        others
+    })
+}
+
+/// Plans, checks the plan against the oracle, carries it out, and sees that nothing more is asked for.
+fn step(picture: &mut Picture) -> Result<Vec<Decision>, TestCaseError> {
+    let before = picture.records.clone();
+    let decisions = schedule(&before);
+    prop_assert_eq!(
+        &decisions,
+        &schedule(&before.clone()),
+        "the same records gave another plan"
+    );
+    picture.apply(&decisions);
+    if let Err(broken) = oracle::check(&before, &decisions, &picture.records) {
+        return Err(TestCaseError::fail(format!(
+            "{broken}\n{}",
+            written(&decisions)
+        )));
+    }
+    let again = schedule(&picture.records);
+    prop_assert!(
+        again.is_empty(),
+        "{}then:\n{}",
+        written(&decisions),
+        written(&again)
+    );
+    Ok(decisions)
+}
+
+/// Lets machines carry out what they are told and plans again, until nothing is left to do.
+fn come_to_rest(picture: &mut Picture) -> Result<(), TestCaseError> {
+    for _ in 0..ROUNDS_MAX {
+        let before = picture.records.statuses.clone();
+        picture.settle();
+        if step(picture)?.is_empty() && picture.records.statuses == before {
+            return Ok(());
+        }
+    }
+    Err(TestCaseError::fail(format!(
+        "not at rest after {ROUNDS_MAX} rounds"
+    )))
+}
+
+fn touches(decision: &Decision, machine: &MachineId) -> bool {
+    match decision {
+        Decision::Unassign { machine: from, .. } => from == machine,
+        Decision::Assign { .. } | Decision::Hold { .. } | Decision::Release { .. } => true,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_plan_obeys_the_rules_and_comes_to_rest(steps in steps()) {
+        let mut picture = Picture::default();
+        for commands in steps {
+            picture.draw(&commands.join("\n"));
+            step(&mut picture)?;
+        }
+        come_to_rest(&mut picture)?;
+    }
+
+    #[test]
+    fn a_lost_machine_moves_only_its_own_units(commands in vec(command(), 8..30), lost in machine()) {
+        let mut picture = Picture::default();
+        picture.draw(&commands.join("\n"));
+        step(&mut picture)?;
+        come_to_rest(&mut picture)?;
+        picture.draw(&format!("crash {lost}"));
+        let decisions = step(&mut picture)?;
+        prop_assert!(decisions.iter().all(|decision| touches(decision, &id(lost))), "{}", written(&decisions));
+    }
+
+    #[test]
+    fn the_order_in_which_records_arrive_does_not_matter(
+        (commands, shuffled) in vec((machine(), metadata()), 1..6)
+            .prop_map(|all| all.into_iter().map(|(id, of)| format!("machine {id} {of}")).collect::<Vec<_>>())
+            .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
+        units in vec((unit(), vec(option(), 0..3)), 1..10),
+    ) {
+        // Each machine once, so that the order decides nothing by itself.
+        let once = |all: &[String]| -> Vec<String> {
+            let mut sorted = all.to_vec();
+            sorted.sort();
+            let last = |line: &&String| {
+                sorted.iter().rfind(|other| other[..9] == line[..9]) == Some(*line)
+            };
+            all.iter().filter(last).cloned().collect()
+        };
+        let mut forward: Vec<String> = Vec::new();
+        for (unit, options) in &units {
+            let line = format!("unit {unit} : {}", options.join(";"));
+            if !forward.iter().any(|known| known.starts_with(&format!("unit {unit} "))) {
+                forward.push(line);
+            }
+        }
+        let (mut one, mut other) = (Picture::default(), Picture::default());
+        one.draw(&once(&commands).join("\n"));
+        one.draw(&forward.join("\n"));
+        forward.reverse();
+        other.draw(&forward.join("\n"));
+        other.draw(&once(&shuffled).join("\n"));
+        let without_generations = |picture: &Picture| {
+            written(&schedule(&picture.records))
+        };
+        prop_assert_eq!(without_generations(&one), without_generations(&other));
+    }
+}
+
+/// How many random clusters each law is tried on; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(400)
+}
