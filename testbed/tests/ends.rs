@@ -1,5 +1,11 @@
 //! How a testbed ends: with the process that made it, however that dies, and never together with another.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test; clippy exempts only functions marked #[test]"
+)]
+
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -1,6 +1,12 @@
 //! What the testbed promises to other tests, seen on real machines: identity, network, units, loss of
 //! power and of network, etcd's return.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test; clippy exempts only functions marked #[test]"
+)]
+
 use std::process::Command;
 use std::time::{Duration, Instant};
 
