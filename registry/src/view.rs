@@ -166,14 +166,22 @@ impl Inner {
         let is_there =
             |reached: &Option<Reached>| reached.is_some_and(|reached| reached.revision >= revision);
         let mut reached = self.reached.subscribe();
-        if let Ok(Ok(_)) = timeout_at(soon, reached.wait_for(is_there)).await {
+        // What `wait_for` returns is a lock on the channel: it must be gone before anything is sent.
+        if matches!(
+            timeout_at(soon, reached.wait_for(is_there)).await,
+            Ok(Ok(_))
+        ) {
             return Ok(());
         }
         // Either the event is late, or the revision is another's and there is no event: ask where our keys stand.
         let now = standing(&self.registry, &self.range()).await?;
         let covers =
             |reached: &Option<Reached>| reached.is_some_and(|reached| reached.covers(&now));
-        if let Ok(Ok(_)) = timeout_at(deadline, reached.wait_for(covers)).await {
+        let covered = matches!(
+            timeout_at(deadline, reached.wait_for(covers)).await,
+            Ok(Ok(_))
+        );
+        if covered {
             self.holds(&now);
             return Ok(());
         }
