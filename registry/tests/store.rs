@@ -1,6 +1,13 @@
 //! The client side against a real etcd and against the embedded one: the connection, following, leases, places in the
 //! cluster, leading, and the API's view.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "these are tests; clippy.toml allows it in #[test] functions only, not in what they call"
+)]
+
 #[path = "store/endpoints.rs"]
 mod endpoints;
 #[path = "store/etcd.rs"]

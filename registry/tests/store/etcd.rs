@@ -8,12 +8,12 @@ use registry::{Config, Registry, TlsFiles};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-pub const PREFIX: &str = "/fleet-test/";
+pub(crate) const PREFIX: &str = "/fleet-test/";
 
 /// How long anything a test waits for may take on a busy machine before the test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub struct Etcd {
+pub(crate) struct Etcd {
     process: Option<Child>,
     folder: TempDir,
     port: u16,
@@ -22,7 +22,7 @@ pub struct Etcd {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -30,7 +30,7 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-pub fn config(endpoints: &[String]) -> Config {
+pub(crate) fn config(endpoints: &[String]) -> Config {
     Config {
         endpoints: endpoints.to_vec(),
         key_prefix: PREFIX.to_owned(),
@@ -41,14 +41,14 @@ pub fn config(endpoints: &[String]) -> Config {
     }
 }
 
-pub async fn connect(endpoint: &str) -> Registry {
+pub(crate) async fn connect(endpoint: &str) -> Registry {
     Registry::connect(&config(&[endpoint.to_owned()]))
         .await
         .unwrap()
 }
 
 /// Waits for `future`; fails the test if it takes too long.
-pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
+pub(crate) async fn soon<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
         Err(_) => panic!("waited too long for {what}"),
@@ -57,7 +57,7 @@ pub async fn soon<F: Future>(what: &str, future: F) -> F::Output {
 
 impl Etcd {
     /// One that is not running yet; none if it is not installed.
-    pub fn prepare(arguments: &[&str]) -> Option<Etcd> {
+    pub(crate) fn prepare(arguments: &[&str]) -> Option<Etcd> {
         if Command::new("etcd")
             .arg("--version")
             .stdout(Stdio::null())
@@ -78,26 +78,26 @@ impl Etcd {
     }
 
     /// One that answers.
-    pub async fn start() -> Option<Etcd> {
+    pub(crate) async fn start() -> Option<Etcd> {
         let mut etcd = Etcd::prepare(&[])?;
         etcd.boot().await;
         Some(etcd)
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    pub fn spawn(&mut self) {
+    pub(crate) fn spawn(&mut self) {
         self.spawn_at(&self.endpoint());
     }
 
     /// The same for one that was given certificates.
-    pub fn spawn_tls(&mut self) {
+    pub(crate) fn spawn_tls(&mut self) {
         self.spawn_at(&format!("https://{}", self.address()));
     }
 
@@ -130,7 +130,7 @@ impl Etcd {
     }
 
     /// Starts it and waits until it answers.
-    pub async fn boot(&mut self) {
+    pub(crate) async fn boot(&mut self) {
         self.spawn();
         let registry = connect(&self.endpoint()).await;
         soon("etcd to answer", async {
@@ -142,7 +142,7 @@ impl Etcd {
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             println!("etcd is killed");
             process.kill().unwrap();
@@ -150,12 +150,12 @@ impl Etcd {
         }
     }
 
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         println!("etcd is frozen");
         self.signal(Signal::STOP);
     }
 
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         println!("etcd goes on");
         self.signal(Signal::CONT);
     }
@@ -165,12 +165,12 @@ impl Etcd {
         kill_process(Pid::from_child(process), signal).unwrap();
     }
 
-    pub async fn registry(&self) -> Registry {
+    pub(crate) async fn registry(&self) -> Registry {
         connect(&self.endpoint()).await
     }
 
     /// A client that knows nothing of fleet.
-    pub async fn raw(&self) -> etcd_client::Client {
+    pub(crate) async fn raw(&self) -> etcd_client::Client {
         etcd_client::Client::connect([self.endpoint()], None)
             .await
             .unwrap()

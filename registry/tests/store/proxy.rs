@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub struct Proxy {
+pub(crate) struct Proxy {
     address: String,
     whole: watch::Sender<bool>,
     _tasks: JoinSet<()>,
@@ -13,7 +13,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// A wire to `target`.
-    pub async fn to(target: String) -> Proxy {
+    pub(crate) async fn to(target: String) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let whole = watch::Sender::new(true);
@@ -46,17 +46,17 @@ impl Proxy {
         }
     }
 
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Ends all connections and makes no new ones.
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         println!("the wire is cut");
         self.whole.send_replace(false);
     }
 
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         println!("the wire is mended");
         self.whole.send_replace(true);
     }

@@ -6,19 +6,19 @@ use model::{
 };
 use unitfile::{UnitFile, UnitName};
 
-pub fn name(text: &str) -> UnitName {
+pub(crate) fn name(text: &str) -> UnitName {
     UnitName::parse(text).unwrap()
 }
 
-pub fn file(text: &str) -> UnitFile {
+pub(crate) fn file(text: &str) -> UnitFile {
     UnitFile::parse(format!("[Service]\nExecStart=/bin/{text}\n")).unwrap()
 }
 
-pub fn id(text: &str) -> MachineId {
+pub(crate) fn id(text: &str) -> MachineId {
     MachineId::parse(text).unwrap()
 }
 
-pub fn machine(id: &str, address: &str, boot: &str) -> Machine {
+pub(crate) fn machine(id: &str, address: &str, boot: &str) -> Machine {
     Machine {
         id: MachineId::parse(id).unwrap(),
         boot: BootId(boot.to_owned()),
@@ -32,7 +32,7 @@ pub fn machine(id: &str, address: &str, boot: &str) -> Machine {
     }
 }
 
-pub fn request(unit: &str, action: Action, file: Option<UnitFile>) -> UnitRequest {
+pub(crate) fn request(unit: &str, action: Action, file: Option<UnitFile>) -> UnitRequest {
     UnitRequest {
         name: name(unit),
         action,
@@ -42,7 +42,7 @@ pub fn request(unit: &str, action: Action, file: Option<UnitFile>) -> UnitReques
     }
 }
 
-pub fn status(sub: &str) -> UnitStatus {
+pub(crate) fn status(sub: &str) -> UnitStatus {
     UnitStatus {
         load: LoadState::Loaded,
         active: ActiveState::Active,
@@ -56,7 +56,7 @@ pub fn status(sub: &str) -> UnitStatus {
     }
 }
 
-pub fn assign(unit: &str, machine: &str) -> Decision {
+pub(crate) fn assign(unit: &str, machine: &str) -> Decision {
     let assignment = Assignment {
         file: file("true").file_hash(),
         target: TargetState::Launched,
