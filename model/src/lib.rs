@@ -18,7 +18,7 @@ pub use decision::{
 };
 pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
 pub use ports::{
-    Clock, ClusterStore, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
+    Clock, ClusterStore, JobEnd, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
     StoreError, Update,
 };
 pub use records::{Change, Leader, Quarantined, RecordKey, Records};

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures_core::Stream;
-use unitfile::{FileHash, UnitFile, UnitName};
+use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
     ActiveState, Change, Generation, InvocationId, JobResult, LoadState, MetadataEdit, Outcome,
@@ -39,6 +39,8 @@ pub struct ServiceUnit {
     pub name: UnitName,
     /// The content address of the file on disk; none if the file is missing or cannot be read.
     pub file: Option<FileHash>,
+    /// The hash of what the file on disk says; none if it is missing or is no unit file.
+    pub hash: Option<UnitHash>,
     /// What was remembered; none if the unit was left half-loaded or its mark cannot be read.
     pub mark: Option<Mark>,
     /// systemd's load state.
@@ -53,6 +55,15 @@ pub struct ServiceUnit {
     pub since_unix_ms: u64,
     /// True if systemd says that the file changed after it was read (`NeedDaemonReload`).
     pub needs_reload: bool,
+}
+
+/// How a job that systemd took on has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JobEnd {
+    /// systemd's result.
+    pub result: JobResult,
+    /// Why it did not end well, where systemd can tell, such as `exit-code: status 203/EXEC`; empty if there is nothing to add.
+    pub message: String,
 }
 
 /// Something about our units changed; says which, not what: look it up. Events may be merged or repeated.
@@ -148,24 +159,27 @@ pub trait ServiceManager: Send + Sync + 'static {
     /// Makes systemd read all unit files again.
     fn reload(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
-    /// Starts a loaded unit, forgetting an earlier failure first, and waits for the job's end. A unit that runs already is
-    /// not touched and gives `Done`.
+    /// Starts a loaded unit, forgetting an earlier failure first, remembers `mark` as soon as systemd has taken the job on, and
+    /// waits for the job's end, however long that takes. A unit that runs already is not touched and gives `Done`.
+    ///
+    /// If systemd refuses, nothing is remembered. Dropping the future stops the wait, not the job.
     fn start(
         &self,
         name: &UnitName,
-    ) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+        mark: &Mark,
+    ) -> impl Future<Output = Result<JobEnd, ServiceError>> + Send;
 
-    /// Stops a unit and waits for the job's end. A unit that does not run gives `Done`.
-    fn stop(&self, name: &UnitName)
-    -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+    /// Stops a unit and waits for the job's end. A unit that does not run, or that systemd does not know, gives `Done`.
+    fn stop(&self, name: &UnitName) -> impl Future<Output = Result<JobEnd, ServiceError>> + Send;
 
-    /// Stops and starts a unit, and waits for the job's end.
+    /// Stops and starts a unit; otherwise as [`ServiceManager::start`]. A unit that does not run is started.
     fn restart(
         &self,
         name: &UnitName,
-    ) -> impl Future<Output = Result<JobResult, ServiceError>> + Send;
+        mark: &Mark,
+    ) -> impl Future<Output = Result<JobEnd, ServiceError>> + Send;
 
-    /// Changes from now on, without end. Must be read all the time.
+    /// Changes of our units from now on, without end. What is not read is merged, not queued.
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static;
 }
 
