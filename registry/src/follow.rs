@@ -25,6 +25,10 @@ const QUEUE_MAX: usize = 64;
 /// never show what was seen before; then everything is read again.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
 
+/// A connection that held this long was a good one: the next retry after it comes at once. One that breaks again and again
+/// just after everything was read must not make a store in trouble send it all every few milliseconds.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+
 /// Which part of the cluster to follow.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scope {
@@ -241,7 +245,11 @@ impl Follower {
 
     async fn run(mut self) {
         loop {
+            let started = Instant::now();
             let Err(end) = self.session().await;
+            if started.elapsed() >= STABLE_AFTER {
+                self.backoff.reset();
+            }
             match end {
                 End::Unheard => return,
                 End::Outdated => self.known = None,
@@ -349,7 +357,6 @@ impl Follower {
             cluster: listed.cluster,
             damaged,
         });
-        self.backoff.reset();
         self.disconnected = false;
         self.tell(Batch::Snapshot {
             revision,
@@ -370,7 +377,6 @@ impl Follower {
         }
         known.reached.revision = known.reached.revision.max(now.revision);
         let position = known.reached;
-        self.backoff.reset();
         self.disconnected = false;
         self.tell(Batch::Synced {
             revision: position.revision,

@@ -150,6 +150,12 @@ impl Etcd {
         }
     }
 
+    /// Takes away all that it has stored.
+    pub(crate) fn wipe(&mut self) {
+        println!("etcd loses everything");
+        std::fs::remove_dir_all(self.folder.path().join("member")).unwrap();
+    }
+
     pub(crate) fn freeze(&self) {
         println!("etcd is frozen");
         self.signal(Signal::STOP);

@@ -401,3 +401,55 @@ async fn a_damaged_record_is_set_aside_and_its_last_good_value_kept() {
     };
     assert_eq!(changes, [Change::Unit(name("b.service"), None)]);
 }
+
+#[tokio::test]
+async fn a_store_that_went_back_in_time_is_read_again() {
+    let Some(mut etcd) = Etcd::start().await else {
+        return;
+    };
+    let registry = etcd.registry().await;
+    for unit in ["a.service", "b.service", "c.service"] {
+        submit(&registry, unit).await;
+    }
+    let (mut follow, mut known) = (registry.follow(Scope::Cluster), Known::default());
+    known
+        .until(&mut follow, "the snapshot", |known| known.live)
+        .await;
+    etcd.kill();
+    known
+        .until(&mut follow, "the loss", |known| !known.live)
+        .await;
+    etcd.wipe();
+    etcd.boot().await;
+    known
+        .until(&mut follow, "another snapshot", |known| known.live)
+        .await;
+    assert_eq!((known.snapshots, known.records.units.len()), (2, 0));
+}
+
+#[tokio::test]
+async fn values_too_large_for_a_page_are_read_one_by_one() {
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
+    let mut raw = etcd.raw().await;
+    for n in 0..20 {
+        raw.put(
+            format!("{PREFIX}units/u{n}.service"),
+            vec![b'x'; 1024 * 1024],
+            None,
+        )
+        .await
+        .unwrap();
+    }
+    let registry = etcd.registry().await;
+    submit(&registry, "good.service").await;
+    let (mut follow, mut known) = (registry.follow(Scope::Cluster), Known::default());
+    known
+        .until(&mut follow, "the snapshot", |known| known.live)
+        .await;
+    assert_eq!(
+        (known.records.quarantine.len(), known.records.units.len()),
+        (20, 1)
+    );
+}
