@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use model::{Change, Decision, Records, Revision};
+use model::{Change, Decision, MachineId, Records, Revision};
 use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -56,31 +56,39 @@ impl fmt::Display for StepDown {
     }
 }
 
+/// What an election gives.
+#[derive(Debug)]
+pub(crate) struct Elected {
+    /// Who was elected.
+    pub(crate) machine: MachineId,
+    pub(crate) leadership: Leadership,
+    pub(crate) lease: Lease,
+}
+
 /// Leads until there is a reason not to.
 pub(crate) async fn lead(
     registry: &Registry,
-    leadership: &Leadership,
-    lease: &Lease,
+    elected: &Elected,
     report: &watch::Sender<EngineReport>,
     shutdown: &CancellationToken,
 ) -> StepDown {
     let mut leader = Leader {
         registry,
-        leadership,
+        elected,
         report,
         watched: registry.follow(Scope::Cluster),
         records: Records::default(),
         touch: Touch::Out,
         stale: false,
         echo: Echo::default(),
-        wake_at: None,
+        echo_by: None,
         collect_at: None,
     };
     let work = leader.work();
     tokio::select! {
         biased;
         () = shutdown.cancelled() => StepDown::Shutdown,
-        lost = lease.lost() => StepDown::LeaseLost(lost),
+        lost = elected.lease.lost() => StepDown::LeaseLost(lost),
         ended = work => ended,
     }
 }
@@ -96,7 +104,7 @@ enum Touch {
 
 struct Leader<'a> {
     registry: &'a Registry,
-    leadership: &'a Leadership,
+    elected: &'a Elected,
     report: &'a watch::Sender<EngineReport>,
     watched: Follow,
     records: Records,
@@ -105,7 +113,7 @@ struct Leader<'a> {
     stale: bool,
     echo: Echo,
     /// When our own writes must have come back.
-    wake_at: Option<Instant>,
+    echo_by: Option<Instant>,
     collect_at: Option<Instant>,
 }
 
@@ -142,10 +150,11 @@ impl Leader<'_> {
 
     /// Waits for an event, or for the time to do something; then takes in what else is there.
     async fn listen(&mut self) -> Option<StepDown> {
-        let wake_at = if self.echo.is_complete() {
-            self.collect_at
-        } else {
-            self.wake_at
+        let wake_at = match self.touch {
+            // Nothing can be done before the store is back.
+            Touch::Out => None,
+            Touch::In if self.echo.is_complete() => self.collect_at,
+            Touch::In => self.echo_by,
         };
         let timer = async {
             match wake_at {
@@ -180,9 +189,18 @@ impl Leader<'_> {
                 self.stale = true;
                 self.collect_at = Some(Instant::now() + COLLECT_DELAY);
                 self.in_touch();
-                self.take_in(revision, changes)
+                self.take_in(revision, changes);
+                let leader = self.records.leader.as_ref();
+                let is_ours = leader.is_some_and(|leader| leader.machine == self.elected.machine);
+                (!is_ours).then_some(StepDown::Deposed)
             }
-            FollowEvent::Changes { revision, changes } => self.take_in(revision, changes),
+            FollowEvent::Changes { revision, changes } => {
+                // Our record stays as it was written while it is ours.
+                let is_leader = |change: &Change| matches!(change, Change::Leader(_));
+                let deposed = changes.iter().any(is_leader).then_some(StepDown::Deposed);
+                self.take_in(revision, changes);
+                deposed
+            }
             FollowEvent::Disconnected { reason } => {
                 tracing::warn!(
                     reason,
@@ -206,13 +224,9 @@ impl Leader<'_> {
             .send_modify(|report| report.store_problem = None);
     }
 
-    fn take_in(&mut self, revision: Revision, changes: Vec<Change>) -> Option<StepDown> {
-        let mut ended = None;
+    fn take_in(&mut self, revision: Revision, changes: Vec<Change>) {
         for change in changes {
             match &change {
-                // Ours never changes while it is there.
-                Change::Leader(None) => ended = Some(StepDown::Deposed),
-                Change::Leader(Some(_)) => ended = None,
                 Change::Unit(..) | Change::Assignment(..) => {
                     self.collect_at = Some(Instant::now() + COLLECT_DELAY);
                 }
@@ -228,6 +242,7 @@ impl Leader<'_> {
                 | Change::MachineSpec(..)
                 | Change::Status(..)
                 | Change::Hold(..)
+                | Change::Leader(_)
                 | Change::Healed { .. } => {}
             }
             let ours = self.echo.hear(&change);
@@ -235,7 +250,6 @@ impl Leader<'_> {
             self.records.apply(change);
         }
         self.records.revision = revision;
-        ended
     }
 
     /// Decides and writes.
@@ -252,14 +266,14 @@ impl Leader<'_> {
             return Ok(());
         }
         log_decisions(&decisions);
-        self.leadership.write(&decisions).await?;
+        self.elected.leadership.write(&decisions).await?;
         self.wrote(&decisions);
         Ok(())
     }
 
     fn wrote(&mut self, decisions: &[Decision]) {
         self.echo = Echo::of(decisions);
-        self.wake_at = Some(Instant::now() + ECHO_MAX);
+        self.echo_by = Some(Instant::now() + ECHO_MAX);
         let count = u64::try_from(decisions.len()).unwrap_or(u64::MAX);
         self.report
             .send_modify(|report| report.decisions = report.decisions.saturating_add(count));
@@ -276,7 +290,8 @@ impl Leader<'_> {
             files = files.len(),
             "collecting unit files that nothing refers to"
         );
-        self.leadership
+        self.elected
+            .leadership
             .collect_files(&files, self.records.revision)
             .await
     }

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use model::Records;
 use unitfile::{FileHash, Glob, MetadataTerm, Requirements, UnitFile, UnitName, X_FLEET};
 
+/// How much of what is wrong with a file is kept in a hold, in characters: enough for the first errors.
+const PROBLEM_CHARS_MAX: usize = 300;
+
 /// One combination of `MachineID=` and `MachineMetadata=`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ClassIndex(pub(crate) usize);
@@ -118,11 +121,8 @@ impl RuleBook {
         declares.sort_unstable();
         declares.dedup();
         let problem = (!errors.is_empty()).then(|| {
-            errors
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ")
+            let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            all.join("; ").chars().take(PROBLEM_CHARS_MAX).collect()
         });
         Rules {
             requirements,

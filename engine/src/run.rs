@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use model::{Change, Leader, MachineId};
-use registry::{Campaign, Follow, FollowEvent, Leadership, Lease, Registry, RegistryError, Scope};
+use registry::{Campaign, Follow, FollowEvent, Registry, RegistryError, Scope};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::lead::{StepDown, lead};
+use crate::lead::{Elected, lead};
 
 /// Over how long engines spread their candidacies when a leader is gone, so that not all of thousands ask for a lease at
 /// once: those that come later see that one has won. Small beside a start, which takes longer than this by itself.
@@ -78,18 +78,18 @@ pub async fn run(
         report,
     };
     let mut retry = RETRY_FIRST;
-    loop {
-        let outcome = tokio::select! {
+    while !shutdown.is_cancelled() {
+        tokio::select! {
             biased;
             () = shutdown.cancelled() => return,
-            outcome = engine.stand() => outcome,
-        };
-        match outcome {
-            Ok(Some((leadership, lease))) => {
+            () = engine.vacancy() => {}
+        }
+        // Not cut short by a shutdown: an election that was won unseen would leave the cluster without a leader for as long
+        // as the lease lives. Each request has a limit of its own.
+        match engine.stand().await {
+            Ok(Some(elected)) => {
                 retry = RETRY_FIRST;
-                if engine.lead(leadership, lease, &shutdown).await == StepDown::Shutdown {
-                    return;
-                }
+                engine.lead(elected, &shutdown).await;
             }
             // Another was quicker.
             Ok(None) => retry = RETRY_FIRST,
@@ -116,17 +116,37 @@ struct Engine {
 }
 
 impl Engine {
-    /// Waits until nobody leads, then stands for election. None if another won.
-    async fn stand(&self) -> Result<Option<(Leadership, Lease)>, RegistryError> {
+    /// Waits until nobody leads, and a moment more to see that it stays so.
+    async fn vacancy(&self) {
         let mut watched = self.registry.follow(Scope::Leader);
-        self.wait_for_vacancy(&mut watched, None).await;
         let patience = candidacy_delay(&self.machine);
-        if self.wait_for_vacancy(&mut watched, Some(patience)).await == Vacancy::Filled {
-            return Ok(None);
+        loop {
+            self.wait_for_vacancy(&mut watched, None).await;
+            if self.wait_for_vacancy(&mut watched, Some(patience)).await == Vacancy::Open {
+                return;
+            }
         }
+    }
+
+    /// Stands for election. None if another won.
+    async fn stand(&self) -> Result<Option<Elected>, RegistryError> {
         let lease = self.registry.lease(self.settings.lease_ttl, None).await?;
-        match self.registry.campaign(&self.machine, &lease).await? {
-            Campaign::Won(leadership) => Ok(Some((leadership, lease))),
+        let campaign = match self.registry.campaign(&self.machine, &lease).await {
+            Ok(campaign) => campaign,
+            Err(error) => {
+                // It may have been won: then it must not count.
+                if let Err(error) = lease.revoke().await {
+                    tracing::debug!(%error, "the lease of a failed candidacy ends by itself");
+                }
+                return Err(error);
+            }
+        };
+        match campaign {
+            Campaign::Won(leadership) => Ok(Some(Elected {
+                machine: self.machine.clone(),
+                leadership,
+                lease,
+            })),
             Campaign::Lost(Some(leader)) => {
                 tracing::debug!(leader = %leader.machine, "another engine was elected");
                 lease.revoke().await?;
@@ -135,9 +155,10 @@ impl Engine {
             Campaign::Lost(None) => {
                 lease.revoke().await?;
                 let reason =
-                    "the leader's record is not readable; delete it, then a leader is elected"
-                        .into();
-                Err(RegistryError::Protocol { reason })
+                    "the leader's record is not readable: delete it, then a leader is elected";
+                Err(RegistryError::Protocol {
+                    reason: reason.to_owned(),
+                })
             }
         }
     }
@@ -185,33 +206,27 @@ impl Engine {
         }
     }
 
-    async fn lead(
-        &self,
-        leadership: Leadership,
-        lease: Lease,
-        shutdown: &CancellationToken,
-    ) -> StepDown {
+    async fn lead(&self, elected: Elected, shutdown: &CancellationToken) {
         tracing::info!(machine = %self.machine, "elected: this engine leads");
         self.report.send_modify(|report| {
             report.role = Role::Leading;
             report.elections += 1;
             report.store_problem = None;
         });
-        let ended = lead(&self.registry, &leadership, &lease, &self.report, shutdown).await;
+        let ended = lead(&self.registry, &elected, &self.report, shutdown).await;
         tracing::info!(machine = %self.machine, reason = %ended, "this engine leads no longer");
         self.report
             .send_modify(|report| report.role = Role::Unknown);
         // However it ended: if the record is still ours, it must not outlive us.
         let resigned = timeout(RESIGN_MAX, async {
-            leadership.resign().await?;
-            lease.revoke().await
+            elected.leadership.resign().await?;
+            elected.lease.revoke().await
         });
         match resigned.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "resigning failed; the lease ends by itself"),
             Err(_) => tracing::warn!("resigning took too long; the lease ends by itself"),
         }
-        ended
     }
 }
 

@@ -1,0 +1,361 @@
+//! Engines over the embedded store, on virtual time: who leads, what the leader writes, and what becomes of it when the
+//! leader dies, resigns or is deposed.
+
+mod picture;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use engine::{EngineReport, EngineSettings, Role, run};
+use model::{
+    Action, ClusterStore, Decision, MachineId, OnDifference, Records, UnitRequest, UnitStatus,
+};
+use picture::{file, id, machine, name, status};
+use registry::embedded::Embedded;
+use registry::{Campaign, FollowEvent, Join, Lease, Membership, Registry, Scope, View, WriteError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+const PREFIX: &str = "/fleet/";
+const TTL: Duration = Duration::from_secs(10);
+
+/// One engine, running.
+struct Engine {
+    report: watch::Receiver<EngineReport>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Engine {
+    fn start(registry: &Registry, machine: &str) -> Engine {
+        let (sender, report) = watch::channel(EngineReport::default());
+        let shutdown = CancellationToken::new();
+        let settings = EngineSettings { lease_ttl: TTL };
+        let task = tokio::spawn(run(
+            registry.clone(),
+            id(machine),
+            settings,
+            sender,
+            shutdown.clone(),
+        ));
+        Engine {
+            report,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn until_leading(&mut self) {
+        self.report
+            .wait_for(|report| report.role == Role::Leading)
+            .await
+            .unwrap();
+    }
+
+    async fn until_following(&mut self, leader: &str) {
+        let role = Role::Following(id(leader));
+        self.report
+            .wait_for(|report| report.role == role)
+            .await
+            .unwrap();
+    }
+
+    /// As `kill -9`: nothing is tidied up.
+    async fn kill(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// A machine that lives in the cluster without an agent.
+struct Host {
+    membership: Membership,
+    lease: Lease,
+}
+
+impl Host {
+    async fn join(registry: &Registry, host: &str) -> Host {
+        let lease = registry.lease(TTL, None).await.unwrap();
+        let record = machine(&id(host), BTreeMap::new());
+        match registry.join(&record, &lease).await.unwrap() {
+            Join::Joined(membership) => Host { membership, lease },
+            Join::Occupied { other } => panic!("{host} is occupied by {other:?}"),
+        }
+    }
+
+    async fn report(&self, unit: &str, status: Option<UnitStatus>) {
+        self.membership
+            .publish(vec![(name(unit), status)])
+            .await
+            .unwrap();
+    }
+}
+
+async fn ask(registry: &Registry, unit: &str, action: Action, options: &[&str]) {
+    let view = View::new(registry.clone(), CancellationToken::new());
+    let request = UnitRequest {
+        name: name(unit),
+        action,
+        file: (action != Action::Destroy && action != Action::Unload).then(|| file(options)),
+        template: None,
+        on_difference: OnDifference::Replace,
+    };
+    view.apply(vec![request]).await.unwrap().remove(0).unwrap();
+}
+
+/// Waits until the records are as wanted.
+async fn until(registry: &Registry, what: &str, holds: impl Fn(&Records) -> bool) -> Records {
+    let mut follow = registry.follow(Scope::Cluster);
+    let mut records = Records::default();
+    let wait = async {
+        loop {
+            match follow.next().await {
+                FollowEvent::Snapshot { changes, .. } => {
+                    records = Records::default();
+                    changes.into_iter().for_each(|change| records.apply(change));
+                }
+                FollowEvent::Changes { changes, .. } => {
+                    changes.into_iter().for_each(|change| records.apply(change));
+                }
+                FollowEvent::Disconnected { .. } | FollowEvent::Synced { .. } => {}
+            }
+            if holds(&records) {
+                return;
+            }
+        }
+    };
+    let started = Instant::now();
+    if tokio::time::timeout(Duration::from_secs(120), wait)
+        .await
+        .is_err()
+    {
+        panic!("never came: {what}: {records:#?}");
+    }
+    println!("{what}: after {:?} of virtual time", started.elapsed());
+    records
+}
+
+fn is_on(records: &Records, unit: &str, machines: &[&str]) -> bool {
+    let wanted: Vec<MachineId> = machines.iter().map(|machine| id(machine)).collect();
+    let entries = records.schedule.get(&name(unit));
+    entries
+        .map(|entries| entries.keys().cloned().collect())
+        .unwrap_or_else(Vec::new)
+        == wanted
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_is_placed_moved_and_explained() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let mut engine = Engine::start(&registry, "a");
+    engine.until_leading().await;
+    ask(&registry, "web.service", Action::Start, &[]).await;
+    until(&registry, "no machine, and it says so", |records| {
+        records.holds.contains_key(&name("web.service"))
+    })
+    .await;
+
+    let first = Host::join(&registry, "m1").await;
+    until(&registry, "the first machine takes it", |records| {
+        is_on(records, "web.service", &["m1"]) && records.holds.is_empty()
+    })
+    .await;
+    let second = Host::join(&registry, "m2").await;
+    let records = until(&registry, "the second is there", |records| {
+        records.machines.len() == 2
+    })
+    .await;
+    first
+        .report(
+            "web.service",
+            Some(status(&records.units[&name("web.service")])),
+        )
+        .await;
+
+    println!("m1 leaves, and still stops what it runs");
+    first.membership.leave_schedule().await.unwrap();
+    let records = until(&registry, "it waits for the stop", |records| {
+        is_on(records, "web.service", &[]) && !records.holds.is_empty()
+    })
+    .await;
+    println!("{:?}", records.holds);
+    first.report("web.service", None).await;
+    until(&registry, "the second takes it", |records| {
+        is_on(records, "web.service", &["m2"]) && records.holds.is_empty()
+    })
+    .await;
+
+    println!("m2 dies: its lease ends with all it reported");
+    let third = Host::join(&registry, "m3").await;
+    drop(second);
+    until(&registry, "the third takes it", |records| {
+        is_on(records, "web.service", &["m3"])
+    })
+    .await;
+    assert!(third.lease.id().0 != 0);
+
+    ask(&registry, "web.service", Action::Destroy, &[]).await;
+    let records = until(&registry, "its file is collected", |records| {
+        records.files.is_empty()
+    })
+    .await;
+    assert!(records.schedule.is_empty() && records.holds.is_empty() && records.units.is_empty());
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_leads_once_the_lease_of_a_killed_leader_ends() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let _host = Host::join(&registry, "m1").await;
+    let mut first = Engine::start(&registry, "a");
+    first.until_leading().await;
+    let mut second = Engine::start(&registry, "b");
+    second.until_following("a").await;
+    ask(&registry, "one.service", Action::Start, &[]).await;
+    let before = until(&registry, "placed by a", |records| {
+        is_on(records, "one.service", &["m1"])
+    })
+    .await;
+
+    let killed = Instant::now();
+    first.kill().await;
+    ask(&registry, "two.service", Action::Start, &[]).await;
+    second.until_leading().await;
+    println!("b leads {:?} of virtual time later", killed.elapsed());
+    let after = until(&registry, "placed by b", |records| {
+        is_on(records, "two.service", &["m1"])
+    })
+    .await;
+    assert_eq!(
+        after.schedule[&name("one.service")],
+        before.schedule[&name("one.service")]
+    );
+    second.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_stops_hands_over_before_its_lease_ends() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let mut first = Engine::start(&registry, "a");
+    first.until_leading().await;
+    let mut second = Engine::start(&registry, "b");
+    second.until_following("a").await;
+    let stopped = Instant::now();
+    first.stop().await;
+    second.until_leading().await;
+    assert!(
+        stopped.elapsed() < Duration::from_secs(1),
+        "virtual: {:?}",
+        stopped.elapsed()
+    );
+    second.stop().await;
+    let records = until(&registry, "nobody leads", |records| {
+        records.leader.is_none()
+    })
+    .await;
+    assert_eq!(records.leader, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_plan_of_a_deposed_leader_is_refused() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let lease = registry.lease(TTL, None).await.unwrap();
+    let Campaign::Won(deposed) = registry.campaign(&id("old"), &lease).await.unwrap() else {
+        panic!("nobody else is there")
+    };
+    let mut engine = Engine::start(&registry, "new");
+    engine.until_following("old").await;
+    println!("the old leader freezes until its lease has ended");
+    drop(lease);
+    engine.until_leading().await;
+    let plan = [Decision::Release {
+        unit: name("web.service"),
+    }];
+    let refused = deposed.write(&plan).await;
+    assert!(matches!(refused, Err(WriteError::Deposed)), "{refused:?}");
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_engines_elect_one() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let mut engines: Vec<Engine> = (0..10)
+        .map(|number| Engine::start(&registry, &format!("engine{number}")))
+        .collect();
+    let records = until(&registry, "elected", |records| records.leader.is_some()).await;
+    let leader = records.leader.unwrap().machine;
+    for engine in &mut engines {
+        let settled = |report: &EngineReport| match &report.role {
+            Role::Unknown => false,
+            Role::Following(other) => *other == leader,
+            Role::Leading => true,
+        };
+        engine.report.wait_for(settled).await.unwrap();
+    }
+    let leading = engines
+        .iter()
+        .filter(|engine| engine.report.borrow().role == Role::Leading);
+    assert_eq!(leading.count(), 1);
+    for engine in engines {
+        engine.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_nobody_understands_disturbs_nothing() {
+    let store = Embedded::in_memory();
+    let registry = Registry::embedded(&store, PREFIX);
+    let _host = Host::join(&registry, "m1").await;
+    // A cluster whose keys lie inside ours: its leader's record stands where a unit's would, and is none.
+    let inside = Registry::embedded(&store, "/fleet/units/");
+    let lease = inside.lease(TTL, None).await.unwrap();
+    assert!(matches!(
+        inside.campaign(&id("x"), &lease).await.unwrap(),
+        Campaign::Won(_)
+    ));
+    let mut engine = Engine::start(&registry, "a");
+    engine.until_leading().await;
+    ask(&registry, "web.service", Action::Start, &[]).await;
+    let records = until(&registry, "placed", |records| {
+        is_on(records, "web.service", &["m1"])
+    })
+    .await;
+    assert_eq!(records.quarantine.len(), 1);
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changes_nothing_about_places_makes_no_plan() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let host = Host::join(&registry, "m1").await;
+    let mut engine = Engine::start(&registry, "a");
+    engine.until_leading().await;
+    ask(&registry, "web.service", Action::Start, &[]).await;
+    let records = until(&registry, "placed", |records| {
+        is_on(records, "web.service", &["m1"])
+    })
+    .await;
+    let mut running = status(&records.units[&name("web.service")]);
+    host.report("web.service", Some(running.clone())).await;
+    ask(&registry, "next.service", Action::Start, &[]).await;
+    until(&registry, "the status was seen", |records| {
+        is_on(records, "next.service", &["m1"])
+    })
+    .await;
+    let passes = engine.report.borrow().passes;
+    for sub in ["reload", "running", "exited"] {
+        running.sub = sub.into();
+        host.report("web.service", Some(running.clone())).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(engine.report.borrow().passes, passes);
+    println!("{passes} plans, none for three changes of state");
+    engine.stop().await;
+}
