@@ -82,3 +82,74 @@ impl Parser {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(id: &str, name: &str, data: &str) -> Message {
+        Message {
+            id: id.into(),
+            name: name.into(),
+            data: data.into(),
+        }
+    }
+
+    #[test]
+    fn fields_comments_and_line_ends_are_read_as_the_standard_says() {
+        let text = ": hello\n\nid: 7\nevent: unit\ndata: {\"a\":1}\n\n\
+                    data:one\r\ndata:  two\r\n\r\nevent: nothing\n\nunknown: x\ndata\rid:8\r\rdata: cut";
+        let read = Parser::default().feed(text.as_bytes()).unwrap();
+        let expected = [
+            message("7", "unit", "{\"a\":1}"),
+            message("7", "", "one\n two"),
+            message("8", "", ""),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_does_not_end_or_is_no_text_is_refused() {
+        let mut parser = Parser::default();
+        assert_eq!(
+            parser.feed(&vec![b'x'; EVENT_BYTES_MAX + 1]),
+            Err(SseError::TooLong)
+        );
+        assert_eq!(
+            Parser::default().feed(b"data: \xff\n"),
+            Err(SseError::NotUtf8)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn it_does_not_matter_where_the_bytes_are_cut(
+            messages in prop::collection::vec(("[0-9]{1,4}", "[a-z]{1,6}", "[ -~é\u{2028}]{0,40}"), 0..8),
+            line_end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let mut text = String::new();
+            for (id, name, data) in &messages {
+                for line in [format!("id: {id}"), format!("event: {name}"), format!("data: {data}"), ": x".into()] {
+                    text.push_str(&line);
+                    text.push_str(line_end);
+                }
+                text.push_str(line_end);
+            }
+            let bytes = text.as_bytes();
+            let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            at.extend([0, bytes.len()]);
+            at.sort_unstable();
+            let mut parser = Parser::default();
+            let mut read = Vec::new();
+            for piece in at.windows(2) {
+                read.extend(parser.feed(&bytes[piece[0]..piece[1]]).unwrap());
+            }
+            let expected: Vec<_> =
+                messages.iter().map(|(id, name, data)| message(id, name, data)).collect();
+            prop_assert_eq!(read, expected);
+        }
+    }
+}

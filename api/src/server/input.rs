@@ -33,7 +33,7 @@ pub(super) async fn body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     to_bytes(body, limit).await.map_err(|error| {
         if error
             .source()
-            .is_some_and(|source| source.is::<LengthLimitError>())
+            .is_some_and(<dyn Error + 'static>::is::<LengthLimitError>)
         {
             let message = format!("the body is longer than {limit} bytes");
             ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
@@ -43,9 +43,19 @@ pub(super) async fn body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     })
 }
 
+/// What a body has to be. Without it, an array would be taken for an object's fields in their order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shape {
+    Object,
+    Array,
+}
+
 /// The first JSON value of `body`, field names in any case, unknown fields ignored, `null` as nothing at all: as Go's
 /// decoder reads it, which clients rely on.
-pub(super) fn lenient_json<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, ApiError> {
+pub(super) fn lenient_json<T: DeserializeOwned + Default>(
+    body: &[u8],
+    shape: Shape,
+) -> Result<T, ApiError> {
     let undecodable =
         |reason: String| ApiError::bad_request(format!("unable to decode body: {reason}"));
     let first = serde_json::Deserializer::from_slice(body)
@@ -55,6 +65,12 @@ pub(super) fn lenient_json<T: DeserializeOwned + Default>(body: &[u8]) -> Result
         None => Err(undecodable("EOF".to_owned())),
         Some(Err(error)) => Err(undecodable(error.to_string())),
         Some(Ok(Value::Null)) => Ok(T::default()),
+        Some(Ok(value)) if shape == Shape::Object && !value.is_object() => {
+            Err(undecodable("expected an object".to_owned()))
+        }
+        Some(Ok(value)) if shape == Shape::Array && !value.is_array() => {
+            Err(undecodable("expected an array".to_owned()))
+        }
         Some(Ok(value)) => serde_json::from_value(with_lower_case_keys(value))
             .map_err(|error| undecodable(error.to_string())),
     }
@@ -82,6 +98,7 @@ mod tests {
         let put: UnitPut = lenient_json(
             br#" {"DESIREDSTATE":"launched","Name":null,"new":[1],
                   "Options":[{"SECTION":"Unit","name":"Description","Value":"x"}]} trailing"#,
+            Shape::Object,
         )
         .unwrap();
         assert_eq!(put.desired_state, "launched");
@@ -89,12 +106,14 @@ mod tests {
         assert_eq!(put.options[0].section, "Unit");
         assert_eq!(put.options[0].value, "x");
         assert_eq!(
-            lenient_json::<UnitPut>(b"null").unwrap(),
+            lenient_json::<UnitPut>(b"null", Shape::Object).unwrap(),
             UnitPut::default()
         );
-        let patch: Vec<MachinePatch> =
-            lenient_json(br#"[{"op":"add","path":"/a/metadata/b","Value":{"value":"c"}}]"#)
-                .unwrap();
+        let patch: Vec<MachinePatch> = lenient_json(
+            br#"[{"op":"add","path":"/a/metadata/b","Value":{"value":"c"}}]"#,
+            Shape::Array,
+        )
+        .unwrap();
         assert_eq!(patch[0].value.as_ref().unwrap().value, "c");
     }
 
@@ -109,7 +128,10 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                lenient_json::<UnitPut>(body).unwrap_err().body().message,
+                lenient_json::<UnitPut>(body, Shape::Object)
+                    .unwrap_err()
+                    .body()
+                    .message,
                 message
             );
         }
@@ -120,8 +142,13 @@ mod tests {
             b"{\"name\":1}",
             b"\xff",
         ] {
-            assert!(lenient_json::<UnitPut>(body).is_err(), "{body:?}");
+            assert!(
+                lenient_json::<UnitPut>(body, Shape::Object).is_err(),
+                "{body:?}"
+            );
         }
-        assert!(lenient_json::<Vec<MachinePatch>>(br#"[{"value":"plain"}]"#).is_err());
+        assert!(
+            lenient_json::<Vec<MachinePatch>>(br#"[{"value":"plain"}]"#, Shape::Array).is_err()
+        );
     }
 }

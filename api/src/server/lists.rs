@@ -10,7 +10,7 @@ use model::{ClusterStore, MachineId, MetadataEdit, Records};
 use unitfile::UnitName;
 
 use super::answer::{ApiError, json};
-use super::input::{Parameters, body, lenient_json};
+use super::input::{Parameters, Shape, body, lenient_json};
 use super::units::page;
 use super::{Api, Journal, Named, Settings, only_get, rows};
 use crate::types::{MachinePage, MachinePatch, StatePage};
@@ -99,7 +99,8 @@ pub(super) async fn machines<C: ClusterStore, J: Journal>(
             json(StatusCode::OK, &api.store.read(look).await?)
         }
         Method::PATCH => {
-            let patches: Vec<MachinePatch> = lenient_json(&body(content, PATCH_BYTES_MAX).await?)?;
+            let patches: Vec<MachinePatch> =
+                lenient_json(&body(content, PATCH_BYTES_MAX).await?, Shape::Array)?;
             let edits = patches.iter().map(edit).collect::<Result<Vec<_>, _>>()?;
             if !edits.is_empty() {
                 api.store.edit_machines(edits).await?;

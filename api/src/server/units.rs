@@ -12,7 +12,7 @@ use model::{
 use unitfile::{UnitFile, UnitHash, UnitName, check_submission};
 
 use super::answer::{ApiError, json};
-use super::input::{Parameters, body, lenient_json};
+use super::input::{Parameters, Shape, body, lenient_json};
 use super::paging::{Page, PageError};
 use super::{Api, Journal, Named, Settings, only_get, rows};
 use crate::types::{UnitPage, UnitPut};
@@ -138,7 +138,7 @@ async fn put<C: ClusterStore>(
     content: Body,
 ) -> Result<Response, ApiError> {
     check_content_type(headers)?;
-    let asked: UnitPut = lenient_json(&body(content, PUT_BYTES_MAX).await?)?;
+    let asked: UnitPut = lenient_json(&body(content, PUT_BYTES_MAX).await?, Shape::Object)?;
     if !asked.name.is_empty() && asked.name != url_name {
         return Err(ApiError::bad_request(format!(
             "name in URL {url_name:?} differs from unit name in request body {:?}",

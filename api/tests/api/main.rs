@@ -1,0 +1,12 @@
+//! The real router on real sockets, over a store in memory: asked in raw bytes, as other people's clients do, and by our
+//! own client.
+
+mod harness;
+mod memory;
+
+mod client;
+mod events;
+mod lifecycle;
+mod lists;
+mod units;
+mod wire;

@@ -1,0 +1,189 @@
+//! A cluster store in memory that keeps the port's promises, and can be told to fail.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::{Stream, StreamExt};
+use model::{
+    Change, ClusterStore, Generation, Known, MachineSpec, MetadataEdit, Outcome, Records, Refusal,
+    Revision, StoreError, UnitRequest, UnitWrite, Update, resolve,
+};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+/// Updates a slow subscriber may be behind: few, so that a test can be slow.
+const BEHIND_MAX: usize = 4;
+
+#[derive(Clone)]
+pub(crate) struct Memory {
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    records: Records,
+    updates: broadcast::Sender<Update>,
+    mood: Mood,
+}
+
+/// How the store answers.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Mood {
+    Well,
+    Fails(StoreError),
+    /// Never answers.
+    Hangs,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Memory {
+        let (updates, _) = broadcast::channel(BEHIND_MAX);
+        let records = Records {
+            revision: Revision(100),
+            ..Records::default()
+        };
+        Memory {
+            inner: Arc::new(Mutex::new(Inner {
+                records,
+                updates,
+                mood: Mood::Well,
+            })),
+        }
+    }
+
+    pub(crate) fn mood(&self, mood: Mood) {
+        self.inner.lock().unwrap().mood = mood;
+    }
+
+    pub(crate) fn records(&self) -> Records {
+        self.inner.lock().unwrap().records.clone()
+    }
+
+    /// Writes `changes` as one revision, as engine and agents do.
+    pub(crate) fn change(&self, changes: impl Into<Vec<Change>>) {
+        self.inner.lock().unwrap().write(changes.into());
+    }
+
+    async fn answer(&self) -> Result<(), StoreError> {
+        let mood = self.inner.lock().unwrap().mood.clone();
+        match mood {
+            Mood::Well => Ok(()),
+            Mood::Fails(error) => Err(error),
+            Mood::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+impl Inner {
+    fn write(&mut self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        self.records.revision.0 += 1;
+        for change in &changes {
+            self.records.apply(change.clone());
+        }
+        // Nobody may be listening.
+        let _ = self
+            .updates
+            .send(Update::Changes(self.records.revision, changes.into()));
+    }
+
+    fn carry_out(&mut self, request: &UnitRequest) -> Result<Outcome, Refusal> {
+        let generation = Generation(self.records.revision.0 + 1);
+        let records = &self.records;
+        let unit = records.units.get(&request.name);
+        let file = |unit: &model::Unit| records.files.get(&unit.file).map(AsRef::as_ref);
+        let template = request
+            .name
+            .template()
+            .and_then(|name| records.units.get(&name));
+        let known = Known {
+            unit,
+            file: unit.and_then(file),
+            template: template.and_then(file),
+        };
+        if records.quarantined_units.contains(&request.name) && unit.is_none() {
+            if request.action != model::Action::Destroy {
+                return Err(Refusal::Damaged("not JSON".into()));
+            }
+            let name = request.name.clone();
+            self.write(vec![Change::Unit(name.clone(), None)]);
+            return Ok(Outcome {
+                name,
+                done: model::Done::Destroyed,
+                target: model::TargetState::Inactive,
+                generation,
+                global: false,
+                differs: false,
+                replace_refused_in: None,
+            });
+        }
+        let (write, outcome) = resolve(request, known, generation)?;
+        match write {
+            UnitWrite::Nothing => {}
+            UnitWrite::Put { unit, file } => {
+                let mut changes = Vec::new();
+                // A file that is there already is no change.
+                if let Some(file) = file
+                    && !self.records.files.contains_key(&file.file_hash())
+                {
+                    changes.push(Change::File(file.file_hash(), Some(Arc::new(file))));
+                }
+                changes.push(Change::Unit(unit.name.clone(), Some(unit)));
+                self.write(changes);
+            }
+            UnitWrite::Delete => self.write(vec![Change::Unit(request.name.clone(), None)]),
+        }
+        Ok(outcome)
+    }
+}
+
+impl ClusterStore for Memory {
+    async fn read<T: Send>(
+        &self,
+        look: impl FnOnce(&Records) -> T + Send,
+    ) -> Result<T, StoreError> {
+        self.answer().await?;
+        Ok(look(&self.inner.lock().unwrap().records))
+    }
+
+    async fn apply(
+        &self,
+        requests: Vec<UnitRequest>,
+    ) -> Result<Vec<Result<Outcome, Refusal>>, StoreError> {
+        self.answer().await?;
+        let mut inner = self.inner.lock().unwrap();
+        Ok(requests
+            .iter()
+            .map(|request| inner.carry_out(request))
+            .collect())
+    }
+
+    async fn edit_machines(&self, edits: Vec<MetadataEdit>) -> Result<(), StoreError> {
+        self.answer().await?;
+        let mut inner = self.inner.lock().unwrap();
+        for edit in edits {
+            let mut spec: MachineSpec = inner
+                .records
+                .machine_specs
+                .get(&edit.machine)
+                .cloned()
+                .unwrap_or_default();
+            spec.metadata.insert(edit.key, edit.value);
+            inner.write(vec![Change::MachineSpec(edit.machine, Some(spec))]);
+        }
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+    ) -> Result<impl Stream<Item = Update> + Send + Unpin + 'static, StoreError> {
+        self.answer().await?;
+        let inner = self.inner.lock().unwrap();
+        let updates = BroadcastStream::new(inner.updates.subscribe());
+        Ok(updates.map(|update| match update {
+            Ok(update) => update,
+            Err(BroadcastStreamRecvError::Lagged(_)) => Update::Resync(Revision(0)),
+        }))
+    }
+}
