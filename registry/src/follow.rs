@@ -1,7 +1,8 @@
 //! Everything that happens in a part of the cluster, in order and without gaps, across every loss of the connection.
 //!
 //! What to catch up with after a loss is settled by a linearizable read of where the range stands ([`Standing`]), not by asking
-//! the watch for its progress: etcd before 3.4.25 and 3.5.8 answers that before it has sent the events.
+//! the watch for its progress: etcd 3.4.23 answers that before it has sent the events (etcd issue 15220), and some later
+//! versions do not answer it for a watch that has had no event yet (etcd pull request 17557).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
