@@ -1,1 +1,79 @@
-//! fleetctl: one verb per file.
+//! fleetctl: the command line of fleet. Everything a user sees of it is decided in this crate.
+//!
+//! From the outside in: [`main`] reads arguments ([`cli`], `argv`, `settings`) and runs one verb ([`commands`]).
+//! A verb resolves what it was given (`sources`), asks the cluster for all of it at once (`request`), waits for
+//! what the machines say (`wait`) and says what happened (`output`, `table`, `error`).
+//!
+//! stdout is data, stderr is talk. A reader that goes away (`fleetctl list-units | head -1`) is no error.
+
+pub mod cli;
+pub mod commands;
+
+mod argv;
+mod session;
+mod settings;
+mod usage;
+
+mod request;
+mod sources;
+mod wait;
+
+mod error;
+mod machine_label;
+mod output;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::error::CommandError;
+use crate::output::Output;
+use crate::session::Session;
+use crate::settings::{Environment, Settings};
+
+/// The version of fleetctl, as `fleetctl version` prints it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs fleetctl with the arguments and the environment of this process.
+pub fn main() -> ExitCode {
+    let mut output = Output::of_process();
+    let environment = |name: &str| std::env::var_os(name);
+    match run(std::env::args_os().collect(), &environment, &mut output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(&mut output),
+    }
+}
+
+fn run(
+    arguments: Vec<OsString>,
+    environment: &Environment<'_>,
+    output: &mut Output,
+) -> Result<(), CommandError> {
+    if argv::asks_for_version(&arguments) {
+        return output.line(&commands::version_line());
+    }
+    let arguments = argv::normalize(arguments, &cli::long_flags());
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::answer(error, output),
+    };
+    let Some(command) = cli.command else {
+        return output.text(&usage::help());
+    };
+    if !command.needs_cluster() {
+        return command.run_alone(output);
+    }
+    let settings = Settings::resolve(&cli.global, environment)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CommandError::runtime)?;
+    let mut session = Session::new(settings, output);
+    let result = runtime.block_on(command.run(&mut session));
+    // A name lookup that never ends must not keep the process.
+    runtime.shutdown_background();
+    result
+}

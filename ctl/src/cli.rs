@@ -1,0 +1,206 @@
+//! The command line: global flags, flags that several verbs share, and the list of verbs.
+//!
+//! Flags are fleet 1.0's. Booleans take a value (`--no-block=true`), because that release's did and scripts write it.
+
+use std::collections::BTreeSet;
+
+use clap::{ArgAction, Args, CommandFactory, Parser};
+
+use crate::commands::Command;
+
+/// Laid out as fleet 1.0's own help was, so that its readers find their way.
+const ROOT_HELP: &str = "NAME:\n  fleetctl - {about}\n\nUSAGE:\n  {usage}\n\nVERSION:\n  {version}\n\n{all-args}{after-help}";
+
+/// Said below the flags of the whole program.
+const ROOT_HELP_END: &str = "\
+Global options can also be set by environment variables: upper-case, with FLEETCTL_ in front, as in FLEETCTL_ENDPOINT.
+Run \"fleetctl help <command>\" for details on a command.";
+
+/// fleetctl is a command-line interface to fleet, the cluster-wide service manager.
+#[derive(Debug, Parser)]
+#[command(
+    name = "fleetctl",
+    bin_name = "fleetctl",
+    version = crate::VERSION,
+    help_template = ROOT_HELP,
+    override_usage = "fleetctl [global options] <command> [command options] [arguments...]",
+    after_help = ROOT_HELP_END,
+    disable_version_flag = true,
+    infer_subcommands = true,
+    args_override_self = true,
+    max_term_width = 100,
+    subcommand_help_heading = "COMMANDS"
+)]
+pub struct Cli {
+    /// Flags that every verb takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// The verb; help is shown without one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Flags that every verb takes, before or after its name. `None` means "not given": the environment comes next.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "GLOBAL OPTIONS")]
+pub struct GlobalArgs {
+    /// Where fleetd listens: unix:///path/of/socket or http://host:port, or several of them separated by commas, of
+    /// which the first that answers is used [default: unix:///var/run/fleet.sock]
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// Seconds to wait for the answer to one request [default: 3]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub request_timeout: Option<String>,
+    /// Say on stderr what is asked of which endpoint
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub debug: Option<String>,
+    /// Only API; fleet 1.0 could also talk to etcd directly
+    #[arg(long, global = true, hide = true)]
+    pub driver: Option<String>,
+    /// Reach the cluster through this SSH host
+    #[arg(long, global = true, hide = true)]
+    pub tunnel: Option<String>,
+    /// Flags of fleet 1.0 that have no effect on the verbs there are; accepted so that scripts run.
+    #[command(flatten)]
+    pub ignored: IgnoredArgs,
+}
+
+/// Flags of fleet 1.0 that have no effect (etcd driver, SSH without a tunnel, TLS on a unix socket).
+#[derive(Debug, Args)]
+pub struct IgnoredArgs {
+    /// Prefix of etcd's keys; fleetd knows it
+    #[arg(long, global = true, hide = true)]
+    etcd_key_prefix: Option<String>,
+    /// TLS key of the client
+    #[arg(long, global = true, hide = true, alias = "etcd-keyfile")]
+    key_file: Option<String>,
+    /// TLS certificate of the client
+    #[arg(long, global = true, hide = true, alias = "etcd-certfile")]
+    cert_file: Option<String>,
+    /// TLS authority
+    #[arg(long, global = true, hide = true, alias = "etcd-cafile")]
+    ca_file: Option<String>,
+    /// Hosts known to SSH
+    #[arg(long, global = true, hide = true)]
+    known_hosts_file: Option<String>,
+    /// Check SSH host keys
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    strict_host_key_checking: Option<String>,
+    /// Limit of connecting by SSH
+    #[arg(long, global = true, hide = true)]
+    ssh_timeout: Option<String>,
+    /// User to log in as by SSH
+    #[arg(long, global = true, hide = true)]
+    ssh_username: Option<String>,
+    /// Deprecated in fleet 1.0 already
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    experimental_api: Option<String>,
+    /// Only means something as the very first argument, see `argv`
+    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    version: Option<String>,
+}
+
+/// Whether and how long a verb waits for the machines.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "OPTIONS")]
+pub struct WaitArgs {
+    /// Do not wait: return as soon as the cluster has accepted the request
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
+    pub no_block: bool,
+    /// Wait for at most N times 2 seconds; 0 waits until it is clear how it ends
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
+    pub block_attempts: i64,
+}
+
+/// What to do about a unit that the cluster has with another file.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "OPTIONS")]
+pub struct ReplaceArgs {
+    /// Take the local file if the cluster's differs
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
+    pub replace: bool,
+    /// Deprecated in fleet 1.0 already; signed units are no more
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
+    sign: bool,
+}
+
+/// How a list is shown.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "OPTIONS")]
+pub struct TableArgs {
+    /// Do not shorten ids and hashes
+    #[arg(long, short = 'l', alias = "l", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", hide_default_value = true,
+          action = ArgAction::Set, value_parser = boolean)]
+    pub full: bool,
+    /// Do not print the line of column names
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
+    pub no_legend: bool,
+    /// Nothing: fleet 1.0 took and ignored arguments here
+    #[arg(hide = true)]
+    ignored: Vec<String>,
+}
+
+/// Every long flag there is, without dashes, so that `argv` knows what `-no-block` means.
+pub fn long_flags() -> BTreeSet<String> {
+    let command = Cli::command();
+    let mut flags = BTreeSet::from(["help".to_owned()]);
+    for of in std::iter::once(&command).chain(command.get_subcommands()) {
+        for argument in of.get_arguments() {
+            let aliases = argument.get_all_aliases().unwrap_or_default();
+            let names = argument.get_long().into_iter().chain(aliases);
+            flags.extend(names.map(str::to_owned));
+        }
+    }
+    flags
+}
+
+/// A boolean, in all the spellings that fleet 1.0 took.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn long_flags_of_all_verbs_are_known() {
+        let flags = long_flags();
+        let some = [
+            "endpoint",
+            "no-block",
+            "block-attempts",
+            "l",
+            "full",
+            "etcd-keyfile",
+            "replace",
+            "help",
+        ];
+        for flag in some {
+            assert!(flags.contains(flag), "{flag} is missing in {flags:?}");
+        }
+    }
+}

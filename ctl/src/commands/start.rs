@@ -1,0 +1,34 @@
+//! `fleetctl start`: run units.
+
+use api::types::BatchAction;
+
+use crate::cli::{ReplaceArgs, WaitArgs};
+use crate::commands::raising::{Raise, raise};
+use crate::commands::no_units_given;
+use crate::error::CommandError;
+use crate::session::Session;
+use crate::wait::Goal;
+
+/// Instruct systemd to start one or more units in the cluster, first submitting and loading if necessary.
+///
+/// Returns when systemd says that the units are started. Fails as soon as one fails, and says where and why; also if no
+/// machine can run one, and says of each machine why not. A unit that has failed before is started again.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Units, or paths of unit files
+    #[arg(value_name = "UNIT")]
+    units: Vec<String>,
+    #[command(flatten)]
+    replace: ReplaceArgs,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// Starts the units.
+pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    if args.units.is_empty() {
+        return no_units_given(session);
+    }
+    let verb = Raise { action: BatchAction::Start, verb: "start", goal: Goal::Launched, failed: "Error starting units" };
+    raise(session, &verb, &args.units, &args.replace, &args.wait).await
+}

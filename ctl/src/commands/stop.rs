@@ -1,0 +1,41 @@
+//! `fleetctl stop`: stop units where they are.
+
+use api::types::BatchAction;
+
+use crate::cli::WaitArgs;
+use crate::commands::lowering::{Unknown, name_list, request};
+use crate::commands::no_units_given;
+use crate::commands::raising::{Raise, follow_up};
+use crate::error::CommandError;
+use crate::session::Session;
+use crate::wait::Goal;
+
+/// Instruct systemd to stop one or more units in the cluster.
+///
+/// Returns when systemd says that they are stopped. They stay on their machines; "fleetctl start" starts them there again.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Units
+    #[arg(value_name = "UNIT")]
+    units: Vec<String>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+/// Stops the units.
+pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    if args.units.is_empty() {
+        return no_units_given(session);
+    }
+    let context = "Error stopping units";
+    let lowered = request(session, BatchAction::Stop, "stop", context, &args.units, Unknown::Told).await?;
+    if lowered.accepted.is_empty() {
+        return lowered.refused;
+    }
+    let names = name_list(&lowered.accepted);
+    let failed = format!("Failed to stop units {names}. err");
+    let verb = Raise { action: BatchAction::Stop, verb: "stop", goal: Goal::Stopped, failed: &failed };
+    follow_up(session, &verb, &lowered.accepted, &args.wait).await?;
+    session.output.note(&format!("Successfully stopped units {names}."));
+    lowered.refused
+}

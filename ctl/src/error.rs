@@ -1,0 +1,221 @@
+//! What becomes of an error at the edge: its kind gives the exit code, its chain of causes is printed once, hints follow.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use api::client::{ClientError, Endpoint};
+
+use crate::output::Output;
+
+/// Ports on which etcd listens. fleet 1.0's documentation told people to put them into `--endpoint`.
+const ETCD_PORTS: [u16; 2] = [2379, 4001];
+
+/// What an error means to whoever called fleetctl.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The command line cannot be understood.
+    Usage,
+    /// What was given (a name, a file) is not right. Nothing was done.
+    Input,
+    /// The cluster cannot be reached, or not well.
+    Cluster,
+    /// The cluster did not do what was asked.
+    Outcome,
+    /// The reader of our output has gone: all is well.
+    ReaderGone,
+}
+
+/// Why a verb did not succeed.
+#[derive(Debug)]
+pub(crate) struct CommandError {
+    kind: Kind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+    hints: Vec<String>,
+}
+
+impl CommandError {
+    /// An error that `message` says all about.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> CommandError {
+        CommandError {
+            kind,
+            message: message.into(),
+            source: None,
+            hints: Vec::new(),
+        }
+    }
+
+    /// The command line cannot be understood.
+    pub(crate) fn usage(message: &str) -> CommandError {
+        CommandError::new(Kind::Usage, message).with_hint("Run 'fleetctl --help' for usage.")
+    }
+
+    /// The client cannot be set up; in fleet 1.0's words.
+    pub(crate) fn client(reason: &str) -> CommandError {
+        CommandError::new(
+            Kind::Usage,
+            format!("Unable to initialize client: {reason}"),
+        )
+    }
+
+    /// A request failed while doing what `context` says.
+    pub(crate) fn request(context: impl Into<String>, source: ClientError) -> CommandError {
+        let mut error = CommandError::new(Kind::Cluster, context).with_hints_of(&source);
+        error.source = Some(Box::new(source));
+        error
+    }
+
+    /// The process cannot do asynchronous work.
+    pub(crate) fn runtime(source: io::Error) -> CommandError {
+        let mut error = CommandError::new(Kind::Cluster, "cannot set up timers and sockets");
+        error.source = Some(Box::new(source));
+        error
+    }
+
+    /// stdout cannot be written.
+    pub(crate) fn stdout(source: io::Error) -> CommandError {
+        let kind = match source.kind() {
+            io::ErrorKind::BrokenPipe => Kind::ReaderGone,
+            _other => Kind::Outcome,
+        };
+        let mut error = CommandError::new(kind, "cannot write to stdout");
+        error.source = Some(Box::new(source));
+        error
+    }
+
+    /// Adds a line that says what to do.
+    pub(crate) fn with_hint(mut self, hint: &str) -> CommandError {
+        self.hints.push(hint.to_owned());
+        self
+    }
+
+    /// Adds the line that says what to do about a failed request, if there is something.
+    pub(crate) fn with_hints_of(self, error: &ClientError) -> CommandError {
+        match hint(error) {
+            Some(hint) => self.with_hint(&hint),
+            None => self,
+        }
+    }
+
+    /// Prints the error on stderr and returns the exit code.
+    pub(crate) fn report(&self, output: &mut Output) -> ExitCode {
+        match self.kind {
+            Kind::ReaderGone => ExitCode::SUCCESS,
+            Kind::Usage | Kind::Input | Kind::Cluster | Kind::Outcome => {
+                output.note(&self.to_string());
+                for hint in &self.hints {
+                    output.note(hint);
+                }
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    /// The message and its causes on one line, each once.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.source {
+            Some(source) => write!(f, ": {}", chain(source.as_ref())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An error and its causes on one line. A cause that repeats the end of what was said already is left out.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let more = next.to_string();
+        if !text.ends_with(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+/// What to do about a request that failed.
+fn hint(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Unreachable { endpoint, source } => Some(unreachable_hint(endpoint, source)),
+        ClientError::Malformed { endpoint, .. } | ClientError::Broken { endpoint, .. } => {
+            etcd_hint(endpoint)
+        }
+        ClientError::TimedOut { .. } => Some(
+            "The request may or may not have been carried out; to repeat the command is safe. --request-timeout=SECONDS waits longer."
+                .to_owned(),
+        ),
+        ClientError::Api { code: 503, .. } => Some(
+            "fleetd cannot reach the cluster's store (etcd). Running units are not touched. See the journal of fleetd on that machine."
+                .to_owned(),
+        ),
+        ClientError::Api { .. } => None,
+    }
+}
+
+fn unreachable_hint(endpoint: &Endpoint, source: &io::Error) -> String {
+    if let Some(hint) = etcd_hint(endpoint) {
+        return hint;
+    }
+    match endpoint {
+        Endpoint::Unix(path) if source.kind() == io::ErrorKind::PermissionDenied => format!(
+            "You may not open {}: run fleetctl as root or as a member of the group that owns the socket.",
+            path.display()
+        ),
+        Endpoint::Unix(_) => {
+            "Is fleetd running on this machine (systemctl status fleet)? To use another machine's, give --endpoint=http://HOST:PORT or set FLEETCTL_ENDPOINT."
+                .to_owned()
+        }
+        Endpoint::Tcp { host, port, .. } => format!(
+            "Is fleetd running on {host}, and does it listen on port {port}? --endpoint or FLEETCTL_ENDPOINT names another."
+        ),
+    }
+}
+
+fn etcd_hint(endpoint: &Endpoint) -> Option<String> {
+    match endpoint {
+        Endpoint::Tcp { port, .. } if ETCD_PORTS.contains(port) => Some(format!(
+            "Port {port} is etcd's. fleetctl talks to fleetd: give --endpoint=unix:///var/run/fleet.sock on a machine of the cluster, or the address of a fleetd that listens on TCP."
+        )),
+        Endpoint::Tcp { .. } | Endpoint::Unix(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_printed_once() {
+        let source = ClientError::Unreachable {
+            endpoint: Endpoint::Unix("/run/x.sock".into()),
+            source: io::Error::new(io::ErrorKind::NotFound, "no such file"),
+        };
+        let error = CommandError::request("Error creating units", source);
+        assert_eq!(
+            error.to_string(),
+            "Error creating units: cannot reach fleetd at unix:///run/x.sock: no such file"
+        );
+        assert!(error.hints[0].contains("Is fleetd running"));
+    }
+
+    #[test]
+    fn etcds_port_is_pointed_out() {
+        let source = ClientError::Malformed {
+            endpoint: "http://10.0.0.1:2379".parse().unwrap(),
+            reason: "expected value".to_owned(),
+        };
+        let error = CommandError::request("Error", source);
+        assert!(
+            error.hints[0].contains("2379 is etcd's"),
+            "{:?}",
+            error.hints
+        );
+    }
+}

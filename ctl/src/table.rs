@@ -1,0 +1,211 @@
+//! Tables: for programs tab-separated exactly as fleet 1.0 wrote them, for people fitted to their terminal.
+
+use api::types::UnitHash;
+use comfy_table::{ContentArrangement, Table as DrawnTable, presets};
+
+use crate::error::{CommandError, Kind};
+use crate::machine_label::IdForm;
+use crate::output::Reader;
+
+/// Columns between two tab stops.
+const TAB: usize = 8;
+
+/// Hexadecimal digits of a shortened hash.
+const HASH_DIGITS: usize = 7;
+
+/// What stands in a cell that has nothing to say.
+pub(crate) const NOTHING: &str = "-";
+
+/// Whether the column names are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Legend {
+    /// Print them.
+    Shown,
+    /// Leave them out.
+    Hidden,
+}
+
+impl Legend {
+    /// What `--no-legend` says.
+    pub(crate) fn of_flag(no_legend: bool) -> Legend {
+        if no_legend {
+            Legend::Hidden
+        } else {
+            Legend::Shown
+        }
+    }
+}
+
+/// A list to print. Every row has a cell for every column.
+#[derive(Debug)]
+pub(crate) struct Table {
+    /// Names of the columns, as `--fields` has them.
+    pub(crate) columns: Vec<String>,
+    /// The rows.
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// Reads `--fields`: finds each name among `known`.
+///
+/// # Errors
+/// In fleet 1.0's words, if there is no name or an unknown one.
+pub(crate) fn fields<F: Copy>(
+    text: &str,
+    known: &[(&str, F)],
+) -> Result<(Vec<String>, Vec<F>), CommandError> {
+    if text.is_empty() {
+        return Err(CommandError::new(
+            Kind::Usage,
+            "Must define output format",
+        ));
+    }
+    let mut names = Vec::new();
+    let mut fields = Vec::new();
+    for name in text.split(',') {
+        let Some((_, field)) = known.iter().find(|(known, _)| *known == name) else {
+            let valid: Vec<_> = known.iter().map(|(name, _)| *name).collect();
+            let message = format!("Invalid key in output format: \"{name}\"");
+            let hint = format!("Valid fields are: {}", valid.join(", "));
+            return Err(CommandError::new(Kind::Usage, message).with_hint(&hint));
+        };
+        names.push(name.to_owned());
+        fields.push(*field);
+    }
+    Ok((names, fields))
+}
+
+/// A hash in this form.
+pub(crate) fn hash(hash: &UnitHash, form: IdForm) -> String {
+    let digits = hash.to_string();
+    match form {
+        IdForm::Full => digits,
+        IdForm::Short => digits.chars().take(HASH_DIGITS).collect(),
+    }
+}
+
+impl Table {
+    /// The table as text, every line ended.
+    pub(crate) fn render(&self, legend: Legend, reader: Reader) -> String {
+        let legend = match legend {
+            Legend::Shown => Some(self.columns.iter().map(|name| name.to_uppercase()).collect()),
+            Legend::Hidden => None,
+        };
+        match reader {
+            Reader::Program => tabbed(legend.as_ref(), &self.rows),
+            Reader::Person { columns } => drawn(legend, &self.rows, columns),
+        }
+    }
+}
+
+/// Elastic tabs, as Go's tabwriter lays them out: a column is as wide as its longest cell and one blank, rounded up to a
+/// tab stop, and is filled with tabs; the last cell of a row is followed by nothing.
+fn tabbed(legend: Option<&Vec<String>>, rows: &[Vec<String>]) -> String {
+    let lines = || legend.into_iter().chain(rows);
+    let mut widths: Vec<usize> = Vec::new();
+    for line in lines() {
+        widths.resize(widths.len().max(line.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max((cell.chars().count() + 1).next_multiple_of(TAB));
+        }
+    }
+    let mut text = String::new();
+    for line in lines() {
+        for (index, cell) in line.iter().enumerate() {
+            text.push_str(cell);
+            if index + 1 < line.len() {
+                let tabs = (widths[index] - cell.chars().count()).div_ceil(TAB);
+                text.extend(std::iter::repeat_n('\t', tabs));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn drawn(legend: Option<Vec<String>>, rows: &[Vec<String>], columns: u16) -> String {
+    if legend.is_none() && rows.is_empty() {
+        return String::new();
+    }
+    let mut table = DrawnTable::new();
+    table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(columns);
+    if let Some(legend) = legend {
+        table.set_header(legend);
+    }
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(columns: &[&str], rows: &[&[&str]]) -> Table {
+        let owned =
+            |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        Table {
+            columns: owned(columns),
+            rows: rows.iter().map(|row| owned(row)).collect(),
+        }
+    }
+
+    #[test]
+    fn for_programs_columns_are_filled_with_tabs_to_the_next_stop() {
+        let table = table(
+            &["unit", "machine", "active", "sub"],
+            &[
+                &["hello.service", "1234abcd.../10.0.0.1", "active", "running"],
+                &["a", "-", "inactive", "dead"],
+            ],
+        );
+        // hello.service is 13 long: 14 rounded up is 16. The machine is 20 long: 24. "inactive" is 8 long: 16.
+        let expected = concat!(
+            "UNIT\t\tMACHINE\t\t\tACTIVE\t\tSUB\n",
+            "hello.service\t1234abcd.../10.0.0.1\tactive\t\trunning\n",
+            "a\t\t-\t\t\tinactive\tdead\n",
+        );
+        assert_eq!(table.render(Legend::Shown, Reader::Program), expected);
+        let without: String = expected.split_inclusive('\n').skip(1).collect();
+        assert_eq!(table.render(Legend::Hidden, Reader::Program), without);
+    }
+
+    #[test]
+    fn a_cell_as_long_as_a_tab_stop_makes_the_column_a_stop_wider() {
+        let text = |rows: &[&[&str]]| {
+            table(&["a", "b"], rows).render(Legend::Hidden, Reader::Program)
+        };
+        assert_eq!(text(&[&["1234567", "x"], &["", "y"]]), "1234567\tx\n\ty\n");
+        assert_eq!(text(&[&["12345678", "x"], &["", "y"]]), "12345678\tx\n\t\ty\n");
+    }
+
+    #[test]
+    fn no_rows_and_no_legend_is_no_output() {
+        let table = table(&["unit"], &[]);
+        assert_eq!(table.render(Legend::Hidden, Reader::Program), "");
+        let person = Reader::Person { columns: 80 };
+        assert_eq!(table.render(Legend::Hidden, person), "");
+        assert_eq!(table.render(Legend::Shown, Reader::Program), "UNIT\n");
+    }
+
+    #[test]
+    fn for_people_the_table_fits_the_terminal() {
+        let said = "says hello over and over again, for ever and ever";
+        let table = table(&["unit", "desc"], &[&["hello.service", said]]);
+        let text = table.render(Legend::Shown, Reader::Person { columns: 40 });
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        assert!(text.starts_with("UNIT"), "{text}");
+    }
+
+    #[test]
+    fn unknown_and_missing_fields_are_refused() {
+        let known = [("unit", 1), ("sub", 2)];
+        let error = |text: &str| fields(text, &known).unwrap_err().to_string();
+        assert_eq!(fields("sub,unit", &known).unwrap().1, [2, 1]);
+        assert_eq!(error(""), "Must define output format");
+        assert_eq!(error("unit,x"), "Invalid key in output format: \"x\"");
+    }
+}

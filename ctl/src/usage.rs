@@ -1,0 +1,69 @@
+//! What fleetctl says when a command line cannot be understood, or asks for help.
+//!
+//! The texts of unknown commands and flags are fleet 1.0's.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Error};
+
+use crate::cli::Cli;
+use crate::error::CommandError;
+use crate::output::Output;
+
+/// The help of fleetctl as a whole.
+pub(crate) fn help() -> String {
+    Cli::command().render_help().to_string()
+}
+
+/// Prints help if that is what was asked for.
+///
+/// # Errors
+/// Otherwise what is wrong with the command line.
+#[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
+pub(crate) fn answer(error: Error, output: &mut Output) -> Result<(), CommandError> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output.text(&error.render().to_string())
+        }
+        ErrorKind::InvalidSubcommand => Err(unknown_command(&error)),
+        ErrorKind::UnknownArgument => Err(unknown_flag(&error)),
+        _other => Err(CommandError::usage(&format!("Error: {}", first_paragraph(&error)))),
+    }
+}
+
+fn unknown_command(error: &Error) -> CommandError {
+    let name = text(error, ContextKind::InvalidSubcommand);
+    let mut message = format!("Error: unknown command \"{name}\" for \"fleetctl\"");
+    if let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) {
+        message.push_str("\n\nDid you mean this?\n");
+        for command in near {
+            message.push_str(&format!("\t{command}\n"));
+        }
+    }
+    CommandError::usage(&message)
+}
+
+fn unknown_flag(error: &Error) -> CommandError {
+    let flag = text(error, ContextKind::InvalidArg);
+    // What stands behind "=" is the flag's value.
+    let name = flag.split_once('=').map_or(flag.as_str(), |(name, _)| name);
+    let message = match name.strip_prefix('-') {
+        Some(letter) if !letter.starts_with('-') => {
+            format!("Error: unknown shorthand flag: '{letter}' in {name}")
+        }
+        Some(_) | None => format!("Error: unknown flag: {name}"),
+    };
+    CommandError::usage(&message)
+}
+
+fn text(error: &Error, kind: ContextKind) -> String {
+    match error.get(kind) {
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+fn first_paragraph(error: &Error) -> String {
+    let text = error.render().to_string();
+    let paragraph = text.split("\n\n").next().unwrap_or(&text);
+    paragraph.strip_prefix("error: ").unwrap_or(paragraph).trim_end().to_owned()
+}

@@ -1,0 +1,338 @@
+//! Waits for the machines to do what was asked: one stream of events for all units of a command, no polling.
+//!
+//! The stream begins with the present state, so a stream that breaks is simply opened again.
+
+mod observed;
+mod verdict;
+mod report;
+mod journal;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use api::client::ClientError;
+use api::types::{Event, Hold, UnitName};
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::error::{CommandError, Kind};
+use crate::session::Session;
+use crate::wait::observed::{Observed, Touched};
+pub(crate) use crate::wait::verdict::{Goal, Wish};
+use crate::wait::verdict::{Failure, Pending, Verdict, judge};
+
+/// One of `--block-attempts`, as long as in fleet 1.0.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// How long a unit must have been without a machine that can run it before that is told. The engine may just be about to
+/// free one: a unit in the way is being stopped, a machine is joining.
+const HOLD_STANDS_AFTER: Duration = Duration::from_secs(2);
+
+/// When to say that no engine has looked at a unit. Engines take over from each other within this time.
+const UNPLACED_TOLD_AFTER: Duration = Duration::from_secs(10);
+
+/// Pause before a broken stream is opened again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(200);
+
+/// Units whose failure is told in full; a person mends the first few, the rest are counted.
+const TOLD_MAX: usize = 10;
+
+/// How long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Until it is clear how it ends.
+    UntilClear,
+    /// For this long.
+    Limited(Duration),
+}
+
+impl Patience {
+    /// What `--block-attempts` says.
+    pub(crate) fn of_attempts(attempts: i64) -> Patience {
+        match u32::try_from(attempts) {
+            Ok(0) | Err(_) => Patience::UntilClear,
+            Ok(attempts) => Patience::Limited(ATTEMPT.saturating_mul(attempts)),
+        }
+    }
+}
+
+/// Waits until all wishes are fulfilled, and says of each on stdout when it is.
+///
+/// # Errors
+/// As soon as one will not be: `context` begins the message. Also if time is up, if no machine can run a unit, and if the
+/// cluster cannot be reached any more.
+pub(crate) async fn wait(
+    session: &mut Session<'_>,
+    context: &str,
+    wishes: Vec<Wish>,
+    patience: Patience,
+) -> Result<(), CommandError> {
+    let names: Vec<UnitName> = wishes.iter().map(|wish| wish.name.clone()).collect();
+    let mut vigil = Vigil::new(context, wishes, patience);
+    let mut lost_at: Option<Instant> = None;
+    while !vigil.pending.is_empty() {
+        session.debug(&format!("events of {} units", names.len()));
+        let error = match session.client.events(&names).await {
+            Ok(mut events) => match vigil.follow(session, &mut events).await? {
+                Followed::Done => return Ok(()),
+                Followed::Ended { synced, error } => {
+                    if synced {
+                        lost_at = None;
+                    }
+                    error
+                }
+            },
+            Err(error) => Some(error),
+        };
+        let lost = *lost_at.get_or_insert_with(Instant::now);
+        if lost.elapsed() >= session.request_timeout() || vigil.is_late() {
+            return Err(lost_touch(context, error));
+        }
+        sleep(REOPEN_PAUSE).await;
+    }
+    Ok(())
+}
+
+fn lost_touch(context: &str, error: Option<ClientError>) -> CommandError {
+    let context = format!("{context}: lost touch with the cluster while waiting");
+    let error = match error {
+        Some(error) => CommandError::request(context, error),
+        None => CommandError::new(Kind::Cluster, format!("{context}: fleetd ended the connection")),
+    };
+    error.with_hint("The request was accepted and will be carried out.")
+}
+
+/// How following one stream ended.
+enum Followed {
+    /// All wishes are fulfilled.
+    Done,
+    /// The stream ended before.
+    Ended { synced: bool, error: Option<ClientError> },
+}
+
+/// The wishes that are not fulfilled yet.
+struct Vigil<'c> {
+    context: &'c str,
+    pending: BTreeMap<UnitName, Waiting>,
+    patience: Patience,
+    deadline: Option<Instant>,
+    began: Instant,
+    unplaced_told: bool,
+}
+
+struct Waiting {
+    wish: Wish,
+    pending: Pending,
+    /// Since when no machine can run it.
+    held_since: Option<Instant>,
+    /// What was said of that already.
+    held_told: Option<Hold>,
+}
+
+impl<'c> Vigil<'c> {
+    fn new(context: &'c str, wishes: Vec<Wish>, patience: Patience) -> Vigil<'c> {
+        let began = Instant::now();
+        let deadline = match patience {
+            Patience::UntilClear => None,
+            Patience::Limited(limit) => began.checked_add(limit),
+        };
+        let waiting = |wish: Wish| {
+            (wish.name.clone(), Waiting { wish, pending: Pending::Unseen, held_since: None, held_told: None })
+        };
+        let pending = wishes.into_iter().map(waiting).collect();
+        Vigil { context, pending, patience, deadline, began, unplaced_told: false }
+    }
+
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    async fn follow(
+        &mut self,
+        session: &mut Session<'_>,
+        events: &mut (impl Stream<Item = Result<Event, ClientError>> + Unpin),
+    ) -> Result<Followed, CommandError> {
+        let mut observed = Observed::default();
+        loop {
+            let wake = self.next_wake();
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = sleep_until(wake) => {
+                    self.check_time(session, &observed)?;
+                    continue;
+                }
+            };
+            let touched = match event {
+                Some(Ok(event)) => observed.apply(event.kind),
+                Some(Err(error)) => return Ok(Followed::Ended { synced: observed.synced, error: Some(error) }),
+                None => return Ok(Followed::Ended { synced: observed.synced, error: None }),
+            };
+            if !observed.synced {
+                continue;
+            }
+            let names: Vec<UnitName> = match touched {
+                Touched::Unit(name) => vec![name],
+                Touched::All => self.pending.keys().cloned().collect(),
+                Touched::Nothing => Vec::new(),
+            };
+            self.judge(session, &observed, &names).await?;
+            if self.pending.is_empty() {
+                return Ok(Followed::Done);
+            }
+        }
+    }
+
+    async fn judge(
+        &mut self,
+        session: &mut Session<'_>,
+        observed: &Observed,
+        names: &[UnitName],
+    ) -> Result<(), CommandError> {
+        let mut failures: Vec<(Wish, Failure)> = Vec::new();
+        for name in names {
+            let Some(waiting) = self.pending.get_mut(name) else {
+                continue;
+            };
+            match judge(&waiting.wish, observed) {
+                Verdict::Pending(pending) => waiting.now(pending),
+                Verdict::Reached { state, machine } => {
+                    let line = report::reached(&waiting.wish, state, machine.as_ref(), &observed.machines);
+                    session.output.line(&line)?;
+                    self.pending.remove(name);
+                }
+                Verdict::Failed(failure) => failures.push((waiting.wish.clone(), failure)),
+            }
+        }
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(self.failed(session, observed, &failures).await)
+    }
+
+    async fn failed(&self, session: &mut Session<'_>, observed: &Observed, failures: &[(Wish, Failure)]) -> CommandError {
+        let mut texts = Vec::new();
+        for (wish, failure) in failures.iter().take(TOLD_MAX) {
+            let mut text = report::failed(wish, failure, &observed.machines);
+            if let Failure::OnMachine(state) = failure {
+                text.push_str(&journal::last_lines(session, &wish.name, &state.machine_id).await);
+            }
+            texts.push(text);
+        }
+        let error = CommandError::new(Kind::Outcome, self.joined(&texts, failures.len()));
+        match self.pending.len() - failures.len() {
+            0 => error,
+            others => error.with_hint(&format!("{others} more units were not waited for; see fleetctl list-units.")),
+        }
+    }
+
+    /// When there is next something to do that no event tells of.
+    fn next_wake(&self) -> Instant {
+        let all_held = self.pending.values().all(|waiting| waiting.held_since.is_some());
+        let ends = all_held && self.patience == Patience::UntilClear;
+        let holds = self.pending.values().filter_map(|waiting| {
+            let due = ends || waiting.held_told.is_none();
+            waiting.held_since.filter(|_| due).map(|since| since + HOLD_STANDS_AFTER)
+        });
+        let unplaced = (!self.unplaced_told).then(|| self.began + UNPLACED_TOLD_AFTER);
+        let wake = holds.chain(self.deadline).chain(unplaced).min();
+        wake.unwrap_or_else(|| Instant::now() + UNPLACED_TOLD_AFTER)
+    }
+
+    /// Does what is due at this time.
+    fn check_time(&mut self, session: &mut Session<'_>, observed: &Observed) -> Result<(), CommandError> {
+        if self.is_late() {
+            return Err(self.late(observed));
+        }
+        let now = Instant::now();
+        if !self.unplaced_told && now >= self.began + UNPLACED_TOLD_AFTER {
+            self.unplaced_told = true;
+            self.tell_unplaced(session);
+        }
+        let stands = |waiting: &Waiting| waiting.held_since.is_some_and(|since| since + HOLD_STANDS_AFTER <= now);
+        let all_stand = self.pending.values().all(stands);
+        if all_stand && self.patience == Patience::UntilClear {
+            return Err(self.nothing_fits(observed));
+        }
+        for waiting in self.pending.values_mut().filter(|waiting| stands(waiting)) {
+            waiting.tell_hold(session, observed);
+        }
+        Ok(())
+    }
+
+    fn late(&self, observed: &Observed) -> CommandError {
+        let told = self.pending.values().take(TOLD_MAX);
+        let texts: Vec<_> =
+            told.map(|waiting| report::timed_out(&waiting.wish, &waiting.pending, &observed.machines)).collect();
+        CommandError::new(Kind::Outcome, self.joined(&texts, self.pending.len()))
+    }
+
+    fn nothing_fits(&self, observed: &Observed) -> CommandError {
+        let text = |waiting: &Waiting| match &waiting.pending {
+            // What was said already is not said again in full.
+            Pending::Held(hold) if waiting.held_told.as_ref() == Some(hold) => {
+                format!("unit {} waits: {}", waiting.wish.name, hold.reason)
+            }
+            Pending::Held(hold) => report::held(&waiting.wish, hold, &observed.machines),
+            Pending::Unseen | Pending::Unplaced | Pending::OnMachine(_) | Pending::InSystemd(_) => {
+                format!("unit {} waits", waiting.wish.name)
+            }
+        };
+        let texts: Vec<_> = self.pending.values().take(TOLD_MAX).map(text).collect();
+        CommandError::new(Kind::Outcome, self.joined(&texts, self.pending.len())).with_hint(
+            "It stays submitted, and goes on as soon as a machine can run it. --block-attempts=N waits for that, --no-block does not wait at all.",
+        )
+    }
+
+    fn tell_unplaced(&self, session: &mut Session<'_>) {
+        let mut unplaced = self.pending.values().filter(|waiting| waiting.pending == Pending::Unplaced);
+        if let Some(first) = unplaced.next() {
+            let others = match unplaced.count() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            session.output.note(&format!(
+                "Still waiting: no engine has placed unit {}{others}. Does a fleetd with its engine enabled run?",
+                first.wish.name
+            ));
+        }
+    }
+
+    fn joined(&self, texts: &[String], count: usize) -> String {
+        let mut text = format!("{}: {}", self.context, texts.join("\n"));
+        if count > texts.len() {
+            text.push_str(&format!("\nand {} more units", count - texts.len()));
+        }
+        text
+    }
+}
+
+impl Waiting {
+    fn now(&mut self, pending: Pending) {
+        match &pending {
+            Pending::Held(hold) => {
+                self.held_since.get_or_insert_with(Instant::now);
+                if self.held_told.as_ref().is_some_and(|told| told != hold) {
+                    self.held_told = None;
+                }
+            }
+            Pending::Unseen | Pending::Unplaced | Pending::OnMachine(_) | Pending::InSystemd(_) => {
+                self.held_since = None;
+                self.held_told = None;
+            }
+        }
+        self.pending = pending;
+    }
+
+    /// Says why no machine can run the unit, once for each reason.
+    fn tell_hold(&mut self, session: &mut Session<'_>, observed: &Observed) {
+        if let Pending::Held(hold) = &self.pending
+            && self.held_told.as_ref() != Some(hold)
+        {
+            session.output.note(&report::held(&self.wish, hold, &observed.machines));
+            self.held_told = Some(hold.clone());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The words for what is waited for, for what was reached and for what failed.
+
+use api::types::{Hold, StateRow, TargetState};
+
+use crate::machine_label::{Addresses, IdForm};
+use crate::wait::verdict::{Failure, Goal, Pending, Wish};
+
+/// The line for a unit that is where it was wanted; in fleet 1.0's words.
+pub(crate) fn reached(
+    wish: &Wish,
+    state: TargetState,
+    machine: Option<&api::types::MachineId>,
+    machines: &Addresses,
+) -> String {
+    match (wish.goal, machine) {
+        (Goal::Gone, _) => format!("Destroyed {}", wish.name),
+        (_, Some(id)) => format!("Unit {} {state} on {}", wish.name, machines.label(id, IdForm::Short)),
+        (_, None) => format!("Unit {} {state}", wish.name),
+    }
+}
+
+/// Why a unit will not get where it was wanted.
+pub(crate) fn failed(wish: &Wish, failure: &Failure, machines: &Addresses) -> String {
+    let name = &wish.name;
+    match failure {
+        Failure::Destroyed => format!("unit {name} was destroyed meanwhile"),
+        Failure::Superseded(state) => format!("unit {name} was asked to be {state} meanwhile, by another request"),
+        Failure::OnMachine(state) => {
+            format!("unit {name} failed on {}: {}", machines.label(&state.machine_id, IdForm::Short), what_failed(state))
+        }
+    }
+}
+
+fn what_failed(state: &StateRow) -> String {
+    let systemd = format!(
+        "systemd says {}, {} ({})",
+        state.systemd_load_state, state.systemd_active_state, state.systemd_sub_state
+    );
+    let Some(job) = &state.job else {
+        return systemd;
+    };
+    let mut text = format!("its {} ended with result \"{}\"", job.kind.as_str(), job.result);
+    if !job.message.is_empty() {
+        text.push_str(": ");
+        text.push_str(job.message.trim_end());
+    }
+    format!("{text}; {systemd}")
+}
+
+/// Why no machine takes a unit, one machine a line.
+pub(crate) fn held(wish: &Wish, hold: &Hold, machines: &Addresses) -> String {
+    let mut text = format!("unit {} waits: {}", wish.name, hold.reason);
+    for obstacle in &hold.obstacles {
+        let machine = machines.label(&obstacle.machine_id, IdForm::Short);
+        text.push_str(&format!("\n  {machine}: {}", obstacle.reason));
+    }
+    let unnamed = hold.machines.saturating_sub(hold.obstacles.len());
+    if unnamed > 0 && !hold.obstacles.is_empty() {
+        text.push_str(&format!("\n  and {unnamed} more machines"));
+    }
+    text
+}
+
+/// What was still missing when time was up; begins in fleet 1.0's words.
+pub(crate) fn timed_out(wish: &Wish, pending: &Pending, machines: &Addresses) -> String {
+    let name = &wish.name;
+    let state = match wish.goal {
+        Goal::Launched => "launched",
+        Goal::Loaded | Goal::Stopped => "loaded",
+        Goal::Inactive => "inactive",
+        Goal::Gone => "destroyed",
+    };
+    let why = match pending {
+        Pending::Unseen => "the cluster has not taken note of the request".to_owned(),
+        Pending::Unplaced => "no engine has placed it: does a fleetd with its engine enabled run?".to_owned(),
+        Pending::Held(hold) => held(wish, hold, machines),
+        Pending::OnMachine(id) => format!("{} is at it", machines.label(id, IdForm::Short)),
+        Pending::InSystemd(row) => format!(
+            "systemd on {} says {} ({})",
+            machines.label(&row.machine_id, IdForm::Short),
+            row.systemd_active_state,
+            row.systemd_sub_state
+        ),
+    };
+    format!("timed out waiting for unit {name} to report state {state}; {why}")
+}
