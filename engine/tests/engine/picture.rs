@@ -90,10 +90,10 @@ impl Picture {
             }
             ["leave", machine] => self.change(Change::Machine(id(machine), None)),
             ["cordon", machine] => {
-                self.specify(machine, |spec| spec.schedulable = Schedulable::Cordoned)
+                self.specify(machine, |spec| spec.schedulable = Schedulable::Cordoned);
             }
             ["uncordon", machine] => {
-                self.specify(machine, |spec| spec.schedulable = Schedulable::Yes)
+                self.specify(machine, |spec| spec.schedulable = Schedulable::Yes);
             }
             ["set", machine, ref pairs @ ..] => self.specify(machine, |spec| {
                 let pairs = pairs_of(pairs)

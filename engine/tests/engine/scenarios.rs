@@ -3,14 +3,12 @@
 //!
 //! `UPDATE_SCENARIOS=1` writes what came instead of comparing; read the difference before you commit it.
 
-mod oracle;
-mod picture;
-
 use std::fs;
 use std::path::Path;
 
+use crate::oracle;
+use crate::picture::{Picture, written};
 use engine::schedule;
-use picture::{Picture, written};
 
 #[test]
 fn every_scenario_ends_as_written() {

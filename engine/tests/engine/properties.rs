@@ -1,11 +1,9 @@
 //! Laws of the scheduler on random clusters with all options mixed, judged by an oracle that shares nothing with it.
 
-mod oracle;
-mod picture;
-
+use crate::oracle;
+use crate::picture::{Picture, id, written};
 use engine::schedule;
 use model::{Decision, MachineId};
-use picture::{Picture, id, written};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

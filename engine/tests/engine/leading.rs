@@ -1,16 +1,14 @@
 //! Engines over the embedded store, on virtual time: who leads, what the leader writes, and what becomes of it when the
 //! leader dies, resigns or is deposed.
 
-mod picture;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::picture::{file, id, machine, name, status};
 use engine::{EngineReport, EngineSettings, Role, run};
 use model::{
     Action, ClusterStore, Decision, MachineId, OnDifference, Records, UnitRequest, UnitStatus,
 };
-use picture::{file, id, machine, name, status};
 use registry::embedded::Embedded;
 use registry::{Campaign, FollowEvent, Join, Lease, Membership, Registry, Scope, View, WriteError};
 use tokio::sync::watch;
@@ -147,7 +145,7 @@ fn is_on(records: &Records, unit: &str, machines: &[&str]) -> bool {
     let entries = records.schedule.get(&name(unit));
     entries
         .map(|entries| entries.keys().cloned().collect())
-        .unwrap_or_else(Vec::new)
+        .unwrap_or_default()
         == wanted
 }
 

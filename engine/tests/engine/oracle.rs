@@ -186,8 +186,8 @@ impl<'a> Oracle<'a> {
                     // Those that were there already need not leave a cordoned machine, nor for one that only stops.
                     Some(Obstacle::Cordoned) if !is_new => {}
                     Some(Obstacle::Conflict { with })
-                        if !is_new
-                            && !(on(after, &with, machine) && self.conflict(unit, &with)) => {}
+                        if !(is_new || on(after, &with, machine) && self.conflict(unit, &with)) => {
+                    }
                     Some(obstacle) => return Err(format!("{unit} on {machine}, which {obstacle}")),
                 }
                 if is_new

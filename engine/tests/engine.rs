@@ -1,0 +1,21 @@
+//! The engine from outside: plans as small texts, laws against a brute-force oracle, and engines that lead over the embedded
+//! store on virtual time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "these are tests; clippy.toml allows it in #[test] functions only, not in what they call"
+)]
+
+#[path = "engine/leading.rs"]
+mod leading;
+#[path = "engine/oracle.rs"]
+mod oracle;
+#[path = "engine/picture.rs"]
+mod picture;
+#[path = "engine/properties.rs"]
+mod properties;
+#[path = "engine/scenarios.rs"]
+mod scenarios;
