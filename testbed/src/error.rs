@@ -42,6 +42,14 @@ pub enum Error {
         /// Its standard output and standard error.
         output: String,
     },
+    /// A program that said something else than it always does.
+    #[error("`{command}` was expected to print {what}")]
+    Unexpected {
+        /// As a person would type it.
+        command: String,
+        /// What, and what came instead.
+        what: String,
+    },
     /// A machine that is off was asked to do something.
     #[error("machine {machine} is off")]
     Off {

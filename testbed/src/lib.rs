@@ -35,6 +35,7 @@ mod image;
 mod machine;
 mod network;
 mod notify;
+mod placements;
 mod unit_state;
 mod wait;
 
@@ -45,5 +46,6 @@ pub use error::Error;
 pub use etcd::EtcdMember;
 pub use fleet::FleetFiles;
 pub use machine::Machine;
+pub use placements::{Placement, Placements, Witness};
 pub use unit_state::UnitState;
 pub use wait::until;

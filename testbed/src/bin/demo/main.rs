@@ -3,7 +3,6 @@
 //! Every step shows the command that a person would type and what it really said. The story asserts what it
 //! tells: if a step is not as told, the demo ends with status 1 and what the machines' journals say.
 
-mod cluster;
 mod stage;
 mod story;
 

@@ -1,16 +1,22 @@
 //! The story itself, chapter by chapter, in the order of telling.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use testbed::{Config, Machine, Store, Testbed};
+use anyhow::{Context, Error, Result, ensure};
+use testbed::{Config, Machine, Placements, Store, Testbed, Witness};
 
 use crate::EXAMPLES;
-use crate::cluster::{Placement, ask_systemd, home, homes, settle, wait_for_machines};
 use crate::stage::{Stage, seconds};
 
 const WEBS: [&str; 3] = ["web@1.service", "web@2.service", "web@3.service"];
+
+/// How long anything in the story may take. Losing a machine is noticed after `agent_ttl`, 10 s; the
+/// rest takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The machines whose metadata says disk=ssd.
+const FAST_DISKS: [&str; 2] = ["m2", "m3"];
 
 /// Units that run on one machine and may move to another.
 const MOVABLE: [&str; 4] = [
@@ -48,9 +54,9 @@ pub(crate) fn boot(stage: &Stage, config: &Config) -> Result<Testbed> {
         "({} from nothing to all up)",
         seconds(started.elapsed())
     ))?;
-    if let Err(error) = wait_for_machines(first(&bed)?, bed.machines().len()) {
+    if let Err(error) = bed.wait_for_machines(first(&bed)?, bed.machines().len(), PATIENCE) {
         eprintln!("{}", bed.diagnosis());
-        return Err(error);
+        return Err(error.into());
     }
     Ok(bed)
 }
@@ -97,65 +103,58 @@ fn start_units(stage: &Stage, bed: &Testbed) -> Result<()> {
     stage.types(m1, "grep MachineMetadata examples/db.service")?;
     stage.types(m1, "fleetctl start examples/db.service")?;
 
-    let found = settle(bed, m1, "every unit where it belongs", |found| {
-        all_in_place(bed, found)
-    })?;
+    let found = settled(bed)?;
     stage.chapter("Where everything runs")?;
     stage.types(m1, "fleetctl list-units")?;
     stage.types(m1, "fleetctl list-unit-files")?;
     stage.praise(&format!(
         "webs apart, app and sidekick together on {}, db on a fast disk ({}), node-agent on all three",
-        home(&found, "app.service")?,
-        home(&found, "db.service")?,
+        found.home("app.service").map_err(Error::msg)?,
+        found.home("db.service").map_err(Error::msg)?,
     ))
 }
 
 /// Checks the rules that the unit files state; says what is not as it should be.
-fn all_in_place(bed: &Testbed, found: &[Placement]) -> Result<()> {
-    let machines: BTreeSet<_> = bed
-        .machines()
-        .iter()
-        .filter(|machine| machine.is_on())
-        .map(Machine::name)
-        .collect();
+fn all_in_place(bed: &Testbed, found: &Placements) -> Result<(), String> {
+    let on = bed.machines().iter().filter(|machine| machine.is_on());
+    let machines: BTreeSet<_> = on.map(Machine::name).collect();
     for unit in MOVABLE {
-        home(found, unit)?;
+        found.home(unit)?;
     }
-    let webs: BTreeSet<_> = WEBS.iter().flat_map(|unit| homes(found, unit)).collect();
-    ensure!(
-        webs == machines,
-        "webs run on {webs:?}, not one on each of {machines:?}"
-    );
-    let app = home(found, "app.service")?;
-    ensure!(
-        home(found, "app-sidekick.service")? == app,
-        "app and its sidekick are apart"
-    );
-    ensure!(
-        ["m2", "m3"].contains(&home(found, "db.service")?),
-        "db is on a slow disk"
-    );
-    let agents = homes(found, "node-agent.service");
-    ensure!(
-        agents == machines,
-        "node-agent runs on {agents:?}, not on {machines:?}"
-    );
+    let webs: BTreeSet<_> = WEBS.iter().flat_map(|unit| found.homes(unit)).collect();
+    let agents = found.homes("node-agent.service");
+    for (unit, homes) in [("web", webs), ("node-agent", agents)] {
+        if homes != machines {
+            return Err(format!(
+                "{unit} runs on {homes:?}, not on each of {machines:?}"
+            ));
+        }
+    }
+    if found.home("app-sidekick.service")? != found.home("app.service")? {
+        return Err("app and its sidekick are apart".to_owned());
+    }
+    if !FAST_DISKS.contains(&found.home("db.service")?) {
+        return Err("db is on a slow disk".to_owned());
+    }
     Ok(())
+}
+
+/// Waits until the rules of the unit files hold, and returns where everything is.
+fn settled(bed: &Testbed) -> Result<Placements> {
+    let what = "every unit where it belongs";
+    Ok(bed.settle(first(bed)?, what, PATIENCE, |found| {
+        all_in_place(bed, found)
+    })?)
 }
 
 fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
     let m1 = first(bed)?;
-    let before = settle(bed, m1, "every unit where it belongs", |found| {
-        all_in_place(bed, found)
-    })?;
+    let before = settled(bed)?;
     // Never the first, which may keep the store; and db must have somewhere else to go.
     let lost = bed
-        .machine(home(&before, "db.service")?)
+        .machine(before.home("db.service").map_err(Error::msg)?)
         .context("db runs on a machine")?;
-    let there = before
-        .iter()
-        .filter(|placement| placement.machine == lost.name());
-    let there: Vec<_> = there.map(|placement| placement.unit.as_str()).collect();
+    let there = before.on(lost.name());
     let moving: Vec<_> = MOVABLE
         .into_iter()
         .filter(|unit| there.contains(unit))
@@ -164,61 +163,47 @@ fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
         .into_iter()
         .find(|unit| there.contains(unit))
         .context("a web runs on every machine")?;
-    let witness = ask_systemd(bed, &elsewhere(&before, lost))?;
+    let others = before.without(lost.name());
+    let witness = bed.witness(&others)?;
 
     stage.chapter("A machine is lost")?;
+    let ran: Vec<_> = there.iter().copied().collect();
     stage.harm(&format!(
         "{} loses power: SIGKILL to all its processes. It ran {}",
         lost.name(),
-        there.join(", ")
+        ran.join(", ")
     ))?;
     let killed = Instant::now();
     lost.kill()?;
-    let after = settle(bed, m1, "its units to run elsewhere", |found| {
-        for unit in &moving {
-            ensure!(
-                home(found, unit)? != lost.name(),
-                "{unit} is still listed on {}",
-                lost.name()
-            );
-        }
-        ensure!(
-            found
+    let after = bed.settle(m1, "its units to run elsewhere", PATIENCE, |found| {
+        if found.on(lost.name()).is_empty() {
+            moving
                 .iter()
-                .all(|placement| placement.machine != lost.name()),
-            "{} is still listed",
-            lost.name()
-        );
-        Ok(())
+                .try_for_each(|unit| found.home(unit).map(drop))
+        } else {
+            Err(format!("units are still listed on {}", lost.name()))
+        }
     })?;
-    let took = killed.elapsed();
+    let took = seconds(killed.elapsed());
     stage.types(m1, "fleetctl list-machines")?;
     stage.types(m1, "fleetctl list-units")?;
     for unit in &moving {
         stage.praise(&format!(
             "{unit}: {} -> {}",
             lost.name(),
-            home(&after, unit)?
+            after.home(unit).map_err(Error::msg)?
         ))?;
     }
-    stage.praise(&format!(
-        "all running again {} after the loss; agent_ttl=10s of it is how long a silent machine is waited for",
-        seconds(took)
-    ))?;
-    ensure!(
-        homes(&after, web).is_empty(),
-        "{web} runs beside another web"
-    );
+    stage.praise(&format!("all running again {took} after the loss, most of it agent_ttl=10s: so long may a machine be silent"))?;
+    ensure!(after.homes(web).is_empty(), "{web} runs beside another web");
     stage.say(&format!(
-        "{web} waits: both machines left have a web already. fleet says so:"
+        "{web} waits: both machines left have a web already"
     ))?;
     stage.types(
         m1,
-        &format!(
-            "fleetctl list-unit-files --fields=unit,dstate,state,target | grep -e UNIT -e {web}"
-        ),
+        "fleetctl list-unit-files --fields=unit,dstate,state,target",
     )?;
-    unnoticed(bed, &witness, &elsewhere(&before, lost)).context("units on the other machines")?;
+    unnoticed(bed, &witness, &others).context("units on the other machines")?;
     stage.praise("no unit on the other machines noticed (same InvocationID each)")?;
 
     stage.chapter("The machine comes back")?;
@@ -227,10 +212,14 @@ fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
         "{} boots; systemd calls itself {state}",
         lost.name()
     ))?;
-    settle(bed, m1, "every unit where it belongs", |found| {
-        all_in_place(bed, found)
-    })?;
+    let again = settled(bed)?;
     stage.types(m1, "fleetctl list-units")?;
+    for unit in &moving {
+        ensure!(
+            again.home(unit) == after.home(unit),
+            "{unit} moved without need"
+        );
+    }
     stage.praise(&format!(
         "{web} has a machine again, node-agent is on all three; what had moved stays where it is"
     ))
@@ -239,39 +228,29 @@ fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
 fn restart_fleetd(stage: &Stage, bed: &Testbed) -> Result<()> {
     let m1 = first(bed)?;
     stage.chapter("fleetd restarts, as in an upgrade: no unit notices")?;
-    let found = settle(bed, m1, "every unit where it belongs", |found| {
-        all_in_place(bed, found)
-    })?;
-    let before = ask_systemd(bed, &found)?;
-    let here: Vec<_> = found
-        .iter()
-        .filter(|placement| placement.machine == m1.name())
-        .collect();
-    let units: Vec<_> = here
-        .iter()
-        .map(|placement| placement.unit.as_str())
-        .collect();
-    ensure!(!units.is_empty(), "m1 runs no unit");
+    let found = settled(bed)?;
+    let witness = bed.witness(&found)?;
+    let here: Vec<_> = found.on(m1.name()).into_iter().collect();
     let show = format!(
         "systemctl show --property=Id,InvocationID {} | xargs -n2",
-        units.join(" ")
+        here.join(" ")
     );
     let shown_before = stage.types(m1, &show)?.stdout;
     let pid = m1.pid_of("fleetd")?;
     stage.types(m1, "systemctl restart fleet")?;
     ensure!(m1.pid_of("fleetd")? != pid, "fleetd was not restarted");
-    wait_for_machines(m1, bed.machines().len())?;
-    let again = settle(bed, m1, "every unit where it belongs", |found| {
-        all_in_place(bed, found)
-    })?;
-    let shown_after = stage.types(m1, &show)?.stdout;
-    ensure!(shown_after == shown_before, "a unit on m1 was disturbed");
+    bed.wait_for_machines(m1, bed.machines().len(), PATIENCE)?;
+    let again = settled(bed)?;
+    ensure!(
+        stage.types(m1, &show)?.stdout == shown_before,
+        "a unit on m1 was disturbed"
+    );
     ensure!(again == found, "units moved: {found:#?} -> {again:#?}");
-    unnoticed(bed, &before, &found)?;
+    unnoticed(bed, &witness, &found)?;
     stage.types(m1, "fleetctl list-machines")?;
     stage.praise(&format!(
         "{} units on three machines, every InvocationID as before",
-        before.len()
+        witness.0.len()
     ))
 }
 
@@ -281,9 +260,12 @@ pub(crate) fn tidy_up(stage: &Stage, bed: Testbed) -> Result<()> {
     let m1 = first(&bed)?;
     let units = "hello web@1 web@2 web@3 web@ app app-sidekick node-agent db";
     stage.types(m1, &format!("fleetctl destroy {units}"))?;
-    settle(&bed, m1, "an empty cluster", |found| {
-        ensure!(found.is_empty(), "units are left");
-        Ok(())
+    bed.settle(m1, "an empty cluster", PATIENCE, |found| {
+        if found.0.is_empty() {
+            Ok(())
+        } else {
+            Err("units are left".to_owned())
+        }
     })?;
     stage.types(m1, "fleetctl list-unit-files")?;
     for machine in bed.machines() {
@@ -334,26 +316,16 @@ fn first(bed: &Testbed) -> Result<&Machine> {
     bed.machines().first().context("the testbed has machines")
 }
 
-fn elsewhere(found: &[Placement], lost: &Machine) -> Vec<Placement> {
-    found
-        .iter()
-        .filter(|placement| placement.machine != lost.name())
-        .cloned()
-        .collect()
-}
-
 /// Checks that units are in the same run as in `before`.
-fn unnoticed(bed: &Testbed, before: &crate::cluster::Seen, found: &[Placement]) -> Result<()> {
-    let after = ask_systemd(bed, found)?;
-    for (place, state) in before {
-        let now = after
-            .get(place)
-            .with_context(|| format!("{place:?} is gone"))?;
-        ensure!(
-            now.invocation_id == state.invocation_id,
-            "{place:?} was disturbed: {state:?} -> {now:?}"
-        );
-        ensure!(!now.invocation_id.is_empty(), "{place:?} never ran");
-    }
+fn unnoticed(bed: &Testbed, before: &Witness, placements: &Placements) -> Result<()> {
+    let disturbed = before.disturbed(&bed.witness(placements)?);
+    ensure!(disturbed.is_empty(), "disturbed: {disturbed:#?}");
+    ensure!(
+        before
+            .0
+            .values()
+            .all(|state| !state.invocation_id.is_empty()),
+        "units never ran: {before:#?}"
+    );
     Ok(())
 }
