@@ -1,6 +1,7 @@
 //! Connections from accept to end, their limits, and the orderly stop.
 
 use std::convert::Infallible;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,9 @@ async fn accept(router: Router, listener: Listener, shutdown: CancellationToken)
                 Ok((bytes, peer)) => {
                     connections.spawn(converse(router.clone(), bytes, peer, place, shutdown.clone()));
                 }
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!(%listener, %error, "a connection ended before it was accepted");
+                }
                 Err(error) => {
                     tracing::error!(%listener, %error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -89,6 +93,15 @@ async fn accept(router: Router, listener: Listener, shutdown: CancellationToken)
         );
         connections.shutdown().await;
     }
+}
+
+/// Whether the next connection may well be accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | InvalidInput | NotConnected
+    )
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -1,14 +1,16 @@
 //! How requests are read: leniently in what fleet 1.0's clients do, strictly in size.
 
-use std::error::Error;
-
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::http::StatusCode;
-use http_body_util::LengthLimitError;
+use bytes::BytesMut;
+use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::ApiError;
+
+/// How much of a body is thrown away beyond its limit, in bytes, before the connection is closed on its sender.
+const EXCESS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The query of an address, in its order.
 pub(super) struct Parameters(pub(super) Vec<(String, String)>);
@@ -28,19 +30,29 @@ impl Parameters {
     }
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn body(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    to_bytes(body, limit).await.map_err(|error| {
-        if error
-            .source()
-            .is_some_and(<dyn Error + 'static>::is::<LengthLimitError>)
-        {
-            let message = format!("the body is longer than {limit} bytes");
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-        } else {
-            ApiError::bad_request(format!("unable to read body: {error}"))
+/// Reads a body of at most `limit` bytes. A longer one is read on and thrown away, up to a point: a client that still
+/// sends would not see the answer.
+pub(super) async fn body(mut body: Body, limit: usize) -> Result<Bytes, ApiError> {
+    let mut whole = BytesMut::new();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| ApiError::bad_request(format!("unable to read body: {error}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        length += data.len();
+        if length <= limit {
+            whole.extend_from_slice(&data);
+        } else if length - limit > EXCESS_BYTES_MAX {
+            break;
         }
-    })
+    }
+    if length > limit {
+        let message = format!("the body is longer than {limit} bytes");
+        return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message));
+    }
+    Ok(whole.freeze())
 }
 
 /// What a body has to be. Without it, an array would be taken for an object's fields in their order.

@@ -182,3 +182,24 @@ fn place(records: &Records, name: &UnitName, wanted: Option<&str>, here: &Machin
         None => Place::NoUnit,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn journalctl_takes_our_options_and_has_nothing_of_an_unknown_unit() {
+        let unit = UnitName::parse("-fleet-test-no-such-unit.service").unwrap();
+        for scope in [JournalScope::System, JournalScope::User] {
+            match (Journalctl { scope }).lines(&unit, 3).await {
+                Ok(text) => assert_eq!(text, "", "{scope:?}"),
+                // A machine without a journal: the tool got as far as looking for it.
+                Err(JournalError::Failed(said)) => {
+                    println!("{scope:?}: {said}");
+                    assert!(said.to_lowercase().contains("no journal files"), "{said}");
+                }
+                Err(JournalError::Run(error)) => panic!("is systemd installed? {error}"),
+            }
+        }
+    }
+}

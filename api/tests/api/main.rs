@@ -1,6 +1,13 @@
 //! The real router on real sockets, over a store in memory: asked in raw bytes, as other people's clients do, and by our
 //! own client.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail a test by panicking"
+)]
+
 mod harness;
 mod memory;
 
