@@ -1,0 +1,83 @@
+//! `list-machines`, `list-units`, `list-unit-files`, `cat`: exactly the bytes that scripts parse.
+
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+
+use crate::cluster::{FILE, cluster};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn empty_lists_have_a_legend_and_nothing_else() {
+    let cluster = cluster().await;
+    assert_snapshot!(cluster.run("fleetctl list-units").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-unit-files --no-legend").await, @"");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines() {
+    let cluster = cluster().await;
+    assert_snapshot!(cluster.run("fleetctl list-machines").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-machines -l --no-legend").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-machines --l=true --fields ip,machine ignored").await, @"");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_and_unit_files() {
+    let cluster = cluster().await;
+    cluster.file("web.service", "[Unit]\nDescription=The web\n[Service]\nExecStart=/bin/web\n");
+    cluster.file("log.service", "[Service]\nExecStart=/bin/log\n[X-Fleet]\nGlobal=yes\n");
+    cluster.file("idle.service", FILE);
+    cluster.run("fleetctl start web").await;
+    cluster.run("fleetctl submit idle").await;
+    assert_snapshot!(cluster.run("fleetctl list-units --full").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-units --fields=unit,load,active,sub,machine --full=true -l=true").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-units --fields=hash").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-unit-files").await, @"");
+    assert_snapshot!(cluster.run("fleetctl list-unit-files -full -fields unit,hash,global,desc,tmachine").await, @"");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_are_checked_before_the_cluster_is_asked() {
+    let cluster = cluster().await;
+    assert_snapshot!(cluster.run_at("unix:///none", "fleetctl list-units --fields=").await, @"");
+    assert_snapshot!(cluster.run_at("unix:///none", "fleetctl list-machines --fields=machine,load").await, @"");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cat_gives_back_every_byte() {
+    let cluster = cluster().await;
+    let text = "# A comment.\r\n\r\n[Service]\r\nExecStart=/bin/echo \\\r\n  ü\t€  \r\n\r\n; the end, without a line feed";
+    cluster.file("web.service", text);
+    cluster.run("fleetctl submit web").await;
+    let output = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        .args(["cat", "web"])
+        .env("FLEETCTL_ENDPOINT", format!("unix://{}", cluster.socket.display()))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), text);
+    assert_eq!((output.stderr.len(), output.status.code()), (0, Some(0)));
+    assert_snapshot!(cluster.run("fleetctl cat nothing").await, @"");
+    assert_snapshot!(cluster.run("fleetctl cat web web").await, @"");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_goes_away_is_no_error() {
+    let cluster = cluster().await;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        .arg("list-machines")
+        .env("FLEETCTL_ENDPOINT", format!("unix://{}", cluster.socket.display()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Closed before anything can have been written: the child has yet to be told of the machines.
+    drop(child.stdout.take());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    cluster.end().await;
+}

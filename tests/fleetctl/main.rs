@@ -1,0 +1,22 @@
+//! The real fleetctl against the real API server, over a store in memory and scripted machines. What a user sees is compared
+//! as text: stdout, stderr and exit status, tabs shown as `⇥`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests fail a test by panicking"
+)]
+
+mod cluster;
+#[path = "../../api/tests/api/memory.rs"]
+mod memory;
+
+mod bad_days;
+mod bad_input;
+mod creating;
+mod help;
+mod invocation;
+mod lists;
+mod lowering;
+mod outcomes;
