@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{HoldReason, Machine, MachineId, Records, Schedulable, TargetState, Unit};
+use model::{Assignment, HoldReason, Machine, MachineId, Records, Schedulable, TargetState, Unit};
 use unitfile::{Glob, UnitHash, UnitName, X_FLEET};
 
 use crate::bits::Bits;
@@ -57,6 +57,8 @@ pub(crate) struct Node {
     /// The patterns that match its name, smallest index first.
     pub(crate) matches: Vec<PatternIndex>,
     pub(crate) peers: Vec<Peer>,
+    /// The entry that carries out what its users want; none if there is no such unit.
+    pub(crate) assignment: Option<Assignment>,
     /// Where the schedule has it.
     pub(crate) scheduled: Vec<MachineIndex>,
     /// Where a status says it may run.
@@ -259,6 +261,7 @@ fn nodes(
             rules,
             matches: Vec::new(),
             peers,
+            assignment: unit.map(Assignment::of),
             scheduled,
             statuses,
             traces: Vec::new(),
@@ -338,6 +341,7 @@ fn add_traces(
                 rules,
                 matches: Vec::new(),
                 peers: Vec::new(),
+                assignment: None,
                 scheduled: Vec::new(),
                 statuses: Vec::new(),
                 traces: Vec::new(),

@@ -179,25 +179,19 @@ impl Plan<'_> {
     /// None if the store has the entry already.
     fn assign(&self, placement: &Placement) -> Option<Decision> {
         let Placement { unit, machine, why } = *placement;
-        let name = self.name(unit);
-        let id = self.id(machine);
-        if self
-            .records
-            .schedule
-            .get(&name)
-            .is_some_and(|entries| entries.contains_key(&id))
-        {
+        let node = self.cluster.node(unit);
+        if node.scheduled.contains(&machine) {
             return None;
         }
-        let assignment = Assignment::of(self.records.units.get(&name)?);
+        let assignment = node.assignment.clone()?;
         let reason = match why {
             Why::Back => AssignReason::Requested,
             Why::LeastLoaded { load, candidates } => AssignReason::LeastLoaded { load, candidates },
             Why::Everywhere => AssignReason::Global,
         };
         Some(Decision::Assign {
-            unit: name,
-            machine: id,
+            unit: node.name.clone(),
+            machine: self.id(machine),
             assignment,
             reason,
         })

@@ -2,6 +2,7 @@
 //! leader dies, resigns or is deposed.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::picture::{file, id, machine, name, status};
@@ -10,7 +11,11 @@ use model::{
     Action, ClusterStore, Decision, MachineId, OnDifference, Records, UnitRequest, UnitStatus,
 };
 use registry::embedded::Embedded;
-use registry::{Campaign, FollowEvent, Join, Lease, Membership, Registry, Scope, View, WriteError};
+use registry::{
+    Campaign, Config, FollowEvent, Join, Lease, Membership, Registry, Scope, TlsFiles, View,
+    WriteError,
+};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,9 +33,13 @@ struct Engine {
 
 impl Engine {
     fn start(registry: &Registry, machine: &str) -> Engine {
+        Engine::start_with(registry, machine, TTL)
+    }
+
+    fn start_with(registry: &Registry, machine: &str, lease_ttl: Duration) -> Engine {
         let (sender, report) = watch::channel(EngineReport::default());
         let shutdown = CancellationToken::new();
-        let settings = EngineSettings { lease_ttl: TTL };
+        let settings = EngineSettings { lease_ttl };
         let task = tokio::spawn(run(
             registry.clone(),
             id(machine),
@@ -141,12 +150,9 @@ async fn until(registry: &Registry, what: &str, holds: impl Fn(&Records) -> bool
 }
 
 fn is_on(records: &Records, unit: &str, machines: &[&str]) -> bool {
-    let wanted: Vec<MachineId> = machines.iter().map(|machine| id(machine)).collect();
-    let entries = records.schedule.get(&name(unit));
-    entries
-        .map(|entries| entries.keys().cloned().collect())
-        .unwrap_or_default()
-        == wanted
+    let entries = records.schedule.get(&name(unit)).into_iter().flatten();
+    let machines: Vec<MachineId> = machines.iter().map(|machine| id(machine)).collect();
+    entries.map(|(machine, _)| machine).eq(&machines)
 }
 
 #[tokio::test(start_paused = true)]
@@ -356,4 +362,85 @@ async fn what_changes_nothing_about_places_makes_no_plan() {
     assert_eq!(engine.report.borrow().passes, passes);
     println!("{passes} plans, none for three changes of state");
     engine.stop().await;
+}
+
+/// Serves a store over TCP until told not to.
+struct Wire {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Wire {
+    async fn lay(store: &Embedded, address: SocketAddr) -> Wire {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let (store, until) = (store.clone(), shutdown.clone());
+        let task = tokio::spawn(async move { store.serve(listener, until).await.unwrap() });
+        Wire {
+            address,
+            shutdown,
+            task,
+        }
+    }
+
+    async fn cut(self) -> SocketAddr {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+        self.address
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_loses_the_store_goes_on_in_time_or_follows() {
+    let store = Embedded::in_memory();
+    let near = Registry::embedded(&store, PREFIX);
+    let _host = Host::join(&near, "m1").await;
+    let wire = Wire::lay(&store, SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let config = Config {
+        endpoints: vec![format!("http://{}", wire.address)],
+        key_prefix: PREFIX.to_owned(),
+        tls: TlsFiles::default(),
+        username: None,
+        password: None,
+        request_timeout: Duration::from_secs(1),
+    };
+    let far = Registry::connect(&config).await.unwrap();
+    let mut first = Engine::start_with(&far, "a", Duration::from_secs(3));
+    first.until_leading().await;
+
+    println!("the store is away for a moment; a unit is started meanwhile");
+    let address = wire.cut().await;
+    first
+        .report
+        .wait_for(|report| report.store_problem.is_some())
+        .await
+        .unwrap();
+    ask(&near, "one.service", Action::Start, &[]).await;
+    let wire = Wire::lay(&store, address).await;
+    until(&near, "placed once it is back", |records| {
+        is_on(records, "one.service", &["m1"])
+    })
+    .await;
+    assert_eq!(
+        first.report.borrow().elections,
+        1,
+        "still the same leadership"
+    );
+
+    println!("the store is away until the lease has ended; another engine reaches it");
+    let address = wire.cut().await;
+    let mut second = Engine::start(&near, "b");
+    second.until_leading().await;
+    ask(&near, "two.service", Action::Start, &[]).await;
+    until(&near, "placed by b", |records| {
+        is_on(records, "two.service", &["m1"])
+    })
+    .await;
+    let wire = Wire::lay(&store, address).await;
+    first.until_following("b").await;
+    first.stop().await;
+    second.stop().await;
+    wire.cut().await;
 }
