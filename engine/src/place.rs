@@ -222,23 +222,36 @@ impl Placer<'_, '_> {
         (!both.is_empty()).then_some(both)
     }
 
-    /// Of these machines those where units of the knot were or still are; if there is none, all of them. A unit that can stay
-    /// where it was does so, whatever those that follow it would like better.
+    /// Of these machines those where units of the knot have an entry still, else those where they are seen, else all. A unit
+    /// that can stay where it was does so, whatever those that follow it would like better.
     fn former(&self, knot: &Knot, machines: Bits) -> Bits {
-        let mut former = Bits::empty(self.cluster.live);
-        for unit in knot
-            .iter()
-            .filter(|unit| self.cluster.node(**unit).want == Want::One)
-        {
-            let node = self.cluster.node(*unit);
-            for machine in node.scheduled.iter().chain(&node.statuses) {
-                if self.was_there(*unit, *machine) {
-                    former.insert(machine.0);
-                }
+        let singles = || {
+            let units = knot.iter().copied();
+            units.filter(|unit| self.cluster.node(*unit).want == Want::One)
+        };
+        let had_entry = |unit: UnitIndex| {
+            let scheduled = self.cluster.node(unit).scheduled.iter();
+            scheduled.filter(move |machine| self.removed.contains_key(&(unit, **machine)))
+        };
+        for former in [
+            self.live(singles().flat_map(had_entry)),
+            self.live(singles().flat_map(|unit| &self.cluster.node(unit).statuses)),
+        ] {
+            let mut former = former;
+            former.intersect(&machines);
+            if !former.is_empty() {
+                return former;
             }
         }
-        former.intersect(&machines);
-        if former.is_empty() { machines } else { former }
+        machines
+    }
+
+    fn live<'m>(&self, machines: impl Iterator<Item = &'m MachineIndex>) -> Bits {
+        let mut live = Bits::empty(self.cluster.live);
+        machines
+            .filter(|machine| self.cluster.is_live(**machine))
+            .for_each(|machine| live.insert(machine.0));
+        live
     }
 
     /// The machines that can take the unit, or, if it is global, have it already.

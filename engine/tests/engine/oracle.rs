@@ -279,7 +279,9 @@ impl<'a> Oracle<'a> {
                 }
                 UnassignReason::NoLongerFits(Obstacle::Conflict { with }) => {
                     self.conflict(unit, with)
-                        && (on(before, with, machine) || on(after, with, machine))
+                        && (on(before, with, machine)
+                            || on(after, with, machine)
+                            || self.seen(with).contains(&machine))
                 }
                 UnassignReason::NoLongerFits(obstacle) => {
                     self.obstacle(unit, machine, &Schedule::new()).as_ref() == Some(obstacle)
