@@ -1,7 +1,7 @@
 //! How long a plan takes, on one core: one line a question and size of cluster.
 //!
-//! A third of the units is bound to metadata, a third is in groups that refuse each other, one in fifty follows another,
-//! ten are global. `cargo bench -p engine --bench placement`.
+//! A third of the units is bound to metadata, a third is in groups that refuse each other, one in
+//! fifty follows another, ten are global. `cargo bench -p engine --bench placement`.
 
 #![allow(
     clippy::unwrap_used,

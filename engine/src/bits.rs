@@ -1,5 +1,5 @@
-//! PURE. A set of machines as one bit each: what a rule leaves is found by a few hundred machine words, not by asking
-//! each of 10,000 machines.
+//! PURE. A set of machines as one bit each: what a rule leaves is found by a few hundred machine
+//! words, not by asking each of 10,000 machines.
 
 /// A set of small numbers below a length fixed at its making.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -1,8 +1,9 @@
-//! PURE. The records of a cluster, numbered: units and machines by index, and for each class of demands the machines it
-//! leaves. Built from records once per pass; everything after works on numbers.
+//! PURE. The records of a cluster, numbered: units and machines by index, and for each class of
+//! demands the machines it leaves. Built from records once per pass; everything after works on
+//! numbers.
 //!
-//! Machines are numbered in order of their ids and units in order of their names, so that the smallest index is the
-//! answer wherever the order of ids or names decides.
+//! Machines are numbered in order of their ids and units in order of their names, so that the
+//! smallest index is the answer wherever the order of ids or names decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -150,7 +151,8 @@ impl Cluster {
         (0..self.named).map(UnitIndex)
     }
 
-    /// True if the two must not share a machine. A unit never conflicts with itself or its own earlier version.
+    /// True if the two must not share a machine. A unit never conflicts with itself or its own
+    /// earlier version.
     pub(crate) fn conflict(&self, one: UnitIndex, other: UnitIndex) -> bool {
         let (one, other) = (self.node(one), self.node(other));
         one.name != other.name
@@ -304,8 +306,8 @@ fn wanted(
     (want, rules.unwrap_or_else(|| book.free()))
 }
 
-/// Adds the earlier versions of units that statuses speak of: a unit that was replaced or destroyed may still run by its
-/// old file, and the conflicts of that file hold until it has stopped.
+/// Adds the earlier versions of units that statuses speak of: a unit that was replaced or destroyed
+/// may still run by its old file, and the conflicts of that file hold until it has stopped.
 fn add_traces(
     records: &Records,
     nodes: &mut Vec<Node>,
@@ -365,8 +367,8 @@ fn files_with_conflicts(records: &Records) -> BTreeMap<UnitHash, unitfile::FileH
         .collect()
 }
 
-/// Finds for each name the patterns that match it. Goes from the patterns to the names that begin alike, because the
-/// product of all names and all patterns is too large.
+/// Finds for each name the patterns that match it. Goes from the patterns to the names that begin
+/// alike, because the product of all names and all patterns is too large.
 fn match_patterns(nodes: &mut [Node], named: usize, globs: &[Glob]) {
     for (index, glob) in globs.iter().enumerate() {
         let prefix = glob.literal_prefix();

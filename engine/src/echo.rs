@@ -1,5 +1,5 @@
-//! PURE. What the leader has written and not yet seen come back. Nothing is decided until it has: records that are older than
-//! our own writes would be answered a second time, differently.
+//! PURE. What the leader has written and not yet seen come back. Nothing is decided until it has:
+//! records that are older than our own writes would be answered a second time, differently.
 
 use std::collections::BTreeMap;
 

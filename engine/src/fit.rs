@@ -1,6 +1,8 @@
-//! PURE. Whether one machine can take one unit: the first rule that fails, in the order in which rules are explained.
+//! PURE. Whether one machine can take one unit: the first rule that fails, in the order in which
+//! rules are explained.
 //!
-//! The same rules are applied to all machines at once, as bits, in `place.rs`; a property test holds the two together.
+//! The same rules are applied to all machines at once, as bits, in `place.rs`; a property test
+//! holds the two together.
 
 use model::Obstacle;
 use unitfile::{MetadataTerm, UnitName};

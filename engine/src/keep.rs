@@ -1,4 +1,5 @@
-//! PURE. Which entries of the schedule stay: every unit that is fine where it is. What goes is put down with its reason.
+//! PURE. Which entries of the schedule stay: every unit that is fine where it is. What goes is put
+//! down with its reason.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,8 @@ use crate::occupancy::Occupancy;
 /// Entries that go, and why.
 pub(crate) type Removed = BTreeMap<(UnitIndex, MachineIndex), UnassignReason>;
 
-/// Puts into the occupancy what stays, and what may still run where it no longer is to be. Returns what goes.
+/// Puts into the occupancy what stays, and what may still run where it no longer is to be. Returns
+/// what goes.
 pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy<'_>) -> Removed {
     let mut removed = Removed::new();
     let mut staying: Vec<(UnitIndex, MachineIndex)> = Vec::new();
@@ -24,8 +26,8 @@ pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy<'_>) -> Removed 
         staying.extend(machines.into_iter().map(|machine| (unit, machine)));
     }
     without_lone_followers(cluster, &mut staying, &mut removed);
-    // Of two that conflict, the one whose file was replaced goes: it is to be stopped in any case. What cannot be judged
-    // stays first of all.
+    // Of two that conflict, the one whose file was replaced goes: it is to be stopped in any case.
+    // What cannot be judged stays first of all.
     let rank = |node: &Node| match &node.want {
         Want::Frozen(_) | Want::Untouched => 0,
         Want::One | Want::Everywhere if !node.file_changed => 1,
@@ -106,7 +108,8 @@ fn single(
     kept
 }
 
-/// Takes out units whose peers do not stay, before conflicts are looked at: a unit that goes anyway drives no other away.
+/// Takes out units whose peers do not stay, before conflicts are looked at: a unit that goes anyway
+/// drives no other away.
 fn without_lone_followers(
     cluster: &Cluster,
     staying: &mut Vec<(UnitIndex, MachineIndex)>,
@@ -131,7 +134,8 @@ fn without_lone_followers(
     }
 }
 
-/// Takes from the plan, until nothing more follows, every unit that has a peer that is not on its machine.
+/// Takes from the plan, until nothing more follows, every unit that has a peer that is not on its
+/// machine.
 fn drop_lone_followers(cluster: &Cluster, occupancy: &mut Occupancy<'_>, removed: &mut Removed) {
     let mut followers: BTreeMap<UnitIndex, Vec<UnitIndex>> = BTreeMap::new();
     let mut suspects: Vec<UnitIndex> = Vec::new();

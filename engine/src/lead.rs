@@ -1,7 +1,8 @@
-//! Leading: follows the whole cluster and, whenever something changed that a plan depends on, decides and writes.
+//! Leading: follows the whole cluster and, whenever something changed that a plan depends on,
+//! decides and writes.
 //!
-//! One plan at a time: what happens while a plan is being written is answered by the next one, together. There is no timer in
-//! the way from an event to its decision.
+//! One plan at a time: what happens while a plan is being written is answered by the next one,
+//! together. There is no timer in the way from an event to its decision.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,11 +20,13 @@ use crate::relevance::may_alter_plan;
 use crate::run::EngineReport;
 use crate::schedule::{schedule, unreferenced_files};
 
-/// Events taken in before a plan is made of them, so that a stream of events without end cannot put off a plan.
+/// Events taken in before a plan is made of them, so that a stream of events without end cannot put
+/// off a plan.
 const EVENTS_PER_PASS_MAX: usize = 1024;
 
-/// How long after the last change to units unreferenced files are collected: a file that is about to be used again (a unit
-/// destroyed and submitted anew) is not collected in between, and the look through all files stays rare.
+/// How long after the last change to units unreferenced files are collected: a file that is about
+/// to be used again (a unit destroyed and submitted anew) is not collected in between, and the look
+/// through all files stays rare.
 const COLLECT_DELAY: Duration = Duration::from_secs(60);
 
 /// How long our own writes may take to come back before everything is read again.

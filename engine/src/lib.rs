@@ -1,8 +1,8 @@
 //! Decides where units run: the pure scheduler, leadership and the pass around it.
 //!
-//! [`schedule`] is the decision: from everything known of a cluster, what to write. It and the files it is made of are pure.
-//! [`run`] is what surrounds it: one engine of the cluster leads, follows the store and writes what was decided, fenced by its
-//! election.
+//! [`schedule`] is the decision: from everything known of a cluster, what to write. It and the
+//! files it is made of are pure. [`run`] is what surrounds it: one engine of the cluster leads,
+//! follows the store and writes what was decided, fenced by its election.
 
 mod bits;
 mod cluster;

@@ -1,7 +1,9 @@
-//! PURE. Who is where while a plan is being made: the load of each machine, and what patterns of `Conflicts=` meet there.
+//! PURE. Who is where while a plan is being made: the load of each machine, and what patterns of
+//! `Conflicts=` meet there.
 //!
-//! A unit is *scheduled* on a machine if the plan has it there, and *lingers* there if it may still run there though the
-//! plan no longer has it there. Both keep conflicting units away; only scheduled ones count as load.
+//! A unit is *scheduled* on a machine if the plan has it there, and *lingers* there if it may still
+//! run there though the plan no longer has it there. Both keep conflicting units away; only
+//! scheduled ones count as load.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +11,8 @@ use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, UnitIndex};
 use crate::rules::PatternIndex;
 
-/// From how many machines on a pattern's machines are kept as bits too: clearing as many bits one by one costs about as
-/// much as clearing 10,000 machines word by word.
+/// From how many machines on a pattern's machines are kept as bits too: clearing as many bits one
+/// by one costs about as much as clearing 10,000 machines word by word.
 const DENSE_MIN: usize = 64;
 
 /// The machines whose occupants a pattern concerns.
@@ -118,7 +120,8 @@ impl<'a> Occupancy<'a> {
         true
     }
 
-    /// Forgets for a moment where the unit and its earlier versions linger, so that it does not stand in its own way.
+    /// Forgets for a moment where the unit and its earlier versions linger, so that it does not
+    /// stand in its own way.
     pub(crate) fn lift(&mut self, unit: UnitIndex) -> Vec<(UnitIndex, MachineIndex)> {
         let node = self.cluster.node(unit);
         let own = node
@@ -139,7 +142,8 @@ impl<'a> Occupancy<'a> {
         }
     }
 
-    /// True if an occupant of the machine and the unit, which is not there itself, must not share it.
+    /// True if an occupant of the machine and the unit, which is not there itself, must not share
+    /// it.
     pub(crate) fn conflicts(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
         let node = self.cluster.node(unit);
         let there = |met: &[Met], patterns: &[PatternIndex]| {
@@ -150,7 +154,8 @@ impl<'a> Occupancy<'a> {
         there(&self.matched, &node.rules.declares) || there(&self.declared, &node.matches)
     }
 
-    /// Takes out of `machines` all where an occupant conflicts with the unit, which is nowhere itself.
+    /// Takes out of `machines` all where an occupant conflicts with the unit, which is nowhere
+    /// itself.
     pub(crate) fn without_conflicts(&self, unit: UnitIndex, machines: &mut Bits) {
         let node = self.cluster.node(unit);
         for pattern in &node.rules.declares {

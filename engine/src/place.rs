@@ -1,9 +1,10 @@
-//! PURE. Finds machines for units that have none: global units on all that fit, every other group of tied units on the one
-//! with the fewest units, then the smallest id.
+//! PURE. Finds machines for units that have none: global units on all that fit, every other group
+//! of tied units on the one with the fewest units, then the smallest id.
 //!
-//! What goes back to where it was goes first, then groups with the fewest machines to choose from, so that a unit that may
-//! go anywhere does not take the only place of one that may not. A unit that is still seen where it was goes back there if it fits, and nowhere else before
-//! it has stopped.
+//! What goes back to where it was goes first, then groups with the fewest machines to choose from,
+//! so that a unit that may go anywhere does not take the only place of one that may not. A unit
+//! that is still seen where it was goes back there if it fits, and nowhere else before it has
+//! stopped.
 
 use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, Peer, UnitIndex, Want};
@@ -30,7 +31,8 @@ pub(crate) struct Placement {
     pub(crate) why: Why,
 }
 
-/// Puts into the occupancy all that can be placed now. Returns it in an order in which every unit is after those it needs.
+/// Puts into the occupancy all that can be placed now. Returns it in an order in which every unit
+/// is after those it needs.
 pub(crate) fn place<'c>(
     cluster: &'c Cluster,
     occupancy: &mut Occupancy<'c>,
@@ -59,7 +61,8 @@ pub(crate) fn place<'c>(
     };
     placer.place_all(&ties);
     let mut placed = placer.placements.len();
-    // What was placed last may be what another waits for, across global units. Each round places at least one unit.
+    // What was placed last may be what another waits for, across global units. Each round places at
+    // least one unit.
     ties.wide.retain(|knot| has_peers(cluster, knot));
     ties.groups
         .retain(|group| group.iter().any(|knot| has_peers(cluster, knot)));
@@ -188,7 +191,8 @@ impl Placer<'_, '_> {
         );
     }
 
-    /// Of `machines` (none: of all) those that can take the knot beside `together`; none if there is none.
+    /// Of `machines` (none: of all) those that can take the knot beside `together`; none if there
+    /// is none.
     fn joined(
         &mut self,
         machines: Option<&Bits>,
@@ -222,8 +226,9 @@ impl Placer<'_, '_> {
         (!both.is_empty()).then_some(both)
     }
 
-    /// Of these machines those where units of the knot have an entry still, else those where they are seen, else all. A unit
-    /// that can stay where it was does so, whatever those that follow it would like better.
+    /// Of these machines those where units of the knot have an entry still, else those where they
+    /// are seen, else all. A unit that can stay where it was does so, whatever those that follow it
+    /// would like better.
     fn former(&self, knot: &Knot, machines: Bits) -> Bits {
         let singles = || {
             let units = knot.iter().copied();
@@ -284,7 +289,8 @@ impl Placer<'_, '_> {
         machines
     }
 
-    /// Puts knots that can be together on one of the machines; those that must stop elsewhere first are left for later.
+    /// Puts knots that can be together on one of the machines; those that must stop elsewhere first
+    /// are left for later.
     fn put_together(&mut self, knots: &[&Knot], machines: &Bits) {
         let Some(chosen) = self.occupancy.least_loaded(machines) else {
             return;
@@ -319,7 +325,8 @@ impl Placer<'_, '_> {
                 || self.removed.contains_key(&(unit, machine)))
     }
 
-    /// True if the unit has its entry there still or is seen on no other machine, and the units it needs are there.
+    /// True if the unit has its entry there still or is seen on no other machine, and the units it
+    /// needs are there.
     fn may_go(&self, unit: UnitIndex, machine: MachineIndex, knot: &Knot) -> bool {
         let node = self.cluster.node(unit);
         let stopped = node.want == Want::Everywhere

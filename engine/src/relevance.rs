@@ -1,5 +1,5 @@
-//! PURE. Whether a change can alter a plan. Units that go from starting to running, and keep-alives of machines, are most of
-//! what happens in a cluster, and none of it concerns where units are.
+//! PURE. Whether a change can alter a plan. Units that go from starting to running, and keep-alives
+//! of machines, are most of what happens in a cluster, and none of it concerns where units are.
 
 use model::{Change, Records};
 

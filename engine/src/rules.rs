@@ -1,7 +1,9 @@
-//! PURE. What each unit demands, read from its file once and shared by all units that demand the same.
+//! PURE. What each unit demands, read from its file once and shared by all units that demand the
+//! same.
 //!
-//! Two things are interned here, because cost must follow how many *different* demands there are, not how many units:
-//! a class is one combination of `MachineID=` and `MachineMetadata=`, a pattern is one glob of `Conflicts=`.
+//! Two things are interned here, because cost must follow how many *different* demands there are,
+//! not how many units: a class is one combination of `MachineID=` and `MachineMetadata=`, a pattern
+//! is one glob of `Conflicts=`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use std::sync::Arc;
 use model::Records;
 use unitfile::{FileHash, Glob, MetadataTerm, Requirements, UnitFile, UnitName, X_FLEET};
 
-/// How much of what is wrong with a file is kept in a hold, in characters: enough for the first errors.
+/// How much of what is wrong with a file is kept in a hold, in characters: enough for the first
+/// errors.
 const PROBLEM_CHARS_MAX: usize = 300;
 
 /// One combination of `MachineID=` and `MachineMetadata=`.
@@ -44,7 +47,8 @@ pub(crate) struct RuleBook {
     classes: BTreeMap<ClassKey, ClassIndex>,
     patterns: BTreeMap<String, PatternIndex>,
     globs: Vec<Glob>,
-    /// Rules of files that say the same under every name; none for a file whose rules depend on the name.
+    /// Rules of files that say the same under every name; none for a file whose rules depend on the
+    /// name.
     shared: BTreeMap<FileHash, Option<Arc<Rules>>>,
     /// The rules of a unit that demands nothing.
     free: Arc<Rules>,
@@ -72,7 +76,8 @@ impl RuleBook {
         Arc::clone(&self.free)
     }
 
-    /// The rules that the file at `hash` makes for a unit called `name`; none if the file is missing.
+    /// The rules that the file at `hash` makes for a unit called `name`; none if the file is
+    /// missing.
     pub(crate) fn read(
         &mut self,
         name: &UnitName,

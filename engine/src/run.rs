@@ -1,5 +1,5 @@
-//! Whether this machine's engine leads: waits while another does, stands for election as soon as none does, leads until it
-//! is deposed, loses its lease or is told to stop.
+//! Whether this machine's engine leads: waits while another does, stands for election as soon as
+//! none does, leads until it is deposed, loses its lease or is told to stop.
 //!
 //! Only the leader follows the whole cluster; the others follow one key.
 
@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lead::{Elected, lead};
 
-/// Over how long engines spread their candidacies when a leader is gone, so that not all of thousands ask for a lease at
-/// once: those that come later see that one has won. Small beside a start, which takes longer than this by itself.
+/// Over how long engines spread their candidacies when a leader is gone, so that not all of
+/// thousands ask for a lease at once: those that come later see that one has won. Small beside a
+/// start, which takes longer than this by itself.
 const CANDIDACY_SPREAD: Duration = Duration::from_millis(50);
 
 /// The first wait after the store failed.
@@ -29,7 +30,8 @@ const RESIGN_MAX: Duration = Duration::from_secs(5);
 /// What the engine is told about how to work.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// How long the leader's lease lives without a sign of life: after a crash the cluster is without a leader this long.
+    /// How long the leader's lease lives without a sign of life: after a crash the cluster is
+    /// without a leader this long.
     pub lease_ttl: Duration,
 }
 
@@ -62,8 +64,8 @@ pub enum Role {
     Leading,
 }
 
-/// Runs the engine until `shutdown`. Failures of the store are waited out. Returns when everything it started has ended; if
-/// it led, it has resigned by then, and another can lead at once.
+/// Runs the engine until `shutdown`. Failures of the store are waited out. Returns when everything
+/// it started has ended; if it led, it has resigned by then, and another can lead at once.
 pub async fn run(
     registry: Registry,
     machine: MachineId,
@@ -84,8 +86,8 @@ pub async fn run(
             () = shutdown.cancelled() => return,
             () = engine.vacancy() => {}
         }
-        // Not cut short by a shutdown: an election that was won unseen would leave the cluster without a leader for as long
-        // as the lease lives. Each request has a limit of its own.
+        // Not cut short by a shutdown: an election that was won unseen would leave the cluster
+        // without a leader for as long as the lease lives. Each request has a limit of its own.
         match engine.stand().await {
             Ok(Some(elected)) => {
                 retry = RETRY_FIRST;
@@ -163,7 +165,8 @@ impl Engine {
         }
     }
 
-    /// Without `patience`: waits until there is no leader. With it: sees whether it stays so for that long.
+    /// Without `patience`: waits until there is no leader. With it: sees whether it stays so for
+    /// that long.
     async fn wait_for_vacancy(&self, watched: &mut Follow, patience: Option<Duration>) -> Vacancy {
         loop {
             let event = match patience {
@@ -174,8 +177,8 @@ impl Engine {
                 },
             };
             let leader = match event {
-                // The record of a leader that is not readable stands in the way as any other would, but nobody answers for
-                // it: campaigning says so.
+                // The record of a leader that is not readable stands in the way as any other would,
+                // but nobody answers for it: campaigning says so.
                 FollowEvent::Snapshot { changes, .. } => leader_after(&changes).unwrap_or(None),
                 FollowEvent::Changes { changes, .. } => match leader_after(&changes) {
                     Some(leader) => leader,

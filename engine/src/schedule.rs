@@ -1,7 +1,8 @@
-//! PURE. The engine's one decision: from everything the store knows of a cluster, what is to be written so that every unit
-//! is where it ought to be.
+//! PURE. The engine's one decision: from everything the store knows of a cluster, what is to be
+//! written so that every unit is where it ought to be.
 //!
-//! The same records give the same decisions, and once they are carried out the same question is answered with none.
+//! The same records give the same decisions, and once they are carried out the same question is
+//! answered with none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,13 +19,13 @@ use crate::keep::{Removed, keep};
 use crate::occupancy::Occupancy;
 use crate::place::{Placement, Why, place};
 
-/// Decides what to write. In this order: what is taken from machines, what is renewed where it is, what is put on machines
-/// (each unit after those it needs), and why the others wait.
+/// Decides what to write. In this order: what is taken from machines, what is renewed where it is,
+/// what is put on machines (each unit after those it needs), and why the others wait.
 ///
 /// - A unit that is fine where it is stays there.
 /// - A unit is put on a machine only if no status says that it may run on another.
-/// - `MachineOf=` and `Conflicts=` hold in the schedule that results, and a unit is not put where one it conflicts with
-///   has not stopped yet.
+/// - `MachineOf=` and `Conflicts=` hold in the schedule that results, and a unit is not put where
+///   one it conflicts with has not stopped yet.
 pub fn schedule(records: &Records) -> Vec<Decision> {
     let cluster = Cluster::of(records);
     let mut occupancy = Occupancy::empty(&cluster);
@@ -46,8 +47,8 @@ pub fn schedule(records: &Records) -> Vec<Decision> {
     decisions
 }
 
-/// Returns the files that no unit and no entry of the schedule refers to, in order of their hashes, and that no unit still
-/// runs by.
+/// Returns the files that no unit and no entry of the schedule refers to, in order of their hashes,
+/// and that no unit still runs by.
 pub fn unreferenced_files(records: &Records) -> Vec<FileHash> {
     let mut referenced: BTreeSet<FileHash> = records.units.values().map(|unit| unit.file).collect();
     referenced.extend(
@@ -98,7 +99,8 @@ impl Plan<'_> {
             .collect()
     }
 
-    /// The peer that was missed at first may be there now: then the reason is what is still in the way.
+    /// The peer that was missed at first may be there now: then the reason is what is still in the
+    /// way.
     fn final_reason(
         &self,
         unit: UnitIndex,
@@ -161,7 +163,8 @@ impl Plan<'_> {
         entry: Option<&Assignment>,
     ) -> bool {
         match &self.cluster.node(unit).want {
-            // A file that is missing or not understood changes nothing; what was asked of the file before can be done.
+            // A file that is missing or not understood changes nothing; what was asked of the file
+            // before can be done.
             Want::Frozen(HoldReason::FileMissing { .. } | HoldReason::Invalid { .. }) => {
                 entry.is_some_and(|entry| entry.file == assignment.file)
             }

@@ -1,7 +1,9 @@
-//! PURE. Which units `MachineOf=` ties together, so that tied units are placed as one and the order of names does not matter.
+//! PURE. Which units `MachineOf=` ties together, so that tied units are placed as one and the order
+//! of names does not matter.
 //!
-//! A *knot* is a set of units that all need each other, directly or through others; most knots are one unit. A *group* is
-//! all knots with a non-global unit that are tied in any way, each after the knots it needs.
+//! A *knot* is a set of units that all need each other, directly or through others; most knots are
+//! one unit. A *group* is all knots with a non-global unit that are tied in any way, each after the
+//! knots it needs.
 
 use std::collections::BTreeMap;
 
@@ -70,8 +72,8 @@ enum Seen {
     Done,
 }
 
-/// The knots of all open units, each after those it needs (Tarjan's algorithm, without recursion because chains may be
-/// as long as there are units).
+/// The knots of all open units, each after those it needs (Tarjan's algorithm, without recursion
+/// because chains may be as long as there are units).
 fn knots(cluster: &Cluster, is_open: &impl Fn(UnitIndex) -> bool) -> Vec<Knot> {
     let mut seen = vec![Seen::No; cluster.named];
     let mut knots = Vec::new();

@@ -1,5 +1,5 @@
-//! The engine from outside: plans as small texts, laws against a brute-force oracle, and engines that lead over the embedded
-//! store on virtual time.
+//! The engine from outside: plans as small texts, laws against a brute-force oracle, and engines
+//! that lead over the embedded store on virtual time.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Engines over the embedded store, on virtual time: who leads, what the leader writes, and what becomes of it when the
-//! leader dies, resigns or is deposed.
+//! Engines over the embedded store, on virtual time: who leads, what the leader writes, and what
+//! becomes of it when the leader dies, resigns or is deposed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -317,7 +317,8 @@ async fn a_record_that_nobody_understands_disturbs_nothing() {
     let store = Embedded::in_memory();
     let registry = Registry::embedded(&store, PREFIX);
     let _host = Host::join(&registry, "m1").await;
-    // A cluster whose keys lie inside ours: its leader's record stands where a unit's would, and is none.
+    // A cluster whose keys lie inside ours: its leader's record stands where a unit's would, and is
+    // none.
     let inside = Registry::embedded(&store, "/fleet/units/");
     let lease = inside.lease(TTL, None).await.unwrap();
     assert!(matches!(

@@ -1,5 +1,5 @@
-//! The rules of placement once more, written as slowly and plainly as possible and sharing nothing with the engine: asks
-//! every machine about every unit, from the records alone.
+//! The rules of placement once more, written as slowly and plainly as possible and sharing nothing
+//! with the engine: asks every machine about every unit, from the records alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,8 @@ struct Oracle<'a> {
     wanted: BTreeSet<UnitName>,
 }
 
-/// Checks a plan against the records it was made from and the records it leads to. An error says which rule is broken.
+/// Checks a plan against the records it was made from and the records it leads to. An error says
+/// which rule is broken.
 pub fn check(before: &Records, decisions: &[Decision], after: &Records) -> Result<(), String> {
     let oracle = Oracle::of(before);
     let scheduled = schedule_of(after);
@@ -183,7 +184,8 @@ impl<'a> Oracle<'a> {
                 let is_new = !on(before, unit, machine);
                 match self.obstacle(unit, machine, &others) {
                     None => {}
-                    // Those that were there already need not leave a cordoned machine, nor for one that only stops.
+                    // Those that were there already need not leave a cordoned machine, nor for one
+                    // that only stops.
                     Some(Obstacle::Cordoned) if !is_new => {}
                     Some(Obstacle::Conflict { with })
                         if !(is_new || on(after, &with, machine) && self.conflict(unit, &with)) => {

@@ -1,4 +1,5 @@
-//! Clusters and plans as text a person could type, for tests: one line a command, one line a decision.
+//! Clusters and plans as text a person could type, for tests: one line a command, one line a
+//! decision.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Laws of the scheduler on random clusters with all options mixed, judged by an oracle that shares nothing with it.
+//! Laws of the scheduler on random clusters with all options mixed, judged by an oracle that shares
+//! nothing with it.
 
 use crate::oracle;
 use crate::picture::{Picture, id, written};
@@ -23,8 +24,8 @@ const UNITS: [&str; 10] = [
     "h.service",
 ];
 
-/// How many rounds of "carry out, report, decide" a cluster may need to come to rest: a chain of units that follow each
-/// other takes one round each to stop and one to start.
+/// How many rounds of "carry out, report, decide" a cluster may need to come to rest: a chain of
+/// units that follow each other takes one round each to stop and one to start.
 const ROUNDS_MAX: usize = 40;
 
 fn machine() -> impl Strategy<Value = &'static str> {
@@ -89,7 +90,8 @@ fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
     })
 }
 
-/// Plans, checks the plan against the oracle, carries it out, and sees that nothing more is asked for.
+/// Plans, checks the plan against the oracle, carries it out, and sees that nothing more is asked
+/// for.
 fn step(picture: &mut Picture) -> Result<Vec<Decision>, TestCaseError> {
     let before = picture.records.clone();
     let decisions = schedule(&before);

@@ -1,7 +1,9 @@
-//! Runs every story in `tests/scenarios/`: commands, `----`, and the decisions that must come of them, block by block.
-//! After each block the decisions are carried out, and asking again must give none.
+//! Runs every story in `tests/scenarios/`: commands, `----`, and the decisions that must come of
+//! them, block by block. After each block the decisions are carried out, and asking again must give
+//! none.
 //!
-//! `UPDATE_SCENARIOS=1` writes what came instead of comparing; read the difference before you commit it.
+//! `UPDATE_SCENARIOS=1` writes what came instead of comparing; read the difference before you
+//! commit it.
 
 use std::fs;
 use std::path::Path;
