@@ -1,0 +1,436 @@
+//! A systemd in memory, for simulations of whole clusters: keeps the contract of [`model::ServiceManager`] (the same suite runs
+//! on it and on a real one), refuses what the real one refuses, and uses no thread and no clock but tokio's.
+
+mod behaviour;
+mod world;
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use model::{
+    Clock, InvocationId, JobEnd, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
+};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, Sleep, sleep_until};
+use unitfile::{UnitFile, UnitName};
+
+use self::behaviour::Behaviour;
+use self::world::{Now, Verb, World};
+use crate::changes::{ChangeHub, Changes};
+
+/// A fake machine's systemd. Clones are the same machine, so it outlives any agent.
+#[derive(Clone)]
+pub struct FakeSystemd {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    world: Mutex<World>,
+    trouble: Mutex<Trouble>,
+    hub: ChangeHub,
+    /// Something was asked of the machine, so the time of the next event may be another.
+    asked: Notify,
+}
+
+/// What is wrong with the machine now.
+#[derive(Debug, Default)]
+struct Trouble {
+    bus_is_down: bool,
+    /// What every write of a file fails with.
+    disk: Option<String>,
+    /// What the next start, stop, restart or load of a unit is refused with.
+    refusals: BTreeMap<UnitName, ServiceError>,
+}
+
+impl std::fmt::Debug for FakeSystemd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FakeSystemd").finish_non_exhaustive()
+    }
+}
+
+impl FakeSystemd {
+    /// A machine that has just booted.
+    pub fn new(clock: Arc<dyn Clock>) -> FakeSystemd {
+        FakeSystemd {
+            inner: Arc::new(Inner {
+                clock,
+                world: Mutex::default(),
+                trouble: Mutex::default(),
+                hub: ChangeHub::default(),
+                asked: Notify::new(),
+            }),
+        }
+    }
+
+    /// Gives the host a unit of its own, or a template.
+    pub fn plant(&self, name: &str) {
+        self.world().host.insert(name.to_owned());
+    }
+
+    /// The administrator masks a unit.
+    pub fn mask(&self, name: &str) {
+        self.world().masked.insert(name.to_owned());
+    }
+
+    /// The administrator unmasks it.
+    pub fn unmask(&self, name: &str) {
+        self.world().masked.remove(name);
+    }
+
+    /// The machine boots again: everything stops at once, and what is on tmpfs is gone.
+    pub fn reboot(&self) {
+        let mut world = self.world();
+        world.reboot();
+        drop(world);
+        self.inner.asked.notify_waiters();
+        self.inner.hub.tell(&ServiceChange::All);
+    }
+
+    /// The main process of a unit dies of a signal.
+    pub fn kill(&self, name: &UnitName) {
+        self.with(|world, now| world.kill(name, now));
+    }
+
+    /// An operator stops the unit with `systemctl stop`.
+    pub fn stop_by_hand(&self, name: &UnitName) {
+        self.with(|world, now| world.enqueue(name, Verb::Stop, oneshot::channel().0, now));
+    }
+
+    /// The bus is lost, or is there again.
+    pub fn set_reachable(&self, reachable: Reachable) {
+        self.trouble().bus_is_down = reachable == Reachable::No;
+        if reachable == Reachable::Yes {
+            self.inner.hub.tell(&ServiceChange::All);
+        }
+    }
+
+    /// Every write of a file fails with this from now on; with none, they succeed.
+    pub fn set_disk_failure(&self, message: Option<&str>) {
+        self.trouble().disk = message.map(str::to_owned);
+    }
+
+    /// The next load, start, stop or restart of the unit is refused.
+    pub fn refuse_next(&self, name: &UnitName, error: ServiceError) {
+        self.trouble().refusals.insert(name.clone(), error);
+    }
+
+    /// A killed agent leaves the unit half-loaded: its mark is lost.
+    pub fn lose_mark(&self, name: &UnitName) {
+        self.world().marks.remove(name);
+    }
+
+    /// Puts a unit file in place without a mark, as a killed agent may leave it.
+    pub fn leave_file(&self, name: &UnitName, file: &UnitFile) {
+        self.world().files.insert(name.clone(), file.clone());
+    }
+
+    /// How often systemd has read all unit files again.
+    pub fn reloads(&self) -> u64 {
+        self.world().reloads
+    }
+
+    /// What has something running now, and which activation it is.
+    pub fn running(&self) -> BTreeMap<UnitName, Option<InvocationId>> {
+        self.with(|world, _| {
+            let running = world
+                .memory
+                .iter()
+                .filter(|(_, unit)| !unit.active.is_stopped());
+            running
+                .map(|(name, unit)| (name.clone(), unit.invocation.clone()))
+                .collect()
+        })
+    }
+
+    /// Commands of units that have ended, in order, as written in their files.
+    pub fn ended_commands(&self) -> Vec<String> {
+        self.with(|world, _| world.ended_commands.clone())
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.inner
+            .world
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.inner
+            .trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            at: Instant::now(),
+            unix_ms: self.inner.clock.unix_ms(),
+        }
+    }
+
+    /// Looks at the machine as it is now, or does something to it, and tells what changed.
+    fn with<T>(&self, act: impl FnOnce(&mut World, Now) -> T) -> T {
+        let now = self.now();
+        let (result, changed) = {
+            let mut world = self.world();
+            world.settle(now);
+            let result = act(&mut world, now);
+            world.settle(now);
+            (result, std::mem::take(&mut world.changed))
+        };
+        if !changed.is_empty() {
+            self.inner.asked.notify_waiters();
+        }
+        for name in changed {
+            self.inner.hub.tell(&ServiceChange::Unit(name));
+        }
+        result
+    }
+
+    fn check_bus(&self) -> Result<(), ServiceError> {
+        if self.trouble().bus_is_down {
+            return Err(ServiceError::Unreachable {
+                message: "not connected to the bus".into(),
+            });
+        }
+        Ok(())
+    }
+
+    fn check(&self, name: &UnitName) -> Result<(), ServiceError> {
+        self.check_bus()?;
+        self.trouble().refusals.remove(name).map_or(Ok(()), Err)
+    }
+
+    fn check_disk(&self, name: &UnitName) -> Result<(), ServiceError> {
+        match self.trouble().disk.clone() {
+            Some(message) => Err(ServiceError::File {
+                path: format!("/run/fleet/units/{name}"),
+                message,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    async fn run_job(
+        &self,
+        name: &UnitName,
+        verb: Verb,
+        mark: Option<&Mark>,
+    ) -> Result<JobEnd, ServiceError> {
+        self.check(name)?;
+        // Every call goes over a bus: others get their turn.
+        tokio::task::yield_now().await;
+        let (told, mut end) = oneshot::channel();
+        self.with(|world, now| {
+            if verb != Verb::Stop {
+                refuse_unstartable(world, name)?;
+                world.read(name);
+                if let Some(unit) = world.memory.get_mut(name) {
+                    unit.reset_failed();
+                }
+            }
+            world.enqueue(name, verb, told, now);
+            Ok(())
+        })?;
+        if let Some(mark) = mark {
+            self.check_disk(name)?;
+            self.with(|world, _| world.marks.insert(name.clone(), mark.clone()));
+        }
+        loop {
+            let asked = self.inner.asked.notified();
+            let next = self.with(|world, _| world.next_event());
+            tokio::select! {
+                biased;
+                outcome = &mut end => {
+                    return outcome.map_err(|_| ServiceError::Unreachable {
+                        message: "the machine was switched off".into(),
+                    });
+                }
+                () = asked => {}
+                () = until(next) => {}
+            }
+        }
+    }
+}
+
+/// Whether the bus can be reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reachable {
+    /// It can.
+    Yes,
+    /// It cannot.
+    No,
+}
+
+async fn until(next: Option<Instant>) {
+    match next {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn refuse_unstartable(world: &World, name: &UnitName) -> Result<(), ServiceError> {
+    if world.masked.contains(name.as_str()) {
+        return Err(ServiceError::Masked { unit: name.clone() });
+    }
+    let refused = |message: String| Err(ServiceError::Refused { message });
+    match (world.memory.get(name), world.files.get(name)) {
+        (Some(unit), _) if unit.behaviour.is_bad => {
+            refused(format!("Unit {name} has a bad unit file setting."))
+        }
+        (None, Some(file)) if Behaviour::of(name, file).is_bad => {
+            refused(format!("Unit {name} has a bad unit file setting."))
+        }
+        (None, None) => refused(format!("Unit {name} not found.")),
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+impl ServiceManager for FakeSystemd {
+    async fn list(&self) -> Result<Vec<ServiceUnit>, ServiceError> {
+        self.check_bus()?;
+        tokio::task::yield_now().await;
+        Ok(self.with(|world, _| {
+            let mut names: Vec<UnitName> = world
+                .files
+                .keys()
+                .chain(world.marks.keys())
+                .cloned()
+                .collect();
+            names.sort();
+            names.dedup();
+            names.iter().map(|name| world.look(name)).collect()
+        }))
+    }
+
+    async fn unit(&self, name: &UnitName) -> Result<Option<ServiceUnit>, ServiceError> {
+        self.check_bus()?;
+        tokio::task::yield_now().await;
+        Ok(self.with(|world, _| {
+            let ours = world.files.contains_key(name) || world.marks.contains_key(name);
+            ours.then(|| world.look(name))
+        }))
+    }
+
+    async fn load(
+        &self,
+        name: &UnitName,
+        file: &UnitFile,
+        mark: &Mark,
+    ) -> Result<(), ServiceError> {
+        self.check(name)?;
+        tokio::task::yield_now().await;
+        self.with(|world, _| {
+            let template = name.template();
+            let names =
+                std::iter::once(name.as_str()).chain(template.as_ref().map(UnitName::as_str));
+            for wanted in names {
+                if world.masked.contains(wanted) {
+                    return Err(ServiceError::Masked { unit: name.clone() });
+                }
+                if world.host.contains(wanted) {
+                    let path = format!("/etc/systemd/system/{wanted}");
+                    return Err(ServiceError::Foreign {
+                        unit: name.clone(),
+                        path,
+                    });
+                }
+            }
+            Ok(())
+        })?;
+        self.check_disk(name)?;
+        self.with(|world, _| {
+            world.files.insert(name.clone(), file.clone());
+            world.marks.insert(name.clone(), mark.clone());
+        });
+        Ok(())
+    }
+
+    async fn mark(&self, name: &UnitName, mark: &Mark) -> Result<(), ServiceError> {
+        self.check_disk(name)?;
+        self.with(|world, _| world.marks.insert(name.clone(), mark.clone()));
+        Ok(())
+    }
+
+    async fn unload(&self, name: &UnitName) -> Result<(), ServiceError> {
+        self.check_bus()?;
+        tokio::task::yield_now().await;
+        self.with(|world, _| {
+            if let Some(unit) = world.memory.get_mut(name) {
+                unit.reset_failed();
+            }
+            world.marks.remove(name);
+            world.files.remove(name);
+            world.collect();
+        });
+        Ok(())
+    }
+
+    async fn reload(&self) -> Result<(), ServiceError> {
+        self.check_bus()?;
+        tokio::task::yield_now().await;
+        self.with(|world, _| {
+            world.reloads += 1;
+            for (name, unit) in &mut world.memory {
+                if let Some(file) = world.files.get(name) {
+                    unit.file = file.clone();
+                    unit.behaviour = Behaviour::of(name, file);
+                }
+            }
+        });
+        self.inner.hub.tell(&ServiceChange::All);
+        Ok(())
+    }
+
+    async fn start(&self, name: &UnitName, mark: &Mark) -> Result<JobEnd, ServiceError> {
+        self.run_job(name, Verb::Start, Some(mark)).await
+    }
+
+    async fn stop(&self, name: &UnitName) -> Result<JobEnd, ServiceError> {
+        self.run_job(name, Verb::Stop, None).await
+    }
+
+    async fn restart(&self, name: &UnitName, mark: &Mark) -> Result<JobEnd, ServiceError> {
+        self.run_job(name, Verb::Restart, Some(mark)).await
+    }
+
+    fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static {
+        FakeChanges {
+            changes: self.inner.hub.subscribe(),
+            machine: self.clone(),
+            next: None,
+        }
+    }
+}
+
+/// The changes of a fake machine; reading them is what lets its time pass.
+struct FakeChanges {
+    changes: Changes,
+    machine: FakeSystemd,
+    next: Option<Pin<Box<Sleep>>>,
+}
+
+impl Stream for FakeChanges {
+    type Item = ServiceChange;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<ServiceChange>> {
+        loop {
+            let next = self.machine.with(|world, _| world.next_event());
+            if let Poll::Ready(change) = Pin::new(&mut self.changes).poll_next(context) {
+                return Poll::Ready(change);
+            }
+            self.next = next.map(|at| Box::pin(sleep_until(at)));
+            match self.next.as_mut().map(|sleep| sleep.as_mut().poll(context)) {
+                Some(Poll::Ready(())) => {}
+                Some(Poll::Pending) | None => return Poll::Pending,
+            }
+        }
+    }
+}

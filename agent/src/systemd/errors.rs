@@ -1,0 +1,69 @@
+//! What an error on the bus means: systemd refused, it is not there, or it did not answer in time.
+
+use std::io::ErrorKind;
+
+use model::ServiceError;
+use unitfile::UnitName;
+
+use super::link::ANSWER_LIMIT;
+
+/// The error for a call that asked for `what`.
+pub(super) fn refused(what: &str, error: &zbus::Error) -> ServiceError {
+    let unreachable = || ServiceError::Unreachable {
+        message: error.to_string(),
+    };
+    match error {
+        zbus::Error::InputOutput(source) if source.kind() == ErrorKind::TimedOut => {
+            ServiceError::TimedOut {
+                what: what.to_owned(),
+                limit_s: ANSWER_LIMIT.as_secs(),
+            }
+        }
+        zbus::Error::InputOutput(_) | zbus::Error::Connection(_, _) | zbus::Error::Handshake(_) => {
+            unreachable()
+        }
+        zbus::Error::FDO(source) => match &**source {
+            zbus::fdo::Error::ServiceUnknown(_)
+            | zbus::fdo::Error::NameHasNoOwner(_)
+            | zbus::fdo::Error::NoReply(_)
+            | zbus::fdo::Error::Disconnected(_)
+            | zbus::fdo::Error::NoServer(_)
+            | zbus::fdo::Error::Timeout(_) => unreachable(),
+            other => ServiceError::Refused {
+                message: other.to_string(),
+            },
+        },
+        zbus::Error::MethodError(name, message, _) => ServiceError::Refused {
+            message: format!(
+                "{} ({name})",
+                message.as_deref().unwrap_or("no reason given")
+            ),
+        },
+        other => ServiceError::Refused {
+            message: other.to_string(),
+        },
+    }
+}
+
+/// Whether systemd refused because it knows no such unit.
+pub(super) fn is_no_such_unit(error: &ServiceError) -> bool {
+    is_refusal(error, "NoSuchUnit")
+}
+
+/// Whether systemd refused because it knows no such job.
+pub(super) fn is_no_such_job(error: &ServiceError) -> bool {
+    is_refusal(error, "NoSuchJob")
+}
+
+/// The error in our words where there is one for it.
+pub(super) fn of_unit(name: &UnitName, error: ServiceError) -> ServiceError {
+    if is_refusal(&error, "UnitMasked") {
+        return ServiceError::Masked { unit: name.clone() };
+    }
+    error
+}
+
+fn is_refusal(error: &ServiceError, kind: &str) -> bool {
+    matches!(error, ServiceError::Refused { message }
+        if message.ends_with(&format!("(org.freedesktop.systemd1.{kind})")))
+}
