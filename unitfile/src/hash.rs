@@ -38,7 +38,7 @@ impl UnitHash {
     }
 
     /// The hash with these bytes.
-    pub fn from_bytes(bytes: [u8; 20]) -> UnitHash {
+    pub const fn from_bytes(bytes: [u8; 20]) -> UnitHash {
         UnitHash(bytes)
     }
 
@@ -55,7 +55,7 @@ impl FileHash {
     }
 
     /// The hash with these bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> FileHash {
+    pub const fn from_bytes(bytes: [u8; 32]) -> FileHash {
         FileHash(bytes)
     }
 

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,7 +44,7 @@ pub(crate) struct Config {
     pub(crate) agent_ttl: Duration,
     pub(crate) units_directory: Option<PathBuf>,
     pub(crate) systemd_user: bool,
-    pub(crate) token_limit: u16,
+    pub(crate) token_limit: NonZeroU16,
     pub(crate) disable_engine: bool,
     /// None: the sockets systemd passed, or else the default socket.
     pub(crate) listen: Option<Vec<Listen>>,
@@ -65,14 +66,14 @@ impl Config {
             etcd_certfile: None,
             etcd_keyfile: None,
             etcd_key_prefix: "/_coreos.com/fleet/".to_owned(),
-            // One round trip and one fsync with room for a leader election of etcd (1 to 2.3 s).
-            etcd_request_timeout: Duration::from_secs(3),
+            // A round trip and an fsync, with room for a leader election of etcd (1 to 2.3 s).
+            etcd_request_timeout: Duration::from_millis(2500),
             public_ip: None,
             metadata: BTreeMap::new(),
             agent_ttl: Duration::from_secs(10),
             units_directory: None,
             systemd_user: false,
-            token_limit: 100,
+            token_limit: NonZeroU16::MIN.saturating_add(99),
             disable_engine: false,
             listen: None,
             insecure_listen: false,
@@ -335,11 +336,8 @@ fn go_duration(value: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(total).ok()
 }
 
-fn token_limit(value: &str) -> Result<u16, String> {
-    match value.parse() {
-        Ok(limit) if limit > 0 => Ok(limit),
-        Ok(_) | Err(_) => Err(format!("{value:?} is not a number from 1 to 65535")),
-    }
+fn token_limit(value: &str) -> Result<NonZeroU16, String> {
+    value.parse().map_err(|_| format!("{value:?} is not a number from 1 to 65535"))
 }
 
 fn address(value: &str) -> Result<SocketAddr, String> {

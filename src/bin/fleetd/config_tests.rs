@@ -24,7 +24,7 @@ fn the_environment_wins_over_the_file_and_the_file_over_defaults() {
     assert_eq!(config.public_ip.as_deref(), Some("10.0.0.9"));
     assert!(config.metadata.is_empty(), "set and empty overrides too");
     assert_eq!(config.agent_ttl.as_secs(), 90);
-    assert_eq!(config.token_limit, 100);
+    assert_eq!(config.token_limit.get(), 100);
 }
 
 #[test]

@@ -1,12 +1,11 @@
-//! What this host says of itself: machine id, boot, address, capacity, time.
+//! What this host says of itself: machine id, boot, address, capacity.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use model::{BootId, Capacity, Clock, Machine, MachineId};
+use model::{BootId, Capacity, Machine, MachineId};
 
 use crate::config::Config;
 
@@ -69,23 +68,6 @@ fn memory_total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
-}
-
-/// The kernel's clocks.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct HostClock;
-
-impl Clock for HostClock {
-    fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn boot_ms(&self) -> u64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-        seconds * 1000 + u64::try_from(now.tv_nsec / 1_000_000).unwrap_or(0)
-    }
 }
 
 #[cfg(test)]

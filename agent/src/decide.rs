@@ -1,0 +1,179 @@
+//! One pass of the agent: begins whatever is due, for every unit that something happened to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use model::{JobResult, ServiceManager};
+use tokio::time::Instant;
+use unitfile::{FileHash, UnitName};
+
+use crate::reconcile::Step;
+use crate::run::{Agent, Ended};
+use crate::steps::carry_out;
+use crate::units::{Advance, Work};
+
+impl<S: ServiceManager> Agent<'_, S> {
+    /// Decides about every unit that is awake. Nothing is decided before the schedule and what is there are known.
+    pub(crate) fn decide(&mut self) {
+        if !self.synced || !self.listed {
+            return;
+        }
+        let mut wanted_files = BTreeSet::new();
+        let mut reloads = Vec::new();
+        for name in std::mem::take(&mut self.awake) {
+            let Some(slot) = self.slots.get_mut(&name) else {
+                continue;
+            };
+            match slot.advance() {
+                Advance::Nothing => {}
+                Advance::CutShort => self.cut_short(&name),
+                Advance::Begin(work) => match &work.step {
+                    Step::Load(mark, _)
+                        if !self.bodies.contains_key(&mark.file)
+                            && !self.missing.contains(&mark.file) =>
+                    {
+                        wanted_files.insert(mark.file);
+                    }
+                    Step::Reload => reloads.push((name, work)),
+                    Step::Load(..)
+                    | Step::Stop(_)
+                    | Step::Unload
+                    | Step::Start(_)
+                    | Step::Restart(_) => {
+                        self.begin(name, work);
+                    }
+                },
+            }
+        }
+        self.begin_reloads(reloads);
+        self.fetch(wanted_files);
+        self.forget();
+    }
+
+    fn begin(&mut self, name: UnitName, work: Work) {
+        tracing::info!(unit = %name, step = ?work.step, "begins");
+        let body = match &work.step {
+            // A file that was missing is asked for again when the load is tried again.
+            Step::Load(mark, _) => {
+                self.missing.remove(&mark.file);
+                self.bodies.get(&mark.file).cloned()
+            }
+            Step::Stop(_) | Step::Unload | Step::Reload | Step::Start(_) | Step::Restart(_) => None,
+        };
+        let step = work.step.clone();
+        if let Some(slot) = self.slots.get_mut(&name) {
+            slot.begin(work);
+        }
+        self.touch(&name);
+        self.awake.remove(&name);
+        let manager = Arc::clone(&self.manager);
+        self.tasks.spawn(async move {
+            Ended::Step(Box::new(carry_out(manager, name, step, body).await))
+        });
+    }
+
+    /// Has systemd read files again once for all units that need it, after the files that are being written now.
+    fn begin_reloads(&mut self, reloads: Vec<(UnitName, Work)>) {
+        let loading = self.slots.values().any(|slot| {
+            slot.working
+                .as_ref()
+                .is_some_and(|work| matches!(work.step, Step::Load(..)))
+        });
+        for (name, work) in reloads {
+            if loading {
+                self.awake.insert(name);
+            } else {
+                // The service manager merges reloads that are asked for at the same time.
+                self.begin(name, work);
+            }
+        }
+    }
+
+    fn cut_short(&mut self, name: &UnitName) {
+        tracing::info!(unit = %name, "its start is no longer wanted: stopping it");
+        let (manager, name) = (Arc::clone(&self.manager), name.clone());
+        self.tasks.spawn(async move {
+            match manager.stop(&name).await {
+                Ok(end) if end.result == JobResult::Done => {}
+                Ok(end) => tracing::warn!(unit = %name, result = %end.result, "cutting the start short did not end well"),
+                Err(error) => tracing::warn!(unit = %name, %error, "the start cannot be cut short"),
+            }
+            Ended::Cut(name)
+        });
+    }
+
+    fn fetch(&mut self, wanted: BTreeSet<FileHash>) {
+        if self.refetch_at.is_some() {
+            return;
+        }
+        let ask: Vec<FileHash> = wanted
+            .into_iter()
+            .filter(|hash| !self.fetching.contains(hash))
+            .collect();
+        if ask.is_empty() {
+            return;
+        }
+        self.fetching.extend(ask.iter().copied());
+        let registry = self.registry.clone();
+        self.tasks.spawn(async move {
+            let found = registry.files(&ask).await;
+            Ended::Files(ask, found)
+        });
+    }
+
+    /// Drops what is no longer needed: files once written, units that are gone.
+    fn forget(&mut self) {
+        let idle = self.tasks.is_empty() && self.awake.is_empty() && self.retries.is_empty();
+        if !idle || !self.unpublished.is_empty() {
+            return;
+        }
+        self.bodies.clear();
+        self.slots.retain(|_, slot| !slot.is_empty());
+        self.missing.clear();
+    }
+
+    /// The next moment at which something is due without an event.
+    pub(crate) fn next_wake(&self, publishing: bool) -> Option<Instant> {
+        let publication = self.unpublished.values().min().copied();
+        let publication = publication.map(|due| self.publish_at.map_or(due, |at| at.max(due)));
+        let publication = publication.filter(|_| !publishing);
+        [
+            self.retries.values().min().copied(),
+            self.relist_at,
+            self.refetch_at,
+            publication,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Does what has become due.
+    pub(crate) fn wake(&mut self) {
+        let now = Instant::now();
+        let due: Vec<UnitName> = self
+            .retries
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.retries.remove(&name);
+            if let Some(slot) = self.slots.get_mut(&name) {
+                slot.resting = false;
+                if let Some(wanted) = &slot.desired {
+                    // It may have been submitted again.
+                    self.missing.remove(&wanted.file);
+                }
+            }
+            self.awake.insert(name);
+        }
+        if self.relist_at.is_some_and(|at| at <= now) {
+            self.list();
+        }
+        if self.refetch_at.is_some_and(|at| at <= now) {
+            self.refetch_at = None;
+            self.awake.extend(self.slots.keys().cloned());
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Leaving for good: every unit of ours is stopped to its end and taken away, all at the same time.
+
+use std::sync::Arc;
+
+use model::{JobResult, ServiceError, ServiceManager};
+use registry::Membership;
+use tokio::task::JoinSet;
+use unitfile::UnitName;
+
+/// Stops and unloads everything, withdrawing each unit's status as it is done, so that the engine can place it elsewhere. Units that
+/// will not stop are named in the log and left.
+pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) {
+    let units = match manager.list().await {
+        Ok(units) => units,
+        Err(error) => {
+            tracing::error!(%error, "this machine's units cannot be listed, and run on");
+            return;
+        }
+    };
+    let mut leaving = JoinSet::new();
+    for unit in units {
+        let manager = Arc::clone(&manager);
+        leaving.spawn(async move {
+            let result = take_away(&*manager, &unit.name).await;
+            (unit.name, result)
+        });
+    }
+    while let Some(ended) = leaving.join_next().await {
+        let mut gone = Vec::new();
+        let mut next = Some(ended);
+        while let Some(ended) = next {
+            match ended {
+                Ok((name, Ok(()))) => gone.push((name, None)),
+                Ok((name, Err(error))) => {
+                    tracing::error!(unit = %name, %error, "the unit could not be taken away, and may run on")
+                }
+                Err(error) => tracing::error!(%error, "a task of the agent failed"),
+            }
+            next = leaving.try_join_next();
+        }
+        if let Err(error) = membership.publish(gone).await {
+            tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
+        }
+    }
+}
+
+async fn take_away<S: ServiceManager>(manager: &S, name: &UnitName) -> Result<(), ServiceError> {
+    let end = manager.stop(name).await?;
+    if end.result != JobResult::Done {
+        tracing::warn!(unit = %name, result = %end.result, "the stop did not end well");
+    }
+    manager.unload(name).await
+}

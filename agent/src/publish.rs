@@ -1,0 +1,73 @@
+//! Publishes what changed, and only that, in one write at a time; what changes meanwhile goes into the next.
+
+use model::{ServiceManager, UnitStatus};
+use registry::WriteError;
+use tokio::time::Instant;
+use unitfile::UnitName;
+
+use crate::run::{Agent, Batch, Publishing, STORE_RETRY};
+
+impl<'a, S: ServiceManager> Agent<'a, S> {
+    /// Begins to publish what is due; none if nothing is.
+    pub(crate) fn publish(&mut self) -> Option<Publishing<'a>> {
+        let now = Instant::now();
+        if !self.listed || self.publish_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        self.publish_at = None;
+        let due: Vec<UnitName> = self
+            .unpublished
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut batch: Batch = Vec::new();
+        for name in due {
+            self.unpublished.remove(&name);
+            let status = self.status(&name);
+            if status.as_ref() != self.published.get(&name) || self.doubtful.contains(&name) {
+                batch.push((name, status));
+            }
+        }
+        if batch.is_empty() {
+            return None;
+        }
+        let membership = self.membership;
+        Some(Box::pin(async move {
+            let result = membership.publish(batch.clone()).await;
+            (batch, result)
+        }))
+    }
+
+    fn status(&self, name: &UnitName) -> Option<UnitStatus> {
+        let slot = self.slots.get(name)?;
+        let wanted = slot.desired.as_ref();
+        let body = wanted.and_then(|wanted| self.bodies.get(&wanted.file));
+        slot.status(body.map(|file| file.hash()))
+    }
+
+    /// Takes in how a publication went. One that failed is repeated with what is so by then.
+    pub(crate) fn take_published(&mut self, batch: Batch, result: Result<(), WriteError>) {
+        match result {
+            Ok(()) => {
+                for (name, status) in batch {
+                    self.doubtful.remove(&name);
+                    match status {
+                        Some(status) => self.published.insert(name, status),
+                        None => self.published.remove(&name),
+                    };
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "statuses could not be published; trying again");
+                let now = Instant::now();
+                self.publish_at = Some(now + STORE_RETRY);
+                for (name, _) in batch {
+                    // What the store has now is not known.
+                    self.doubtful.insert(name.clone());
+                    self.unpublished.entry(name).or_insert(now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Decides what to do next for one unit on this machine, and what to report of it. PURE.
+//!
+//! Called again after every step, with what is there now. So each unit has its own sequence of steps, and one that fails or takes
+//! long never holds up another. Nothing about what is actual is remembered here: it is observed, and the mark tells what has been
+//! asked of systemd since the machine booted.
+
+use model::{Assignment, Generation, JobReport, Mark, ServiceUnit, TargetState, UnitStatus};
+use unitfile::{FileHash, UnitHash};
+
+/// The next thing to do for a unit, and why.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Stop it, to the end.
+    Stop(StopReason),
+    /// Take its file away; it is stopped.
+    Unload,
+    /// Put its file where systemd finds it, and remember this.
+    Load(Mark, LoadReason),
+    /// Have systemd read unit files again: it still knows the old file.
+    Reload,
+    /// Start it, then remember this.
+    Start(Mark),
+    /// Restart it, then remember this.
+    Restart(Mark),
+}
+
+/// Why a unit is stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StopReason {
+    /// It is not in this machine's schedule.
+    NotScheduled,
+    /// Another file takes its place.
+    Replaced,
+    /// It is to be loaded only; then remember this.
+    NotWanted(Mark),
+}
+
+/// Why a file is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LoadReason {
+    /// The unit is new here.
+    New,
+    /// Another file took its place.
+    Replaced,
+    /// The file was damaged or went missing; the unit itself is left alone.
+    Repair,
+}
+
+/// Returns the next step for a unit that the schedule wants as `desired` and that is there as `observed`; none if all is well.
+pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -> Option<Step> {
+    match (desired, observed) {
+        (None, None) => None,
+        (None, Some(unit)) if unit.active.is_stopped() => Some(Step::Unload),
+        (None, Some(_)) => Some(Step::Stop(StopReason::NotScheduled)),
+        (Some(wanted), None) => Some(Step::Load(fresh(wanted), LoadReason::New)),
+        (Some(wanted), Some(unit)) => match &unit.mark {
+            // Left half-loaded: nothing was started from it.
+            None => Some(Step::Load(fresh(wanted), LoadReason::New)),
+            Some(mark) if mark.file != wanted.file && unit.active.is_stopped() => {
+                Some(Step::Load(fresh(wanted), LoadReason::Replaced))
+            }
+            Some(mark) if mark.file != wanted.file => Some(Step::Stop(StopReason::Replaced)),
+            Some(mark) if unit.file != Some(wanted.file) => {
+                Some(Step::Load(mark.clone(), LoadReason::Repair))
+            }
+            Some(mark) => run(wanted, unit, mark),
+        },
+    }
+}
+
+/// What a unit's first mark is.
+fn fresh(wanted: &Assignment) -> Mark {
+    Mark {
+        file: wanted.file,
+        start: Generation::default(),
+        restart: Generation::default(),
+    }
+}
+
+/// The next step for a unit whose file is right.
+fn run(wanted: &Assignment, unit: &ServiceUnit, mark: &Mark) -> Option<Step> {
+    let started = mark.start != Generation::default();
+    if wanted.target != TargetState::Launched {
+        // Not started by us: systemd may have had its own reasons ([Install], a socket), and keeps them.
+        return started.then(|| Step::Stop(StopReason::NotWanted(fresh(wanted))));
+    }
+    let asked = Mark {
+        file: wanted.file,
+        start: wanted.start,
+        restart: wanted.restart,
+    };
+    let restart = wanted.restart > mark.restart;
+    let start = wanted.start != mark.start;
+    if !restart && !start {
+        return None;
+    }
+    if unit.needs_reload && unit.active.is_stopped() {
+        return Some(Step::Reload);
+    }
+    if restart && !unit.active.is_stopped() {
+        Some(Step::Restart(asked))
+    } else {
+        Some(Step::Start(asked))
+    }
+}
+
+/// True if a start that is still under way serves what is wanted now; if not, it is to be cut short.
+pub fn start_still_wanted(desired: Option<&Assignment>, starting: FileHash) -> bool {
+    desired.is_some_and(|wanted| wanted.target == TargetState::Launched && wanted.file == starting)
+}
+
+/// What is known of a unit beside what systemd says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Progress {
+    /// The latest request that was dealt with before.
+    pub dealt: Generation,
+    /// Something is still being done for the unit, or will be.
+    pub busy: bool,
+    /// How the last thing asked of systemd ended.
+    pub job: Option<JobReport>,
+}
+
+/// Returns what to publish of a unit: none if this machine has nothing to do with it any more.
+pub fn status(
+    desired: Option<&Assignment>,
+    observed: Option<&ServiceUnit>,
+    hash: UnitHash,
+    progress: &Progress,
+) -> Option<UnitStatus> {
+    if desired.is_none() && observed.is_none() {
+        return None;
+    }
+    let started = observed
+        .and_then(|unit| unit.mark.as_ref())
+        .is_some_and(|mark| mark.start != Generation::default());
+    let state = match (observed.is_some_and(|unit| unit.mark.is_some()), started) {
+        (false, _) => TargetState::Inactive,
+        (true, false) => TargetState::Loaded,
+        (true, true) => TargetState::Launched,
+    };
+    // A start that fleetd did not see through (it was restarted meanwhile) has its answer when the unit has come to rest.
+    let settling =
+        observed.is_some_and(|unit| unit.active.is_transitional()) && progress.job.is_none();
+    let generation = match desired {
+        Some(wanted) if !progress.busy && !settling => wanted.generation,
+        Some(_) | None => progress.dealt,
+    };
+    Some(UnitStatus {
+        load: observed.map_or(model::LoadState::NotFound, |unit| unit.load.clone()),
+        active: observed.map_or(model::ActiveState::Inactive, |unit| unit.active.clone()),
+        sub: observed.map_or_else(|| "dead".to_owned(), |unit| unit.sub.clone()),
+        hash,
+        state,
+        generation,
+        job: progress.job.clone(),
+        invocation: observed.and_then(|unit| unit.invocation.clone()),
+        since_unix_ms: observed.map_or(0, |unit| unit.since_unix_ms),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ActiveState, LoadState};
+    use proptest::prelude::*;
+    use unitfile::UnitName;
+
+    use super::*;
+
+    const OLD: FileHash = FileHash::from_bytes([1; 32]);
+    const NEW: FileHash = FileHash::from_bytes([2; 32]);
+
+    fn wanted(file: FileHash, target: TargetState, start: u64, restart: u64) -> Assignment {
+        Assignment {
+            file,
+            target,
+            generation: Generation(start.max(restart)),
+            start: Generation(start),
+            restart: Generation(restart),
+        }
+    }
+
+    fn there(file: FileHash, active: ActiveState, start: u64, restart: u64) -> ServiceUnit {
+        ServiceUnit {
+            name: UnitName::parse("web.service").unwrap(),
+            file: Some(file),
+            hash: None,
+            mark: Some(Mark {
+                file,
+                start: Generation(start),
+                restart: Generation(restart),
+            }),
+            load: LoadState::Loaded,
+            sub: String::new(),
+            active,
+            invocation: None,
+            since_unix_ms: 0,
+            needs_reload: false,
+        }
+    }
+
+    fn mark(file: FileHash, start: u64, restart: u64) -> Mark {
+        Mark {
+            file,
+            start: Generation(start),
+            restart: Generation(restart),
+        }
+    }
+
+    #[test]
+    fn the_table_of_steps() {
+        use ActiveState::{Activating, Active, Failed, Inactive};
+        use TargetState::{Launched, Loaded};
+        let table = [
+            // What is not scheduled is stopped to the end, then removed.
+            (
+                None,
+                Some(there(OLD, Active, 5, 0)),
+                Some(Step::Stop(StopReason::NotScheduled)),
+            ),
+            (None, Some(there(OLD, Failed, 5, 0)), Some(Step::Unload)),
+            // A new unit is loaded, then started once.
+            (
+                Some(wanted(NEW, Launched, 5, 0)),
+                None,
+                Some(Step::Load(mark(NEW, 0, 0), LoadReason::New)),
+            ),
+            (
+                Some(wanted(NEW, Launched, 5, 0)),
+                Some(there(NEW, Inactive, 0, 0)),
+                Some(Step::Start(mark(NEW, 5, 0))),
+            ),
+            // Whatever became of it then is systemd's business: a finished oneshot, a failure, an operator's stop.
+            (
+                Some(wanted(NEW, Launched, 5, 0)),
+                Some(there(NEW, Inactive, 5, 0)),
+                None,
+            ),
+            (
+                Some(wanted(NEW, Launched, 5, 0)),
+                Some(there(NEW, Failed, 5, 0)),
+                None,
+            ),
+            (
+                Some(wanted(NEW, Launched, 5, 0)),
+                Some(there(NEW, Active, 5, 0)),
+                None,
+            ),
+            // Asked again, it is started again.
+            (
+                Some(wanted(NEW, Launched, 7, 0)),
+                Some(there(NEW, Failed, 5, 0)),
+                Some(Step::Start(mark(NEW, 7, 0))),
+            ),
+            // A restart of what runs, and of what does not.
+            (
+                Some(wanted(NEW, Launched, 7, 7)),
+                Some(there(NEW, Active, 5, 0)),
+                Some(Step::Restart(mark(NEW, 7, 7))),
+            ),
+            (
+                Some(wanted(NEW, Launched, 7, 7)),
+                Some(there(NEW, Inactive, 5, 0)),
+                Some(Step::Start(mark(NEW, 7, 7))),
+            ),
+            // To be loaded only: stopped if we had started it.
+            (
+                Some(wanted(NEW, Loaded, 5, 0)),
+                Some(there(NEW, Active, 5, 0)),
+                Some(Step::Stop(StopReason::NotWanted(mark(NEW, 0, 0)))),
+            ),
+            (
+                Some(wanted(NEW, Loaded, 5, 0)),
+                Some(there(NEW, Active, 0, 0)),
+                None,
+            ),
+            // Another file: stop to the end, swap, start.
+            (
+                Some(wanted(NEW, Launched, 7, 0)),
+                Some(there(OLD, Active, 5, 0)),
+                Some(Step::Stop(StopReason::Replaced)),
+            ),
+            (
+                Some(wanted(NEW, Launched, 7, 0)),
+                Some(there(OLD, Activating, 5, 0)),
+                Some(Step::Stop(StopReason::Replaced)),
+            ),
+            (
+                Some(wanted(NEW, Launched, 7, 0)),
+                Some(there(OLD, Inactive, 5, 0)),
+                Some(Step::Load(mark(NEW, 0, 0), LoadReason::Replaced)),
+            ),
+        ];
+        for (desired, observed, expected) in table {
+            assert_eq!(
+                next_step(desired.as_ref(), observed.as_ref()),
+                expected,
+                "{desired:?} {observed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_that_went_missing_is_put_back_without_touching_the_unit() {
+        let desired = wanted(NEW, TargetState::Launched, 5, 0);
+        let mut unit = there(NEW, ActiveState::Active, 5, 0);
+        unit.file = None;
+        assert_eq!(
+            next_step(Some(&desired), Some(&unit)),
+            Some(Step::Load(mark(NEW, 5, 0), LoadReason::Repair))
+        );
+    }
+
+    #[test]
+    fn systemd_reads_files_again_only_if_it_says_that_it_must() {
+        let desired = wanted(NEW, TargetState::Launched, 5, 0);
+        let mut unit = there(NEW, ActiveState::Inactive, 0, 0);
+        unit.needs_reload = true;
+        assert_eq!(next_step(Some(&desired), Some(&unit)), Some(Step::Reload));
+    }
+
+    fn active() -> impl Strategy<Value = ActiveState> {
+        prop::sample::select(vec![
+            ActiveState::Active,
+            ActiveState::Inactive,
+            ActiveState::Failed,
+            ActiveState::Activating,
+        ])
+    }
+
+    fn unit() -> impl Strategy<Value = Option<ServiceUnit>> {
+        let file = prop::sample::select(vec![OLD, NEW]);
+        prop::option::of(
+            (
+                file,
+                active(),
+                0..4_u64,
+                0..4_u64,
+                any::<bool>(),
+                any::<bool>(),
+            )
+                .prop_map(|(file, active, start, restart, marked, reload)| {
+                    let mut unit = there(file, active, start, restart);
+                    unit.needs_reload = reload;
+                    if !marked {
+                        unit.mark = None;
+                    }
+                    unit
+                }),
+        )
+    }
+
+    fn assignment() -> impl Strategy<Value = Option<Assignment>> {
+        let target = prop::sample::select(vec![TargetState::Loaded, TargetState::Launched]);
+        let file = prop::sample::select(vec![OLD, NEW]);
+        prop::option::of(
+            (file, target, 1..4_u64, 0..4_u64)
+                .prop_map(|(file, target, start, restart)| wanted(file, target, start, restart)),
+        )
+    }
+
+    /// What a step does to a machine where everything succeeds.
+    fn carry_out(step: Step, unit: Option<ServiceUnit>) -> Option<ServiceUnit> {
+        match (step, unit) {
+            (Step::Unload, _) => None,
+            (Step::Load(mark, _), unit) => {
+                let active = unit.map_or(ActiveState::Inactive, |unit| unit.active);
+                let mut unit = there(mark.file, active, 0, 0);
+                unit.mark = Some(mark);
+                Some(unit)
+            }
+            (Step::Stop(reason), Some(mut unit)) => {
+                unit.active = ActiveState::Inactive;
+                if let StopReason::NotWanted(mark) = reason {
+                    unit.mark = Some(mark);
+                }
+                Some(unit)
+            }
+            (Step::Start(mark) | Step::Restart(mark), Some(mut unit)) => {
+                unit.active = ActiveState::Active;
+                unit.mark = Some(mark);
+                Some(unit)
+            }
+            (Step::Reload, Some(mut unit)) => {
+                unit.needs_reload = false;
+                Some(unit)
+            }
+            (step, None) => panic!("{step:?} of a unit that is not there"),
+        }
+    }
+
+    proptest! {
+        /// From anywhere, a few steps lead to rest, and there the machine has what the schedule wants.
+        #[test]
+        fn every_unit_comes_to_rest_where_the_schedule_wants_it(desired in assignment(), mut unit in unit()) {
+            let before = unit.clone();
+            let mut steps = Vec::new();
+            while let Some(step) = next_step(desired.as_ref(), unit.as_ref()) {
+                if let Some(wanted) = &desired {
+                    let same = before.as_ref().and_then(|unit| unit.mark.as_ref()).is_some_and(|mark| {
+                        mark.file == wanted.file && mark.start == wanted.start && mark.restart >= wanted.restart
+                    });
+                    let stays = wanted.target == TargetState::Launched && same;
+                    let touches = matches!(step, Step::Stop(_) | Step::Restart(_) | Step::Start(_));
+                    prop_assert!(!(stays && touches), "a unit as it should be was touched: {:?}", step);
+                }
+                steps.push(step.clone());
+                prop_assert!(steps.len() <= 5, "no rest: {:?}", steps);
+                unit = carry_out(step, unit);
+            }
+            match (&desired, &unit) {
+                (None, left) => prop_assert!(left.is_none()),
+                (Some(wanted), Some(unit)) => prop_assert_eq!(unit.file, Some(wanted.file)),
+                (Some(_), None) => prop_assert!(false, "the unit is not there"),
+            }
+        }
+    }
+}

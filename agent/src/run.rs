@@ -1,0 +1,449 @@
+//! Keeps this machine as its schedule wants it: takes in what is wanted and what is so, has steps carried out, and publishes.
+//!
+//! Events only wake; what to do is decided from what is known each time (`reconcile.rs`). Nothing is begun between a loss of touch
+//! with the store and the next full reading of the schedule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use model::{
+    Assignment, Change, JobEnd, JobResult, MachineId, ServiceChange, ServiceError, ServiceManager,
+    ServiceUnit, UnitStatus,
+};
+use registry::{FollowEvent, Membership, Registry, RegistryError, Scope, WriteError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use unitfile::{FileHash, UnitFile, UnitName};
+
+use crate::reconcile::Step;
+use crate::steps::StepEnd;
+use crate::units::Slots;
+
+/// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
+const TRANSITION_DELAY: Duration = Duration::from_millis(100);
+
+/// First and longest pause before something that failed is tried again.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
+
+/// The pause before the store is asked again after a failure.
+pub(crate) const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// What a task brought back.
+pub(crate) enum Ended {
+    Step(Box<StepEnd>),
+    Cut(UnitName),
+    Look(UnitName, u64, Result<Option<ServiceUnit>, ServiceError>),
+    List(Result<Vec<ServiceUnit>, ServiceError>),
+    Files(
+        Vec<FileHash>,
+        Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError>,
+    ),
+}
+
+pub(crate) type Publishing<'a> =
+    Pin<Box<dyn Future<Output = (Batch, Result<(), WriteError>)> + Send + 'a>>;
+pub(crate) type Batch = Vec<(UnitName, Option<UnitStatus>)>;
+
+/// One machine's agent at work.
+pub(crate) struct Agent<'a, S> {
+    pub(crate) registry: Registry,
+    pub(crate) membership: &'a Membership,
+    pub(crate) manager: Arc<S>,
+    pub(crate) slots: Slots,
+    /// The schedule is known, as of now.
+    pub(crate) synced: bool,
+    /// What is there was looked at in full.
+    pub(crate) listed: bool,
+    pub(crate) tasks: JoinSet<Ended>,
+    /// Files fetched for loads that are due.
+    pub(crate) bodies: BTreeMap<FileHash, Arc<UnitFile>>,
+    pub(crate) fetching: BTreeSet<FileHash>,
+    /// Files that the store does not have.
+    pub(crate) missing: BTreeSet<FileHash>,
+    /// Units to decide about.
+    pub(crate) awake: BTreeSet<UnitName>,
+    /// What the store has.
+    pub(crate) published: BTreeMap<UnitName, UnitStatus>,
+    /// Units of which it is not known what the store has: the answer to a write was lost.
+    pub(crate) doubtful: BTreeSet<UnitName>,
+    /// Units whose status may have to be published, and from when on.
+    pub(crate) unpublished: BTreeMap<UnitName, Instant>,
+    /// When to try again.
+    pub(crate) retries: BTreeMap<UnitName, Instant>,
+    pub(crate) relist_at: Option<Instant>,
+    pub(crate) publish_at: Option<Instant>,
+    pub(crate) refetch_at: Option<Instant>,
+}
+
+/// Makes this machine match its schedule until told to stop. Units are left as they are then.
+pub async fn run<S: ServiceManager>(
+    registry: Registry,
+    machine: MachineId,
+    membership: &Membership,
+    manager: Arc<S>,
+    shutdown: CancellationToken,
+) {
+    let mut follow = registry.follow(Scope::Schedule(machine.clone()));
+    let mut changes = manager.changes();
+    let mut agent = Agent::new(registry, membership, manager);
+    tokio::select! {
+        () = shutdown.cancelled() => return,
+        published = agent.published() => agent.published = published,
+    }
+    agent.list();
+    let mut publishing: Option<Publishing<'_>> = None;
+    loop {
+        agent.decide();
+        if publishing.is_none() {
+            publishing = agent.publish();
+        }
+        let wake = agent.next_wake(publishing.is_some());
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            event = follow.next() => agent.take_schedule(event),
+            Some(change) = changes.next() => agent.take_change(change),
+            Some(ended) = agent.tasks.join_next() => match ended {
+                Ok(ended) => agent.take_end(ended),
+                Err(error) => tracing::error!(%error, "a task of the agent failed"),
+            },
+            (batch, result) = pending(&mut publishing) => {
+                publishing = None;
+                agent.take_published(batch, result);
+            }
+            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => agent.wake(),
+        }
+        // Whatever else has happened meanwhile is decided on together.
+        agent.take_ready();
+    }
+}
+
+async fn pending(publishing: &mut Option<Publishing<'_>>) -> (Batch, Result<(), WriteError>) {
+    match publishing {
+        Some(publishing) => publishing.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl<'a, S: ServiceManager> Agent<'a, S> {
+    fn new(registry: Registry,
+        membership: &'a Membership,
+        manager: Arc<S>,
+    ) -> Agent<'a, S> {
+        Agent {
+            registry,
+            membership,
+            manager,
+            slots: Slots::new(),
+            synced: false,
+            listed: false,
+            tasks: JoinSet::new(),
+            bodies: BTreeMap::new(),
+            fetching: BTreeSet::new(),
+            missing: BTreeSet::new(),
+            awake: BTreeSet::new(),
+            published: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            unpublished: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            relist_at: None,
+            publish_at: None,
+            refetch_at: None,
+        }
+    }
+
+    /// Takes in ends of tasks that are there already, so that one publication carries them all.
+    fn take_ready(&mut self) {
+        while let Some(ended) = self.tasks.try_join_next() {
+            match ended {
+                Ok(ended) => self.take_end(ended),
+                Err(error) => tracing::error!(%error, "a task of the agent failed"),
+            }
+        }
+    }
+
+    /// What this machine has published before, under a lease that was resumed.
+    async fn published(&self) -> BTreeMap<UnitName, UnitStatus> {
+        loop {
+            match self.membership.statuses().await {
+                Ok(statuses) => return statuses,
+                Err(error) => {
+                    tracing::warn!(%error, "what was published before cannot be read yet");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn take_schedule(&mut self, event: FollowEvent) {
+        match event {
+            FollowEvent::Snapshot { changes, .. } => {
+                let mut wanted: BTreeMap<UnitName, Assignment> = BTreeMap::new();
+                let mut damaged = BTreeSet::new();
+                for change in changes {
+                    match change {
+                        Change::Assignment(_, name, Some(assignment)) => {
+                            wanted.insert(name, assignment);
+                        }
+                        Change::Quarantined { record, problem } => {
+                            tracing::error!(
+                                key = problem.key,
+                                reason = problem.reason,
+                                "a damaged entry of the schedule is skipped"
+                            );
+                            if let Some(model::RecordKey::Assignment(_, name)) = record {
+                                damaged.insert(name);
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+                self.synced = true;
+                let known: BTreeSet<UnitName> =
+                    self.slots.keys().chain(wanted.keys()).cloned().collect();
+                // A unit whose entry cannot be read is left as it is.
+                for name in known.difference(&damaged) {
+                    self.want(name, wanted.remove(name));
+                }
+            }
+            FollowEvent::Changes { changes, .. } => {
+                for change in changes {
+                    match change {
+                        Change::Assignment(_, name, assignment) => self.want(&name, assignment),
+                        Change::Quarantined { problem, .. } => {
+                            tracing::error!(
+                                key = problem.key,
+                                reason = problem.reason,
+                                "a damaged entry of the schedule is skipped"
+                            );
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            FollowEvent::Disconnected { reason } => {
+                tracing::warn!(
+                    reason,
+                    "lost touch with the store: nothing is changed until it is back"
+                );
+                self.synced = false;
+            }
+            FollowEvent::Synced { .. } => {
+                self.synced = true;
+                self.awake.extend(self.slots.keys().cloned());
+            }
+        }
+    }
+
+    fn want(&mut self, name: &UnitName, assignment: Option<Assignment>) {
+        let slot = self.slots.entry(name.clone()).or_default();
+        slot.want(assignment);
+        self.retries.remove(name);
+        self.touch(name);
+    }
+
+    /// The unit is to be decided about, and its status may have changed.
+    pub(crate) fn touch(&mut self, name: &UnitName) {
+        self.awake.insert(name.clone());
+        let passing = self.slots.get(name).is_some_and(|slot| {
+            let passing = slot
+                .observed
+                .as_ref()
+                .is_some_and(|unit| unit.active.is_transitional());
+            passing || slot.working.is_some()
+        });
+        let now = Instant::now();
+        if passing {
+            self.unpublished
+                .entry(name.clone())
+                .or_insert(now + TRANSITION_DELAY);
+        } else {
+            self.unpublished.insert(name.clone(), now);
+        }
+    }
+
+    fn take_change(&mut self, change: ServiceChange) {
+        match change {
+            ServiceChange::All => self.list(),
+            ServiceChange::Unit(name) => self.look(&name),
+        }
+    }
+
+    pub(crate) fn list(&mut self) {
+        self.relist_at = None;
+        let manager = Arc::clone(&self.manager);
+        self.tasks
+            .spawn(async move { Ended::List(manager.list().await) });
+    }
+
+    /// Looks at a unit of ours again, once at a time.
+    fn look(&mut self, name: &UnitName) {
+        let Some(slot) = self.slots.get_mut(name) else {
+            return;
+        };
+        if slot.looking.is_some() {
+            slot.looking = Some(true);
+            return;
+        }
+        slot.looking = Some(false);
+        let (manager, name, epoch) = (Arc::clone(&self.manager), name.clone(), slot.epoch);
+        self.tasks.spawn(async move {
+            let seen = manager.unit(&name).await;
+            Ended::Look(name, epoch, seen)
+        });
+    }
+
+    fn take_end(&mut self, ended: Ended) {
+        match ended {
+            Ended::Step(end) => self.take_step_end(*end),
+            Ended::Cut(name) => {
+                if let Some(slot) = self.slots.get_mut(&name) {
+                    slot.cutting = false;
+                }
+                self.look(&name);
+                self.touch(&name);
+            }
+            Ended::Look(name, epoch, seen) => self.take_look(&name, epoch, seen),
+            Ended::List(Ok(units)) => self.take_list(units),
+            Ended::List(Err(error)) => {
+                tracing::warn!(%error, "units cannot be listed; trying again");
+                self.relist_at = Some(Instant::now() + RETRY_FIRST);
+            }
+            Ended::Files(asked, found) => self.take_files(&asked, found),
+        }
+    }
+
+    fn take_step_end(&mut self, end: StepEnd) {
+        let StepEnd {
+            name,
+            result,
+            observed,
+        } = end;
+        let Some(slot) = self.slots.get_mut(&name) else {
+            return;
+        };
+        let step = slot.working.as_ref().map(|work| work.step.clone());
+        match result {
+            Ok(end) => {
+                let still_there = matches!(&observed, Ok(Some(unit)) if !unit.active.is_stopped());
+                // A stop that did not stop is tried again; a start that failed is left to systemd and the user.
+                let failed = matches!(step, Some(Step::Stop(_))) && still_there;
+                if end.result != JobResult::Done {
+                    tracing::warn!(unit = %name, ?step, result = %end.result, end.message, "the job did not end well");
+                }
+                slot.end(end, failed);
+            }
+            Err(error) => {
+                tracing::warn!(unit = %name, ?step, %error, "the step failed");
+                let refused = matches!(step, Some(Step::Start(_) | Step::Restart(_)))
+                    && !matches!(error, ServiceError::Unreachable { .. });
+                slot.end(JobEnd { result: JobResult::Failed, message: error.to_string() }, !refused);
+                if refused {
+                    slot.dealt = slot
+                        .desired
+                        .as_ref()
+                        .map_or(slot.dealt, |wanted| wanted.generation);
+                }
+            }
+        }
+        if slot.resting {
+            let pause = RETRY_FIRST
+                .saturating_mul(1 << slot.failures.saturating_sub(1).min(6))
+                .min(RETRY_LONGEST);
+            self.retries.insert(name.clone(), Instant::now() + pause);
+        }
+        match observed {
+            Ok(seen) => slot.observed = seen,
+            Err(_) => self.look(&name),
+        }
+        self.touch(&name);
+    }
+
+    fn take_look(
+        &mut self,
+        name: &UnitName,
+        epoch: u64,
+        seen: Result<Option<ServiceUnit>, ServiceError>,
+    ) {
+        let Some(slot) = self.slots.get_mut(name) else {
+            return;
+        };
+        let again = slot.looking.take() == Some(true);
+        let outdated = slot.epoch != epoch;
+        match seen {
+            Ok(seen) if !outdated => slot.observed = seen,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(unit = %name, %error, "the unit cannot be looked at; all will be listed");
+                self.relist_at.get_or_insert(Instant::now() + RETRY_FIRST);
+            }
+        }
+        if again || outdated {
+            self.look(name);
+        }
+        self.touch(name);
+    }
+
+    fn take_list(&mut self, units: Vec<ServiceUnit>) {
+        self.listed = true;
+        let mut seen: BTreeMap<UnitName, ServiceUnit> = units
+            .into_iter()
+            .map(|unit| (unit.name.clone(), unit))
+            .collect();
+        let names: BTreeSet<UnitName> = self.slots.keys().chain(seen.keys()).cloned().collect();
+        for name in names {
+            let found = seen.remove(&name);
+            let slot = self.slots.entry(name.clone()).or_default();
+            if slot.working.is_none() {
+                slot.observed = found;
+            } else {
+                self.look(&name);
+            }
+            self.touch(&name);
+        }
+        // Published under an earlier fleetd, and gone since.
+        let now = Instant::now();
+        self.unpublished
+            .extend(self.published.keys().map(|name| (name.clone(), now)));
+    }
+
+    fn take_files(
+        &mut self,
+        asked: &[FileHash],
+        found: Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError>,
+    ) {
+        for hash in asked {
+            self.fetching.remove(hash);
+        }
+        match found {
+            Ok(found) => {
+                self.missing
+                    .extend(asked.iter().filter(|hash| !found.contains_key(hash)));
+                self.bodies.extend(found);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "unit files cannot be fetched yet");
+                self.refetch_at = Some(Instant::now() + STORE_RETRY);
+                return;
+            }
+        }
+        let names: Vec<UnitName> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                slot.desired
+                    .as_ref()
+                    .is_some_and(|wanted| asked.contains(&wanted.file))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.touch(&name);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What the agent knows of each unit while it works: what is wanted, what was seen last, what is being done. PURE.
+
+use std::collections::BTreeMap;
+
+use model::{Assignment, Generation, JobEnd, JobKind, JobReport, ServiceUnit, UnitStatus};
+use unitfile::{UnitHash, UnitName};
+
+use crate::reconcile::{Progress, Step, next_step, start_still_wanted, status};
+
+/// One unit on this machine.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot {
+    /// What the schedule wants; none if the unit is not to be here.
+    pub(crate) desired: Option<Assignment>,
+    /// What was seen last; none if there is nothing.
+    pub(crate) observed: Option<ServiceUnit>,
+    /// What is being done.
+    pub(crate) working: Option<Work>,
+    /// A start that is no longer wanted is being cut short.
+    pub(crate) cutting: bool,
+    /// It is being looked at; true inside if it must be looked at once more after that.
+    pub(crate) looking: Option<bool>,
+    /// Counts steps begun and ended: what was seen before is not taken for what is so after.
+    pub(crate) epoch: u64,
+    /// How many steps in a row failed; the next try waits for its time.
+    pub(crate) failures: u32,
+    /// A failed step is not tried again before its time.
+    pub(crate) resting: bool,
+    /// The latest request that was dealt with.
+    pub(crate) dealt: Generation,
+    /// How the last thing asked of systemd ended.
+    pub(crate) job: Option<JobReport>,
+}
+
+/// A step that is under way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Work {
+    /// The step.
+    pub(crate) step: Step,
+    /// The request it is done for.
+    pub(crate) generation: Generation,
+}
+
+/// What is to be done about a unit now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Advance {
+    /// Nothing: all is well, or something is under way.
+    Nothing,
+    /// This step.
+    Begin(Work),
+    /// The start under way is no longer wanted.
+    CutShort,
+}
+
+impl Slot {
+    /// Says what is to be done now, and settles the request if nothing is.
+    pub(crate) fn advance(&mut self) -> Advance {
+        if let Some(work) = &self.working {
+            let starting = match &work.step {
+                Step::Start(mark) | Step::Restart(mark) => mark.file,
+                Step::Stop(_) | Step::Unload | Step::Load(..) | Step::Reload => {
+                    return Advance::Nothing;
+                }
+            };
+            if self.cutting || start_still_wanted(self.desired.as_ref(), starting) {
+                return Advance::Nothing;
+            }
+            self.cutting = true;
+            return Advance::CutShort;
+        }
+        if self.cutting || self.resting {
+            return Advance::Nothing;
+        }
+        match next_step(self.desired.as_ref(), self.observed.as_ref()) {
+            Some(step) => Advance::Begin(Work {
+                step,
+                generation: self.generation(),
+            }),
+            None => {
+                self.dealt = self.generation();
+                Advance::Nothing
+            }
+        }
+    }
+
+    /// The request that is being dealt with.
+    fn generation(&self) -> Generation {
+        self.desired
+            .as_ref()
+            .map_or(self.dealt, |wanted| wanted.generation)
+    }
+
+    /// Notes that `work` is under way.
+    pub(crate) fn begin(&mut self, work: Work) {
+        self.epoch += 1;
+        self.working = Some(work);
+    }
+
+    /// Notes how the step under way ended. `failed` says that it has to be tried again later.
+    pub(crate) fn end(&mut self, end: JobEnd, failed: bool) {
+        let JobEnd { result, message } = end;
+        self.epoch += 1;
+        let Some(work) = self.working.take() else {
+            return;
+        };
+        let kind = match &work.step {
+            Step::Load(..) => Some(JobKind::Load),
+            Step::Start(_) => Some(JobKind::Start),
+            Step::Restart(_) => Some(JobKind::Restart),
+            Step::Stop(_) => Some(JobKind::Stop),
+            Step::Unload | Step::Reload => failed.then_some(JobKind::Load),
+        };
+        // A load that went well is no answer yet if a start follows; one that failed is.
+        let tells = failed || !matches!(work.step, Step::Load(..));
+        if let Some(kind) = kind.filter(|_| tells) {
+            self.job = Some(JobReport {
+                kind,
+                generation: work.generation,
+                result,
+                message,
+            });
+        }
+        if failed {
+            self.failures += 1;
+            self.resting = true;
+            self.dealt = work.generation;
+        } else {
+            self.failures = 0;
+        }
+    }
+
+    /// Takes in what the schedule wants now. A change ends the rest after a failure.
+    pub(crate) fn want(&mut self, desired: Option<Assignment>) {
+        if self.desired != desired {
+            self.desired = desired;
+            self.resting = false;
+            self.failures = 0;
+        }
+    }
+
+    /// True if nothing needs to be known of the unit any more.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.desired.is_none()
+            && self.observed.is_none()
+            && self.working.is_none()
+            && self.looking.is_none()
+            && !self.cutting
+    }
+
+    /// What to publish. `file_hash` is the users' hash of a file that could not be loaded, if the file is at hand.
+    pub(crate) fn status(&self, file_hash: Option<UnitHash>) -> Option<UnitStatus> {
+        let next = next_step(self.desired.as_ref(), self.observed.as_ref());
+        let busy = self.working.is_some() || self.cutting || (next.is_some() && !self.resting);
+        let progress = Progress { dealt: self.dealt, busy, job: self.job.clone() };
+        let hash = self.observed.as_ref().and_then(|unit| unit.hash).or(file_hash);
+        status(self.desired.as_ref(), self.observed.as_ref(), hash.unwrap_or(UnitHash::from_bytes([0; 20])), &progress)
+    }
+}
+
+/// All units of this machine.
+pub(crate) type Slots = BTreeMap<UnitName, Slot>;

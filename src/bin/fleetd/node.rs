@@ -1,0 +1,392 @@
+//! One machine of the cluster: joins, works, rejoins when its lease is lost, and leaves in order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};
+use anyhow::{Context, Result, bail};
+use api::server::{JournalScope, Journalctl, Listener, Settings};
+use model::{Machine, StoreError};
+use registry::{Join, Lease, Membership, Registry, View};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::host;
+use crate::lease_file::LeaseFile;
+use crate::listeners::{self, Listeners};
+use crate::logging::Verbosity;
+use crate::store::Store;
+use crate::{ConfigSource, notify, version};
+
+/// What must survive a restart of fleetd and not a reboot.
+const RUNTIME_DIRECTORY: &str = "/run/fleet";
+
+/// systemd's directory for units that are gone after a reboot.
+const LINK_DIRECTORY: &str = "/run/systemd/system";
+
+/// First and longest pause between attempts to reach a store that does not answer.
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// How long leaving may take beside stopping units: telling the store, closing it.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
+
+/// Runs until told to stop, or until this machine may not be part of the cluster.
+pub(crate) async fn run(
+    config: Config,
+    source: ConfigSource,
+    verbosity: Verbosity,
+    passed: listenfd::ListenFd,
+) -> Result<()> {
+    let mut signals = Signals::new()?;
+    let machine = host::describe(&config, &version())?;
+    let directory = runtime_directory(&config)?;
+    let listeners = listeners::bind(&config, passed).await?;
+    let systemd = Arc::new(connect_systemd(&config, &directory)?);
+    let store = Store::open(&config).await?;
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(notify::watchdog(shutdown.clone()));
+    let Listeners { sockets, owned: _owned } = listeners;
+    serve_api(&config, &machine, sockets, &store.registry, &tasks, &shutdown);
+    notify::ready();
+    let (machine_changed, machine) = tokio::sync::watch::channel(machine);
+    let mut node = Node {
+        registry: store.registry.clone(),
+        store_name: store.name.clone(),
+        lease_file: LeaseFile::in_directory(&directory),
+        systemd: Arc::clone(&systemd),
+        lease_ttl: config.agent_ttl,
+        leads: !config.disable_engine,
+        machine,
+        shutdown: shutdown.clone(),
+    };
+    let work = node.work();
+    tokio::pin!(work);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut work => break ended,
+            event = signals.next() => match event {
+                Event::Reload => reload(&source, &verbosity, &machine_changed),
+                Event::Terminate => {
+                    tracing::info!("Gracefully shutting down");
+                    notify::stopping();
+                    shutdown.cancel();
+                }
+            },
+        }
+    };
+    shutdown.cancel();
+    tasks.close();
+    tasks.wait().await;
+    store.close().await;
+    ended
+}
+
+/// Serves the API over this machine's view of the cluster, until told to stop.
+fn serve_api(
+    config: &Config,
+    machine: &Machine,
+    sockets: Vec<Listener>,
+    registry: &Registry,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let view = View::new(registry.clone(), shutdown.clone());
+    let scope = if config.systemd_user { JournalScope::User } else { JournalScope::System };
+    let settings = Settings { token_limit: config.token_limit, ..Settings::new(machine.id.clone()) };
+    let router = api::server::router(view, Journalctl { scope }, settings, shutdown.clone());
+    tasks.spawn(api::server::serve(router, sockets, shutdown.clone()));
+}
+
+/// What an operator asked of the process.
+enum Event {
+    Reload,
+    Terminate,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals> {
+        let listen = |kind| signal(kind).context("cannot listen to signals");
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.terminate.recv() => Event::Terminate,
+            _ = self.interrupt.recv() => Event::Terminate,
+            _ = self.hangup.recv() => Event::Reload,
+        }
+    }
+}
+
+/// Applies what can be changed while running: log level, metadata, address. Units and sockets are not touched.
+fn reload(source: &ConfigSource, verbosity: &Verbosity, machine: &tokio::sync::watch::Sender<Machine>) {
+    let path = source.path().map(|path| path.display().to_string()).unwrap_or_default();
+    tracing::info!("Reloading configuration from {path}");
+    let described = source.load().and_then(|loaded| {
+        verbosity.set(loaded.config.verbose);
+        host::describe(&loaded.config, &version())
+    });
+    match described {
+        Ok(new) => {
+            machine.send_if_modified(|old| {
+                let changed = *old != new;
+                *old = new;
+                changed
+            });
+        }
+        Err(error) => tracing::error!("the configuration stays as it was: {error:#}"),
+    }
+}
+
+/// Where marks and the lease are kept.
+fn runtime_directory(config: &Config) -> Result<PathBuf> {
+    let directory = match (config.systemd_user, std::env::var_os("XDG_RUNTIME_DIR")) {
+        (true, Some(own)) => Path::new(&own).join("fleet"),
+        (true, None) => bail!("systemd_user: XDG_RUNTIME_DIR is not set: start fleetd in a user's session"),
+        (false, _) => PathBuf::from(RUNTIME_DIRECTORY),
+    };
+    std::fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// The systemd to drive, the machine's own or the user's.
+fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
+    let links = if config.systemd_user {
+        directory.parent().unwrap_or(directory).join("systemd/user")
+    } else {
+        PathBuf::from(LINK_DIRECTORY)
+    };
+    let settings = SystemdSettings {
+        bus: if config.systemd_user { Bus::User } else { Bus::System },
+        units_directory: config.units_directory.clone().unwrap_or_else(|| directory.join("units")),
+        marks_directory: directory.join("marks"),
+        link_directory: links,
+    };
+    Ok(Systemd::connect(&settings)?)
+}
+
+/// This machine's part in the cluster.
+struct Node {
+    registry: Registry,
+    store_name: String,
+    lease_file: LeaseFile,
+    systemd: Arc<Systemd>,
+    lease_ttl: Duration,
+    leads: bool,
+    machine: tokio::sync::watch::Receiver<Machine>,
+    shutdown: CancellationToken,
+}
+
+/// What became of one membership.
+enum SessionEnd {
+    /// The lease is gone: join again.
+    LeaseLost,
+    /// fleetd is to stop.
+    Shutdown,
+}
+
+impl Node {
+    /// Joins and works, again and again, until told to stop.
+    async fn work(&mut self) -> Result<()> {
+        let engine_shutdown = CancellationToken::new();
+        let engine = TaskTracker::new();
+        loop {
+            let Some((lease, membership)) = self.join().await? else { break };
+            if self.leads && engine.is_empty() {
+                self.start_engine(&engine, engine_shutdown.clone());
+            }
+            match self.session(&lease, &membership).await {
+                SessionEnd::LeaseLost => {
+                    tracing::error!(
+                        "Server monitor triggered: Monitor timed out before successful heartbeat: the machine's lease is gone; \
+                         units run on, joining again"
+                    );
+                }
+                SessionEnd::Shutdown => {
+                    // Resign first, so that the next leader sees what leaving does.
+                    stop_engine(&engine, &engine_shutdown).await;
+                    self.part(lease, &membership).await;
+                    return Ok(());
+                }
+            }
+        }
+        stop_engine(&engine, &engine_shutdown).await;
+        Ok(())
+    }
+
+    fn start_engine(&self, engine: &TaskTracker, shutdown: CancellationToken) {
+        let settings = engine::EngineSettings {
+            // Half of the machine lease: a machine that leads and dies is replaced as leader before its units are due.
+            lease_ttl: self.lease_ttl / 2,
+        };
+        let (registry, id) = (self.registry.clone(), self.machine.borrow().id.clone());
+        let (report, _) = tokio::sync::watch::channel(engine::EngineReport::default());
+        engine.spawn(engine::run(registry, id, settings, report, shutdown));
+    }
+
+    /// Takes this machine's place in the cluster, waiting for the store if need be. None if told to stop meanwhile.
+    async fn join(&mut self) -> Result<Option<(Lease, Membership)>> {
+        tracing::info!("Establishing etcd connectivity");
+        let mut pause = RETRY_FIRST;
+        let mut told = String::new();
+        loop {
+            let machine = self.machine.borrow_and_update().clone();
+            let attempt = tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(None),
+                attempt = self.try_join(&machine) => attempt,
+            };
+            match attempt {
+                Ok((lease, Join::Joined(membership))) => {
+                    self.remember(&lease);
+                    tracing::info!(machine = %machine.id, address = %machine.address, "joined the cluster");
+                    notify::status("part of the cluster");
+                    return Ok(Some((lease, membership)));
+                }
+                Ok((lease, Join::Occupied { other })) => {
+                    revoke(lease).await;
+                    bail!(
+                        "machine {} is in the cluster already, at address {}; this one is at {}. Two machines cannot have one \
+                         machine-id: give this one its own with 'rm /etc/machine-id; systemd-machine-id-setup', then reboot",
+                        machine.id,
+                        shown(&other.address),
+                        shown(&machine.address)
+                    );
+                }
+                Err(error) => self.tell_once(&StoreError::from(error), &mut told),
+            }
+            tokio::select! {
+                () = self.shutdown.cancelled() => return Ok(None),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(RETRY_LONGEST);
+        }
+    }
+
+    async fn try_join(&self, machine: &Machine) -> Result<(Lease, Join), registry::RegistryError> {
+        let lease = self.registry.lease(self.lease_ttl, self.lease_file.read()).await?;
+        let joined = self.registry.join(machine, &lease).await?;
+        Ok((lease, joined))
+    }
+
+    fn tell_once(&self, error: &StoreError, told: &mut String) {
+        let message = error.to_string();
+        if message != *told {
+            tracing::warn!(
+                "{} cannot be used yet, trying on: {message}. Set etcd_servers to the etcd of the cluster, or run fleetd \
+                 --standalone to do without one",
+                self.store_name
+            );
+            notify::status(&format!("waiting for {}", self.store_name));
+            *told = message;
+        }
+    }
+
+    fn remember(&self, lease: &Lease) {
+        if let Err(error) = self.lease_file.write(lease.id()) {
+            tracing::warn!(%error, "the lease cannot be remembered: a restart of fleetd will look like a lost machine");
+        }
+    }
+
+    /// Works under one membership.
+    async fn session(&mut self, lease: &Lease, membership: &Membership) -> SessionEnd {
+        let ended = CancellationToken::new();
+        let agent = agent::run(
+            self.registry.clone(),
+            self.machine.borrow().id.clone(),
+            membership,
+            Arc::clone(&self.systemd),
+            ended.clone(),
+        );
+        tokio::pin!(agent);
+        let end = loop {
+            tokio::select! {
+                () = self.shutdown.cancelled() => break SessionEnd::Shutdown,
+                _ = lease.lost() => break SessionEnd::LeaseLost,
+                Ok(()) = self.machine.changed() => {
+                    let machine = self.machine.borrow_and_update().clone();
+                    if let Err(error) = membership.update(&machine).await {
+                        tracing::warn!(%error, "the machine's description could not be renewed");
+                    }
+                }
+            }
+        };
+        ended.cancel();
+        agent.await;
+        end
+    }
+}
+
+impl Node {
+    /// Ends this machine's part in the cluster, or only pauses it: systemd knows which.
+    async fn part(&self, lease: Lease, membership: &Membership) {
+        if !self.is_leaving().await {
+            tracing::info!("leaving the units running, and the lease to the next fleetd");
+            return;
+        }
+        tracing::info!("leaving the cluster: stopping this machine's units, which start elsewhere as they stop");
+        within_limit("telling the cluster", async {
+            if let Err(error) = membership.leave_schedule().await {
+                tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
+            }
+        })
+        .await;
+        agent::drain(membership, Arc::clone(&self.systemd)).await;
+        within_limit("ending the lease", revoke(lease)).await;
+        if let Err(error) = self.lease_file.remove() {
+            tracing::warn!(%error, "the lease file could not be removed");
+        }
+    }
+
+    /// True if systemd stops fleetd for good, or the machine shuts down. A restart, a crash and a plain signal leave units alone.
+    async fn is_leaving(&self) -> bool {
+        match self.systemd.own_job().await {
+            Ok(OwnJob::Stop) => true,
+            Ok(OwnJob::Restart) => false,
+            Ok(OwnJob::None | OwnJob::Other(_)) => {
+                matches!(self.systemd.system_state().await, Ok(SystemState::Stopping))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "systemd cannot say why fleetd is being stopped; leaving the units running");
+                false
+            }
+        }
+    }
+}
+
+async fn stop_engine(engine: &TaskTracker, shutdown: &CancellationToken) {
+    shutdown.cancel();
+    engine.close();
+    within_limit("resigning", engine.wait()).await;
+}
+
+async fn revoke(lease: Lease) {
+    if let Err(error) = lease.revoke().await {
+        tracing::warn!(%error, "the lease could not be ended; it ends by itself");
+    }
+}
+
+async fn within_limit(what: &str, work: impl Future<Output = ()>) {
+    if tokio::time::timeout(FAREWELL_LIMIT, work).await.is_err() {
+        tracing::warn!("{what} took longer than {} s; going on without", FAREWELL_LIMIT.as_secs());
+    }
+}
+
+fn shown(address: &str) -> &str {
+    if address.is_empty() { "unknown" } else { address }
+}

@@ -1,0 +1,10 @@
+//! Stories on three real machines: real systemd, real D-Bus, real etcd. Few, named by behaviour.
+//!
+//! Each says which units were disturbed, by systemd's InvocationID, and that nothing was lost.
+
+mod lab;
+
+mod bad_days;
+mod faults;
+mod main_job;
+mod standalone;
