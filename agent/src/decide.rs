@@ -34,6 +34,8 @@ impl<S: ServiceManager> Agent<'_, S> {
                     {
                         wanted_files.insert(mark.file);
                     }
+                    // The engine takes a unit without a status for one that does not run.
+                    Step::Start(_) | Step::Restart(_) if !self.published.contains_key(&name) => {}
                     Step::Reload => reloads.push((name, work)),
                     Step::Load(..)
                     | Step::Stop(_)

@@ -52,6 +52,10 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             Ok(()) => {
                 for (name, status) in batch {
                     self.doubtful.remove(&name);
+                    if !self.published.contains_key(&name) {
+                        // Its start waits for this.
+                        self.awake.insert(name.clone());
+                    }
                     match status {
                         Some(status) => self.published.insert(name, status),
                         None => self.published.remove(&name),

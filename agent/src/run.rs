@@ -258,7 +258,8 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             passing || slot.working.is_some()
         });
         let now = Instant::now();
-        if passing {
+        // The first status is not kept back: nothing is started before the cluster knows that it may run here.
+        if passing && self.published.contains_key(name) {
             self.unpublished
                 .entry(name.clone())
                 .or_insert(now + TRANSITION_DELAY);

@@ -8,40 +8,40 @@ use std::time::Duration;
 use testbed::{Config, FleetFiles, Machine, Output, Store, Testbed, UnitState, until};
 
 /// How long anything may take that the stories wait for, on a machine that is busy with other tests.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// The machine lease in these stories: short, so that a lost machine is noticed soon.
-pub const LEASE_TTL: &str = "agent_ttl=4s";
+pub(crate) const LEASE_TTL: &str = "agent_ttl=4s";
 
 /// The stories take turns: two cores cannot boot and measure six machines at once.
 static TURN: Mutex<()> = Mutex::new(());
 
 /// Where a unit is and how it does there, as `list-units` tells.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// The unit.
-    pub unit: String,
+    pub(crate) unit: String,
     /// The machine's id.
-    pub machine: String,
+    pub(crate) machine: String,
     /// systemd's active state.
-    pub active: String,
+    pub(crate) active: String,
     /// systemd's sub state.
-    pub sub: String,
+    pub(crate) sub: String,
 }
 
 /// Three machines, `m1` to `m3`, one cluster.
-pub struct Lab {
+pub(crate) struct Lab {
     /// The machines and their etcd.
-    pub bed: Testbed,
+    pub(crate) bed: Testbed,
     _turn: MutexGuard<'static, ()>,
 }
 
 /// The InvocationIDs of running units, by machine and unit.
-pub type Invocations = BTreeMap<(String, String), String>;
+pub(crate) type Invocations = BTreeMap<(String, String), String>;
 
 impl Lab {
     /// Boots the machines and waits until all are in the cluster. None if this host cannot, which is a failure on CI.
-    pub fn start(story: &str, store: Store) -> Option<Lab> {
+    pub(crate) fn start(story: &str, store: Store) -> Option<Lab> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         println!("-- {story}");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -53,7 +53,8 @@ impl Lab {
         let config = Config::of(3, store)
             .metadata(&["zone=a,disk=ssd", "zone=b", "zone=b"])
             .fleet(files)
-            .fleet_conf(LEASE_TTL);
+            .fleet_conf(LEASE_TTL)
+            .fleet_conf("verbosity=1");
         let bed = Testbed::start_or_skip(&config).unwrap()?;
         let lab = Lab { bed, _turn: turn };
         lab.wait_for_machines(3);
@@ -61,17 +62,17 @@ impl Lab {
     }
 
     /// The machine of this name.
-    pub fn machine(&self, name: &str) -> &Machine {
+    pub(crate) fn machine(&self, name: &str) -> &Machine {
         self.bed.machine(name).unwrap()
     }
 
     /// The machine with this id.
-    pub fn by_id(&self, id: &str) -> &Machine {
+    pub(crate) fn by_id(&self, id: &str) -> &Machine {
         self.bed.machines().iter().find(|machine| machine.machine_id() == id).unwrap()
     }
 
     /// Runs fleetctl on a machine, whatever becomes of it, and shows what was typed and said.
-    pub fn try_fleetctl(&self, on: &str, words: &[&str]) -> Output {
+    pub(crate) fn try_fleetctl(&self, on: &str, words: &[&str]) -> Output {
         let mut command = vec!["fleetctl"];
         command.extend(words);
         println!("{on}$ {}", command.join(" "));
@@ -83,21 +84,21 @@ impl Lab {
     }
 
     /// Runs fleetctl on a machine; it must succeed. Returns its stdout.
-    pub fn fleetctl(&self, on: &str, words: &[&str]) -> String {
+    pub(crate) fn fleetctl(&self, on: &str, words: &[&str]) -> String {
         let output = self.try_fleetctl(on, words);
         assert!(output.status.success(), "{words:?}: {output:?}\n{}", self.bed.diagnosis());
         output.stdout
     }
 
     /// Puts a unit file into `/root/units` of a machine and returns its path there.
-    pub fn unit_file(&self, on: &str, name: &str, text: &str) -> String {
+    pub(crate) fn unit_file(&self, on: &str, name: &str, text: &str) -> String {
         let path = format!("/root/units/{name}");
         self.machine(on).install_file(&path, text.as_bytes(), 0o644).unwrap();
         path
     }
 
     /// Puts the repository's examples into `/root/units` of a machine.
-    pub fn examples(&self, on: &str) {
+    pub(crate) fn examples(&self, on: &str) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -107,20 +108,20 @@ impl Lab {
     }
 
     /// What `list-units` says on a machine.
-    pub fn rows(&self, on: &str) -> Vec<Row> {
+    pub(crate) fn rows(&self, on: &str) -> Vec<Row> {
         let words = ["fleetctl", "list-units", "--full", "--no-legend"];
         let output = self.machine(on).run(&words).unwrap().success().unwrap();
         output.stdout.lines().map(row).collect()
     }
 
     /// Where a unit is active, as machine ids.
-    pub fn active_on(&self, on: &str, unit: &str) -> BTreeSet<String> {
+    pub(crate) fn active_on(&self, on: &str, unit: &str) -> BTreeSet<String> {
         let rows = self.rows(on).into_iter();
         rows.filter(|row| row.unit == unit && row.active == "active").map(|row| row.machine).collect()
     }
 
     /// Waits until `rows` of `list-units` are as `wanted` says, which names what is missing.
-    pub fn wait_for(&self, what: &str, on: &str, wanted: impl Fn(&[Row]) -> bool) -> Vec<Row> {
+    pub(crate) fn wait_for(&self, what: &str, on: &str, wanted: impl Fn(&[Row]) -> bool) -> Vec<Row> {
         let found = until(what, LIMIT, || {
             let rows = self.rows(on);
             if wanted(&rows) { Ok(rows) } else { Err(format!("{rows:#?}")) }
@@ -132,7 +133,7 @@ impl Lab {
     }
 
     /// Waits until exactly so many machines are in the cluster.
-    pub fn wait_for_machines(&self, count: usize) {
+    pub(crate) fn wait_for_machines(&self, count: usize) {
         let asked = self.bed.machines().iter().find(|machine| machine.is_on()).unwrap();
         let found = until(&format!("{count} machines in the cluster"), LIMIT, || {
             let output = asked.run(&["fleetctl", "list-machines", "--no-legend"]).map_err(|error| error.to_string())?;
@@ -145,12 +146,12 @@ impl Lab {
     }
 
     /// systemd's own word on a unit on a machine.
-    pub fn state(&self, on: &Machine, unit: &str) -> UnitState {
+    pub(crate) fn state(&self, on: &Machine, unit: &str) -> UnitState {
         on.unit_states(&[unit]).unwrap().remove(unit).unwrap_or_default()
     }
 
     /// The InvocationIDs of all units that `list-units` calls active, asked of systemd on each machine that is on.
-    pub fn invocations(&self, on: &str) -> Invocations {
+    pub(crate) fn invocations(&self, on: &str) -> Invocations {
         let mut found = Invocations::new();
         for row in self.rows(on).into_iter().filter(|row| row.active == "active") {
             let machine = self.by_id(&row.machine);
@@ -163,7 +164,7 @@ impl Lab {
     }
 
     /// Fails unless each unit of `before` still has its InvocationID, but for those on the machines in `except`.
-    pub fn assert_undisturbed(&self, before: &Invocations, except: &[&str]) {
+    pub(crate) fn assert_undisturbed(&self, before: &Invocations, except: &[&str]) {
         let mut disturbed = Vec::new();
         let mut same = 0;
         for ((machine, unit), invocation) in before {
@@ -182,7 +183,7 @@ impl Lab {
     }
 
     /// The name of the machine whose engine leads.
-    pub fn leader(&self) -> Option<String> {
+    pub(crate) fn leader(&self) -> Option<String> {
         let words = ["etcdctl", "get", "/_coreos.com/fleet/leader", "--print-value-only"];
         let output = self.bed.run(&words).unwrap();
         let machines = self.bed.machines().iter();

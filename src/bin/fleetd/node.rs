@@ -316,6 +316,8 @@ impl Node {
         tokio::pin!(agent);
         let end = loop {
             tokio::select! {
+                // It ends only when told to; joining again is right if it ever does otherwise.
+                () = &mut agent => return SessionEnd::LeaseLost,
                 () = self.shutdown.cancelled() => break SessionEnd::Shutdown,
                 _ = lease.lost() => break SessionEnd::LeaseLost,
                 Ok(()) = self.machine.changed() => {
