@@ -251,8 +251,7 @@ impl Testbed {
     /// Returns what helps to find out what went wrong: fleet's journal of every machine and etcd's log.
     #[must_use]
     pub fn diagnosis(&self) -> String {
-        const LOG: &str = "systemctl --failed --no-legend --plain; \
-                           journalctl --no-pager --quiet --lines=60 --unit=fleet.service";
+        const LOG: &str = include_str!("journal.sh");
         let machine = |machine: &Machine| {
             let log = match machine.thaw().and_then(|()| machine.shell(LOG)) {
                 Ok(output) => output.stdout,
