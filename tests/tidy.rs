@@ -7,6 +7,10 @@ use unitfile::{UnitFile, UnitName, check_submission};
 
 /// Longer files hold more than one concept. Exceptions shrink: an entry that is no longer needed fails the test.
 const FILE_LINES_MAX: usize = 500;
+
+/// Tests are lists of cases; splitting one list over two files helps nobody.
+const TEST_FILE_LINES_MAX: usize = 550;
+
 const FILE_LINES_EXCEPTIONS: &[&str] = &[];
 
 /// Longer functions do more than one thing.
@@ -36,7 +40,7 @@ const CONFINED: &[(&str, &[&str], &str)] = &[
         "D-Bus is named in one place",
     ),
     (
-        "serde::",
+        "#[serde(",
         &["registry/src/layout", "api/src/types", "ctl/src/output"],
         "only the registry's layout and the API's types have a serial form",
     ),
@@ -201,10 +205,15 @@ fn files_stay_readable_in_one_sitting() {
     for (path, text) in sources() {
         let lines = text.lines().count();
         let excepted = FILE_LINES_EXCEPTIONS.contains(&path.as_str());
-        if lines > FILE_LINES_MAX && !excepted {
+        let limit = if path.contains("tests/") {
+            TEST_FILE_LINES_MAX
+        } else {
+            FILE_LINES_MAX
+        };
+        if lines > limit && !excepted {
             offenders.push(format!("{path}: {lines} lines"));
         }
-        if lines <= FILE_LINES_MAX && excepted {
+        if lines <= limit && excepted {
             offenders.push(format!("{path} no longer needs its exception"));
         }
     }
@@ -238,7 +247,11 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 fn functions_do_one_thing() {
     let mut offenders = Vec::new();
     for (path, text) in sources() {
-        for (name, lines) in functions(&text) {
+        // A test may be one long table or story: it is read from top to bottom.
+        if path.contains("tests/") {
+            continue;
+        }
+        for (name, lines) in functions(without_tests(&text)) {
             let place = format!("{path}: {name}");
             let excepted = FUNCTION_LINES_EXCEPTIONS.contains(&place.as_str());
             if lines > FUNCTION_LINES_MAX && !excepted {

@@ -53,8 +53,7 @@ impl Lab {
         let config = Config::of(3, store)
             .metadata(&["zone=a,disk=ssd", "zone=b", "zone=b"])
             .fleet(files)
-            .fleet_conf(LEASE_TTL)
-            .fleet_conf("verbosity=1");
+            .fleet_conf(LEASE_TTL);
         let bed = Testbed::start_or_skip(&config).unwrap()?;
         let lab = Lab { bed, _turn: turn };
         lab.wait_for_machines(3);
@@ -68,7 +67,11 @@ impl Lab {
 
     /// The machine with this id.
     pub(crate) fn by_id(&self, id: &str) -> &Machine {
-        self.bed.machines().iter().find(|machine| machine.machine_id() == id).unwrap()
+        self.bed
+            .machines()
+            .iter()
+            .find(|machine| machine.machine_id() == id)
+            .unwrap()
     }
 
     /// Runs fleetctl on a machine, whatever becomes of it, and shows what was typed and said.
@@ -86,14 +89,20 @@ impl Lab {
     /// Runs fleetctl on a machine; it must succeed. Returns its stdout.
     pub(crate) fn fleetctl(&self, on: &str, words: &[&str]) -> String {
         let output = self.try_fleetctl(on, words);
-        assert!(output.status.success(), "{words:?}: {output:?}\n{}", self.bed.diagnosis());
+        assert!(
+            output.status.success(),
+            "{words:?}: {output:?}\n{}",
+            self.bed.diagnosis()
+        );
         output.stdout
     }
 
     /// Puts a unit file into `/root/units` of a machine and returns its path there.
     pub(crate) fn unit_file(&self, on: &str, name: &str, text: &str) -> String {
         let path = format!("/root/units/{name}");
-        self.machine(on).install_file(&path, text.as_bytes(), 0o644).unwrap();
+        self.machine(on)
+            .install_file(&path, text.as_bytes(), 0o644)
+            .unwrap();
         path
     }
 
@@ -117,14 +126,25 @@ impl Lab {
     /// Where a unit is active, as machine ids.
     pub(crate) fn active_on(&self, on: &str, unit: &str) -> BTreeSet<String> {
         let rows = self.rows(on).into_iter();
-        rows.filter(|row| row.unit == unit && row.active == "active").map(|row| row.machine).collect()
+        rows.filter(|row| row.unit == unit && row.active == "active")
+            .map(|row| row.machine)
+            .collect()
     }
 
     /// Waits until `rows` of `list-units` are as `wanted` says, which names what is missing.
-    pub(crate) fn wait_for(&self, what: &str, on: &str, wanted: impl Fn(&[Row]) -> bool) -> Vec<Row> {
+    pub(crate) fn wait_for(
+        &self,
+        what: &str,
+        on: &str,
+        wanted: impl Fn(&[Row]) -> bool,
+    ) -> Vec<Row> {
         let found = until(what, LIMIT, || {
             let rows = self.rows(on);
-            if wanted(&rows) { Ok(rows) } else { Err(format!("{rows:#?}")) }
+            if wanted(&rows) {
+                Ok(rows)
+            } else {
+                Err(format!("{rows:#?}"))
+            }
         });
         match found {
             Ok(rows) => rows,
@@ -134,11 +154,22 @@ impl Lab {
 
     /// Waits until exactly so many machines are in the cluster.
     pub(crate) fn wait_for_machines(&self, count: usize) {
-        let asked = self.bed.machines().iter().find(|machine| machine.is_on()).unwrap();
+        let asked = self
+            .bed
+            .machines()
+            .iter()
+            .find(|machine| machine.is_on())
+            .unwrap();
         let found = until(&format!("{count} machines in the cluster"), LIMIT, || {
-            let output = asked.run(&["fleetctl", "list-machines", "--no-legend"]).map_err(|error| error.to_string())?;
+            let output = asked
+                .run(&["fleetctl", "list-machines", "--no-legend"])
+                .map_err(|error| error.to_string())?;
             let seen = output.stdout.lines().count();
-            if seen == count { Ok(()) } else { Err(format!("{seen}: {output:?}")) }
+            if seen == count {
+                Ok(())
+            } else {
+                Err(format!("{seen}: {output:?}"))
+            }
         });
         if let Err(error) = found {
             panic!("{error}\n{}", self.bed.diagnosis());
@@ -147,13 +178,20 @@ impl Lab {
 
     /// systemd's own word on a unit on a machine.
     pub(crate) fn state(&self, on: &Machine, unit: &str) -> UnitState {
-        on.unit_states(&[unit]).unwrap().remove(unit).unwrap_or_default()
+        on.unit_states(&[unit])
+            .unwrap()
+            .remove(unit)
+            .unwrap_or_default()
     }
 
     /// The InvocationIDs of all units that `list-units` calls active, asked of systemd on each machine that is on.
     pub(crate) fn invocations(&self, on: &str) -> Invocations {
         let mut found = Invocations::new();
-        for row in self.rows(on).into_iter().filter(|row| row.active == "active") {
+        for row in self
+            .rows(on)
+            .into_iter()
+            .filter(|row| row.active == "active")
+        {
             let machine = self.by_id(&row.machine);
             if machine.is_on() {
                 let state = self.state(machine, &row.unit);
@@ -175,26 +213,50 @@ impl Lab {
             if state.invocation_id == *invocation && state.active_state == "active" {
                 same += 1;
             } else {
-                disturbed.push(format!("{unit} on {machine}: {invocation} is now {state:?}"));
+                disturbed.push(format!(
+                    "{unit} on {machine}: {invocation} is now {state:?}"
+                ));
             }
         }
         println!("undisturbed: {same} units, disturbed: {disturbed:?}");
-        assert!(disturbed.is_empty(), "{disturbed:#?}\n{}", self.bed.diagnosis());
+        assert!(
+            disturbed.is_empty(),
+            "{disturbed:#?}\n{}",
+            self.bed.diagnosis()
+        );
     }
 
     /// The name of the machine whose engine leads.
     pub(crate) fn leader(&self) -> Option<String> {
-        let words = ["etcdctl", "get", "/_coreos.com/fleet/leader", "--print-value-only"];
+        let words = [
+            "etcdctl",
+            "get",
+            "/_coreos.com/fleet/leader",
+            "--print-value-only",
+        ];
         let output = self.bed.run(&words).unwrap();
         let machines = self.bed.machines().iter();
-        machines.into_iter().find(|m| output.stdout.contains(m.machine_id())).map(|m| m.name().to_owned())
+        machines
+            .into_iter()
+            .find(|m| output.stdout.contains(m.machine_id()))
+            .map(|m| m.name().to_owned())
     }
 }
 
 fn row(line: &str) -> Row {
     let mut fields = line.split_whitespace();
-    let mut next = || fields.next().unwrap_or_else(|| panic!("four columns: {line:?}")).to_owned();
+    let mut next = || {
+        fields
+            .next()
+            .unwrap_or_else(|| panic!("four columns: {line:?}"))
+            .to_owned()
+    };
     let (unit, machine, active, sub) = (next(), next(), next(), next());
     let machine = machine.split('/').next().unwrap_or_default().to_owned();
-    Row { unit, machine, active, sub }
+    Row {
+        unit,
+        machine,
+        active,
+        sub,
+    }
 }

@@ -22,7 +22,9 @@ pub(crate) enum Command {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum ArgumentError {
     /// A positional argument.
-    #[error("fleetd takes no arguments, but was given {0:?}. Did you mean to invoke fleetctl instead?")]
+    #[error(
+        "fleetd takes no arguments, but was given {0:?}. Did you mean to invoke fleetctl instead?"
+    )]
     Positional(String),
     /// A flag without its value.
     #[error("flag needs an argument: -{0}")]
@@ -61,7 +63,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     let mut version = false;
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
-        let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else {
+        let Some(flag) = argument
+            .strip_prefix("--")
+            .or_else(|| argument.strip_prefix('-'))
+        else {
             if argument == "version" {
                 return Ok(Command::Version);
             }
@@ -74,7 +79,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         match flag {
             "config" => {
                 let path = value.or_else(|| arguments.next());
-                config = Some(PathBuf::from(path.ok_or(ArgumentError::NoValue(flag.to_owned()))?));
+                config = Some(PathBuf::from(
+                    path.ok_or(ArgumentError::NoValue(flag.to_owned()))?,
+                ));
             }
             "standalone" => standalone = boolean(flag, value)?,
             "version" => version = boolean(flag, value)?,
@@ -82,14 +89,21 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
             unknown => return Err(ArgumentError::Unknown(unknown.to_owned())),
         }
     }
-    Ok(if version { Command::Version } else { Command::Run { config, standalone } })
+    Ok(if version {
+        Command::Version
+    } else {
+        Command::Run { config, standalone }
+    })
 }
 
 fn boolean(flag: &str, value: Option<String>) -> Result<bool, ArgumentError> {
     match value.as_deref() {
         None | Some("true" | "1" | "t") => Ok(true),
         Some("false" | "0" | "f") => Ok(false),
-        Some(other) => Err(ArgumentError::NotBoolean { flag: flag.to_owned(), value: other.to_owned() }),
+        Some(other) => Err(ArgumentError::NotBoolean {
+            flag: flag.to_owned(),
+            value: other.to_owned(),
+        }),
     }
 }
 
@@ -104,7 +118,10 @@ mod tests {
     #[test]
     fn the_config_flag_has_four_spellings() {
         for line in ["-config /a", "--config /a", "-config=/a", "--config=/a"] {
-            let expected = Command::Run { config: Some("/a".into()), standalone: false };
+            let expected = Command::Run {
+                config: Some("/a".into()),
+                standalone: false,
+            };
             assert_eq!(read(line), Ok(expected), "{line}");
         }
     }
@@ -115,13 +132,25 @@ mod tests {
             assert_eq!(read(line), Ok(Command::Version), "{line}");
         }
         assert_eq!(read("-h"), Ok(Command::Help));
-        assert_eq!(read("-standalone"), Ok(Command::Run { config: None, standalone: true }));
+        assert_eq!(
+            read("-standalone"),
+            Ok(Command::Run {
+                config: None,
+                standalone: true
+            })
+        );
     }
 
     #[test]
     fn what_cannot_be_understood_is_named() {
-        assert_eq!(read("start"), Err(ArgumentError::Positional("start".into())));
-        assert_eq!(read("-config"), Err(ArgumentError::NoValue("config".into())));
+        assert_eq!(
+            read("start"),
+            Err(ArgumentError::Positional("start".into()))
+        );
+        assert_eq!(
+            read("-config"),
+            Err(ArgumentError::NoValue("config".into()))
+        );
         assert_eq!(read("--nope"), Err(ArgumentError::Unknown("nope".into())));
         assert!(read("-standalone=maybe").is_err());
     }

@@ -100,32 +100,63 @@ type Setter = fn(&mut Config, &str) -> Result<(), String>;
 
 /// Every key there is. One table, so that file, environment and the list of known keys cannot differ.
 const KEYS: &[(&str, Setter)] = &[
-    ("verbosity", |c, v| number(v).map(|level: i64| c.verbose = level > 0)),
-    ("etcd_servers", |c, v| servers(v).map(|list| c.etcd_servers = list)),
+    ("verbosity", |c, v| {
+        number(v).map(|level: i64| c.verbose = level > 0)
+    }),
+    ("etcd_servers", |c, v| {
+        servers(v).map(|list| c.etcd_servers = list)
+    }),
     ("etcd_username", |c, v| text(v, &mut c.etcd_username)),
     ("etcd_password", |c, v| text(v, &mut c.etcd_password)),
     ("etcd_cafile", |c, v| path(v, &mut c.etcd_cafile)),
     ("etcd_certfile", |c, v| path(v, &mut c.etcd_certfile)),
     ("etcd_keyfile", |c, v| path(v, &mut c.etcd_keyfile)),
-    ("etcd_key_prefix", |c, v| prefix(v).map(|prefix| c.etcd_key_prefix = prefix)),
-    ("etcd_request_timeout", |c, v| seconds(v).map(|limit| c.etcd_request_timeout = limit)),
-    ("public_ip", |c, v| public_ip(v).map(|address| c.public_ip = address)),
-    ("metadata", |c, v| metadata(v).map(|metadata| c.metadata = metadata)),
-    ("agent_ttl", |c, v| agent_ttl(v).map(|ttl| c.agent_ttl = ttl)),
+    ("etcd_key_prefix", |c, v| {
+        prefix(v).map(|prefix| c.etcd_key_prefix = prefix)
+    }),
+    ("etcd_request_timeout", |c, v| {
+        seconds(v).map(|limit| c.etcd_request_timeout = limit)
+    }),
+    ("public_ip", |c, v| {
+        public_ip(v).map(|address| c.public_ip = address)
+    }),
+    ("metadata", |c, v| {
+        metadata(v).map(|metadata| c.metadata = metadata)
+    }),
+    ("agent_ttl", |c, v| {
+        agent_ttl(v).map(|ttl| c.agent_ttl = ttl)
+    }),
     ("units_directory", |c, v| path(v, &mut c.units_directory)),
-    ("systemd_user", |c, v| boolean(v).map(|value| c.systemd_user = value)),
-    ("token_limit", |c, v| token_limit(v).map(|limit| c.token_limit = limit)),
-    ("disable_engine", |c, v| boolean(v).map(|value| c.disable_engine = value)),
+    ("systemd_user", |c, v| {
+        boolean(v).map(|value| c.systemd_user = value)
+    }),
+    ("token_limit", |c, v| {
+        token_limit(v).map(|limit| c.token_limit = limit)
+    }),
+    ("disable_engine", |c, v| {
+        boolean(v).map(|value| c.disable_engine = value)
+    }),
     ("listen", |c, v| listen(v).map(|list| c.listen = Some(list))),
-    ("insecure_listen", |c, v| boolean(v).map(|value| c.insecure_listen = value)),
-    ("standalone", |c, v| boolean(v).map(|value| c.standalone = value)),
-    ("standalone_listen", |c, v| address(v).map(|address| c.standalone_listen = address)),
-    ("data_directory", |c, v| directory(v).map(|path| c.data_directory = path)),
+    ("insecure_listen", |c, v| {
+        boolean(v).map(|value| c.insecure_listen = value)
+    }),
+    ("standalone", |c, v| {
+        boolean(v).map(|value| c.standalone = value)
+    }),
+    ("standalone_listen", |c, v| {
+        address(v).map(|address| c.standalone_listen = address)
+    }),
+    ("data_directory", |c, v| {
+        directory(v).map(|path| c.data_directory = path)
+    }),
 ];
 
 /// Keys of the ancestor that mean nothing here, and what to say of them.
 const RETIRED: &[(&str, &str)] = &[
-    ("engine_reconcile_interval", "the engine follows events instead of polling"),
+    (
+        "engine_reconcile_interval",
+        "the engine follows events instead of polling",
+    ),
     ("enable_grpc", "it is not needed: nothing polls etcd"),
     ("disable_watches", "watches are how fleet works"),
     ("verify_units", "it is no longer supported"),
@@ -146,20 +177,41 @@ pub(crate) fn load(
             Ok(settings) => {
                 for setting in settings {
                     let place = format!("{name}: line {}: {}", setting.line, setting.key);
-                    apply(&mut config, &place, &setting.key, &setting.value, &mut warnings, &mut errors);
+                    apply(
+                        &mut config,
+                        &place,
+                        &setting.key,
+                        &setting.value,
+                        &mut warnings,
+                        &mut errors,
+                    );
                 }
             }
         }
     }
     for (variable, value) in environment {
-        let Some(key) = variable.strip_prefix("FLEET_").map(str::to_ascii_lowercase) else { continue };
-        let known = KEYS.iter().any(|(name, _)| *name == key) || RETIRED.iter().any(|(name, _)| *name == key);
+        let Some(key) = variable.strip_prefix("FLEET_").map(str::to_ascii_lowercase) else {
+            continue;
+        };
+        let known = KEYS.iter().any(|(name, _)| *name == key)
+            || RETIRED.iter().any(|(name, _)| *name == key);
         if known {
-            apply(&mut config, variable, &key, value, &mut warnings, &mut errors);
+            apply(
+                &mut config,
+                variable,
+                &key,
+                value,
+                &mut warnings,
+                &mut errors,
+            );
         }
     }
     consistency(&config, &mut errors);
-    if errors.is_empty() { Ok(Loaded { config, warnings }) } else { Err(ConfigErrors(errors)) }
+    if errors.is_empty() {
+        Ok(Loaded { config, warnings })
+    } else {
+        Err(ConfigErrors(errors))
+    }
 }
 
 fn apply(
@@ -180,7 +232,10 @@ fn apply(
         Some((_, why)) => warnings.push(format!("{place}: ignored: {why}")),
         None => {
             let known: Vec<&str> = KEYS.iter().map(|(name, _)| *name).collect();
-            warnings.push(format!("{place}: unknown key, ignored; known keys are {}", known.join(" ")));
+            warnings.push(format!(
+                "{place}: unknown key, ignored; known keys are {}",
+                known.join(" ")
+            ));
         }
     }
 }
@@ -188,7 +243,10 @@ fn apply(
 /// Rules that span keys.
 fn consistency(config: &Config, errors: &mut Vec<String>) {
     if config.etcd_certfile.is_some() != config.etcd_keyfile.is_some() {
-        errors.push("etcd_certfile and etcd_keyfile: one is set without the other; set both or none".to_owned());
+        errors.push(
+            "etcd_certfile and etcd_keyfile: one is set without the other; set both or none"
+                .to_owned(),
+        );
     }
     if config.standalone && !config.etcd_servers.is_empty() {
         errors.push(
@@ -205,17 +263,23 @@ fn consistency(config: &Config, errors: &mut Vec<String>) {
         if let Listen::Tcp(address) = listen
             && !address.ip().is_loopback()
         {
-            errors.push(format!("listen: {address} can be reached from other machines, and {remedy}"));
+            errors.push(format!(
+                "listen: {address} can be reached from other machines, and {remedy}"
+            ));
         }
     }
     if config.standalone && !config.standalone_listen.ip().is_loopback() {
         let address = config.standalone_listen;
-        errors.push(format!("standalone_listen: {address} can be reached from other machines, and {remedy}"));
+        errors.push(format!(
+            "standalone_listen: {address} can be reached from other machines, and {remedy}"
+        ));
     }
 }
 
 fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("{value:?} is not a whole number"))
+    value
+        .parse()
+        .map_err(|_| format!("{value:?} is not a whole number"))
 }
 
 fn boolean(value: &str) -> Result<bool, String> {
@@ -232,7 +296,11 @@ fn text(value: &str, target: &mut Option<String>) -> Result<(), String> {
 }
 
 fn path(value: &str, target: &mut Option<PathBuf>) -> Result<(), String> {
-    *target = if value.is_empty() { None } else { Some(directory(value)?) };
+    *target = if value.is_empty() {
+        None
+    } else {
+        Some(directory(value)?)
+    };
     Ok(())
 }
 
@@ -253,7 +321,9 @@ fn servers(value: &str) -> Result<Vec<String>, String> {
             continue;
         }
         if !item.starts_with("http://") && !item.starts_with("https://") {
-            return Err(format!("{item:?} is not a URL: expected for example http://10.0.0.1:2379"));
+            return Err(format!(
+                "{item:?} is not a URL: expected for example http://10.0.0.1:2379"
+            ));
         }
         list.push(item.to_owned());
     }
@@ -264,7 +334,9 @@ fn prefix(value: &str) -> Result<String, String> {
     if value.starts_with('/') && value.len() > 1 {
         Ok(format!("{}/", value.trim_end_matches('/')))
     } else {
-        Err(format!("{value:?} is not a key prefix: expected for example /_coreos.com/fleet/"))
+        Err(format!(
+            "{value:?} is not a key prefix: expected for example /_coreos.com/fleet/"
+        ))
     }
 }
 
@@ -281,14 +353,20 @@ fn public_ip(value: &str) -> Result<Option<String>, String> {
     if value.is_empty() {
         return Ok(None);
     }
-    let address: std::net::IpAddr = value.parse().map_err(|_| format!("{value:?} is not an IP address"))?;
+    let address: std::net::IpAddr = value
+        .parse()
+        .map_err(|_| format!("{value:?} is not an IP address"))?;
     Ok(Some(address.to_string()))
 }
 
 /// `k=v,k2=v2`: split at commas, then at the first `=`; the last of a repeated key wins.
 fn metadata(value: &str) -> Result<BTreeMap<String, String>, String> {
     let mut metadata = BTreeMap::new();
-    for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    for item in value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
         match item.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
                 metadata.insert(key.trim().to_owned(), value.trim().to_owned());
@@ -319,7 +397,9 @@ fn go_duration(value: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let (number, tail) = rest.split_at(digits);
-        let unit_length = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
+        let unit_length = tail
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(unit_length);
         let scale = match unit {
             "ns" => 1e-9,
@@ -337,16 +417,24 @@ fn go_duration(value: &str) -> Option<Duration> {
 }
 
 fn token_limit(value: &str) -> Result<NonZeroU16, String> {
-    value.parse().map_err(|_| format!("{value:?} is not a number from 1 to 65535"))
+    value
+        .parse()
+        .map_err(|_| format!("{value:?} is not a number from 1 to 65535"))
 }
 
 fn address(value: &str) -> Result<SocketAddr, String> {
-    value.parse().map_err(|_| format!("{value:?} is not ADDRESS:PORT: expected for example 127.0.0.1:2379"))
+    value
+        .parse()
+        .map_err(|_| format!("{value:?} is not ADDRESS:PORT: expected for example 127.0.0.1:2379"))
 }
 
 fn listen(value: &str) -> Result<Vec<Listen>, String> {
     let mut list = Vec::new();
-    for item in value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    for item in value
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
         let listen = match (item.strip_prefix("unix://"), item.strip_prefix("tcp://")) {
             (Some(path), _) => Listen::Unix(directory(path)?),
             (None, Some(tcp)) => Listen::Tcp(address(tcp)?),

@@ -22,7 +22,11 @@ pub(crate) fn describe(config: &Config, version: &str) -> Result<Machine> {
     Ok(Machine {
         id: machine_id(Path::new(MACHINE_ID_FILE))?,
         boot: BootId(read_trimmed(Path::new(BOOT_ID_FILE))?),
-        address: config.public_ip.clone().or_else(detect_address).unwrap_or_default(),
+        address: config
+            .public_ip
+            .clone()
+            .or_else(detect_address)
+            .unwrap_or_default(),
         metadata: config.metadata.clone(),
         version: version.to_owned(),
         capacity: capacity(),
@@ -31,7 +35,10 @@ pub(crate) fn describe(config: &Config, version: &str) -> Result<Machine> {
 
 fn machine_id(path: &Path) -> Result<MachineId> {
     let text = read_trimmed(path).with_context(|| {
-        format!("unable to determine local machine ID from {}: run systemd-machine-id-setup", path.display())
+        format!(
+            "unable to determine local machine ID from {}: run systemd-machine-id-setup",
+            path.display()
+        )
     })?;
     if text.is_empty() {
         bail!("{} is empty: run systemd-machine-id-setup", path.display());
@@ -40,7 +47,8 @@ fn machine_id(path: &Path) -> Result<MachineId> {
 }
 
 fn read_trimmed(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim().to_owned())
 }
 
@@ -55,17 +63,28 @@ fn detect_address() -> Option<String> {
 }
 
 fn is_usable(address: Ipv4Addr) -> bool {
-    !(address.is_loopback() || address.is_link_local() || address.is_multicast() || address.is_unspecified())
+    !(address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_unspecified())
 }
 
 fn capacity() -> Capacity {
-    let memory_bytes = fs::read_to_string(MEMORY_FILE).ok().and_then(|text| memory_total(&text)).unwrap_or(0);
+    let memory_bytes = fs::read_to_string(MEMORY_FILE)
+        .ok()
+        .and_then(|text| memory_total(&text))
+        .unwrap_or(0);
     let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    Capacity { memory_bytes, cpu_milli: processors as u64 * 1000 }
+    Capacity {
+        memory_bytes,
+        cpu_milli: processors as u64 * 1000,
+    }
 }
 
 fn memory_total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -89,7 +108,10 @@ mod tests {
 
     #[test]
     fn memory_is_read_in_bytes() {
-        assert_eq!(memory_total("MemTotal:       24676172 kB\nMemFree: 1 kB\n"), Some(24_676_172 * 1024));
+        assert_eq!(
+            memory_total("MemTotal:       24676172 kB\nMemFree: 1 kB\n"),
+            Some(24_676_172 * 1024)
+        );
         assert_eq!(memory_total("nothing"), None);
     }
 }

@@ -45,19 +45,28 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Setting>, SyntaxError> {
 }
 
 fn setting(line: usize, text: &str) -> Result<Setting, SyntaxError> {
-    let error = || SyntaxError { line, text: text.to_owned() };
+    let error = || SyntaxError {
+        line,
+        text: text.to_owned(),
+    };
     let (key, value) = text.split_once('=').ok_or_else(error)?;
     let key = key.trim().to_ascii_lowercase();
     if key.is_empty() || key.contains(char::is_whitespace) {
         return Err(error());
     }
-    Ok(Setting { line, key, value: unquote(value.trim()).to_owned() })
+    Ok(Setting {
+        line,
+        key,
+        value: unquote(value.trim()).to_owned(),
+    })
 }
 
 /// A quoted value ends at its closing quote, any other at the first `#` or `;`.
 fn unquote(value: &str) -> &str {
     for quote in ['"', '\''] {
-        let inner = value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+        let inner = value
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote));
         if let Some(inner) = inner {
             return inner;
         }
@@ -73,7 +82,11 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        parse(text).unwrap().into_iter().map(|setting| (setting.key, setting.value)).collect()
+        parse(text)
+            .unwrap()
+            .into_iter()
+            .map(|setting| (setting.key, setting.value))
+            .collect()
     }
 
     #[test]
@@ -90,8 +103,10 @@ mod tests {
             ("verbosity", "1"),
             ("verbosity", "0"),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect();
         assert_eq!(pairs(text), expected);
     }
 

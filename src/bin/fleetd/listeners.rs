@@ -42,12 +42,18 @@ pub(crate) async fn bind(config: &Config, mut passed: listenfd::ListenFd) -> Res
     for index in 0..passed.len() {
         if let Ok(Some(socket)) = passed.take_unix_listener(index) {
             socket.set_nonblocking(true)?;
-            listeners.sockets.push(Listener::Unix(UnixListener::from_std(socket)?));
+            listeners
+                .sockets
+                .push(Listener::Unix(UnixListener::from_std(socket)?));
         } else if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
             socket.set_nonblocking(true)?;
-            listeners.sockets.push(Listener::Tcp(TcpListener::from_std(socket)?));
+            listeners
+                .sockets
+                .push(Listener::Tcp(TcpListener::from_std(socket)?));
         } else {
-            bail!("socket {index} passed by systemd is neither a unix nor a TCP stream socket: see fleet.socket");
+            bail!(
+                "socket {index} passed by systemd is neither a unix nor a TCP stream socket: see fleet.socket"
+            );
         }
     }
     let default = [Listen::Unix(PathBuf::from(DEFAULT_SOCKET))];
@@ -59,7 +65,9 @@ pub(crate) async fn bind(config: &Config, mut passed: listenfd::ListenFd) -> Res
     for listen in own {
         match listen {
             Listen::Unix(path) => {
-                listeners.sockets.push(Listener::Unix(bind_unix(path).await?));
+                listeners
+                    .sockets
+                    .push(Listener::Unix(bind_unix(path).await?));
                 listeners.owned.0.push(path.clone());
             }
             Listen::Tcp(address) => {
@@ -77,16 +85,23 @@ async fn bind_unix(path: &Path) -> Result<UnixListener> {
     let describe = || format!("listen: cannot serve on {}", path.display());
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
         if !metadata.file_type().is_socket() {
-            bail!("listen: {} exists and is no socket: remove it or choose another path", path.display());
+            bail!(
+                "listen: {} exists and is no socket: remove it or choose another path",
+                path.display()
+            );
         }
         if UnixStream::connect(path).await.is_ok() {
-            bail!("listen: another process serves on {} already: is fleetd running?", path.display());
+            bail!(
+                "listen: another process serves on {} already: is fleetd running?",
+                path.display()
+            );
         }
         // Left over by a fleetd that was killed.
         std::fs::remove_file(path).with_context(describe)?;
     }
     let socket = UnixListener::bind(path).with_context(describe)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE)).with_context(describe)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))
+        .with_context(describe)?;
     if let Some(group) = group_id(API_GROUP) {
         std::os::unix::fs::chown(path, None, Some(group)).with_context(describe)?;
     }

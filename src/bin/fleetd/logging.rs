@@ -22,7 +22,11 @@ impl Verbosity {
 }
 
 fn level_of(verbose: bool) -> LevelFilter {
-    if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }
+    if verbose {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    }
 }
 
 /// Starts logging. Call once.
@@ -38,14 +42,24 @@ pub(crate) fn start(verbose: bool) -> Verbosity {
             // Other people's crates speak up only when something is wrong.
             .with_filter(ours())
     });
-    let journal = journal.map(|layer| layer.with_field_prefix(Some("FLEET".to_owned())).with_filter(ours()));
-    tracing_subscriber::registry().with(level).with(journal).with(text).init();
+    let journal = journal.map(|layer| {
+        layer
+            .with_field_prefix(Some("FLEET".to_owned()))
+            .with_filter(ours())
+    });
+    tracing_subscriber::registry()
+        .with(level)
+        .with(journal)
+        .with(text)
+        .init();
     Verbosity(handle)
 }
 
 /// Our crates at any level (the reloadable level decides), others from warnings up.
 fn ours() -> tracing_subscriber::filter::Targets {
-    let ours = ["fleetd", "agent", "engine", "registry", "api", "model", "unitfile"];
+    let ours = [
+        "fleetd", "agent", "engine", "registry", "api", "model", "unitfile",
+    ];
     tracing_subscriber::filter::Targets::new()
         .with_default(LevelFilter::WARN)
         .with_targets(ours.map(|name| (name, LevelFilter::DEBUG)))

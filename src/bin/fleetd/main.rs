@@ -1,17 +1,17 @@
 //! fleetd: the daemon on every machine. Reads the configuration, then ties store, agent, engine and API together.
 
 mod arguments;
-mod ini;
 mod config;
 #[cfg(test)]
 mod config_tests;
-mod logging;
-mod notify;
 mod host;
-mod listeners;
-mod store;
+mod ini;
 mod lease_file;
+mod listeners;
+mod logging;
 mod node;
+mod notify;
+mod store;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -34,14 +34,20 @@ fn main() -> ExitCode {
     let command = match arguments::parse(std::env::args().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            say(&mut std::io::stderr(), &format!("{error}\n\n{}", arguments::USAGE));
+            say(
+                &mut std::io::stderr(),
+                &format!("{error}\n\n{}", arguments::USAGE),
+            );
             let positional = matches!(error, arguments::ArgumentError::Positional(_));
             return ExitCode::from(if positional { 1 } else { 2 });
         }
     };
     let (config_file, standalone) = match command {
         Command::Version => {
-            say(&mut std::io::stdout(), &format!("fleetd version {}\n", version()));
+            say(
+                &mut std::io::stdout(),
+                &format!("fleetd version {}\n", version()),
+            );
             return ExitCode::SUCCESS;
         }
         Command::Help => {
@@ -50,7 +56,13 @@ fn main() -> ExitCode {
         }
         Command::Run { config, standalone } => (config, standalone),
     };
-    match start(ConfigSource { file: config_file, standalone }, passed) {
+    match start(
+        ConfigSource {
+            file: config_file,
+            standalone,
+        },
+        passed,
+    ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&mut std::io::stderr(), &format!("fleetd: {error:#}\n"));
@@ -118,7 +130,10 @@ impl ConfigSource {
             return Ok(config::load(None, &environment)?);
         };
         if path.is_dir() {
-            bail!("Provided config {} is a directory, not a file", path.display());
+            bail!(
+                "Provided config {} is a directory, not a file",
+                path.display()
+            );
         }
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("Unable to use config file {}", path.display()))?;

@@ -50,8 +50,18 @@ pub(crate) async fn run(
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
     tasks.spawn(notify::watchdog(shutdown.clone()));
-    let Listeners { sockets, owned: _owned } = listeners;
-    serve_api(&config, &machine, sockets, &store.registry, &tasks, &shutdown);
+    let Listeners {
+        sockets,
+        owned: _owned,
+    } = listeners;
+    serve_api(
+        &config,
+        &machine,
+        sockets,
+        &store.registry,
+        &tasks,
+        &shutdown,
+    );
     notify::ready();
     let (machine_changed, machine) = tokio::sync::watch::channel(machine);
     let mut node = Node {
@@ -96,8 +106,15 @@ fn serve_api(
     shutdown: &CancellationToken,
 ) {
     let view = View::new(registry.clone(), shutdown.clone());
-    let scope = if config.systemd_user { JournalScope::User } else { JournalScope::System };
-    let settings = Settings { token_limit: config.token_limit, ..Settings::new(machine.id.clone()) };
+    let scope = if config.systemd_user {
+        JournalScope::User
+    } else {
+        JournalScope::System
+    };
+    let settings = Settings {
+        token_limit: config.token_limit,
+        ..Settings::new(machine.id.clone())
+    };
     let router = api::server::router(view, Journalctl { scope }, settings, shutdown.clone());
     tasks.spawn(api::server::serve(router, sockets, shutdown.clone()));
 }
@@ -134,8 +151,15 @@ impl Signals {
 }
 
 /// Applies what can be changed while running: log level, metadata, address. Units and sockets are not touched.
-fn reload(source: &ConfigSource, verbosity: &Verbosity, machine: &tokio::sync::watch::Sender<Machine>) {
-    let path = source.path().map(|path| path.display().to_string()).unwrap_or_default();
+fn reload(
+    source: &ConfigSource,
+    verbosity: &Verbosity,
+    machine: &tokio::sync::watch::Sender<Machine>,
+) {
+    let path = source
+        .path()
+        .map(|path| path.display().to_string())
+        .unwrap_or_default();
     tracing::info!("Reloading configuration from {path}");
     let described = source.load().and_then(|loaded| {
         verbosity.set(loaded.config.verbose);
@@ -157,7 +181,9 @@ fn reload(source: &ConfigSource, verbosity: &Verbosity, machine: &tokio::sync::w
 fn runtime_directory(config: &Config) -> Result<PathBuf> {
     let directory = match (config.systemd_user, std::env::var_os("XDG_RUNTIME_DIR")) {
         (true, Some(own)) => Path::new(&own).join("fleet"),
-        (true, None) => bail!("systemd_user: XDG_RUNTIME_DIR is not set: start fleetd in a user's session"),
+        (true, None) => {
+            bail!("systemd_user: XDG_RUNTIME_DIR is not set: start fleetd in a user's session")
+        }
         (false, _) => PathBuf::from(RUNTIME_DIRECTORY),
     };
     std::fs::create_dir_all(&directory)
@@ -173,8 +199,15 @@ fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
         PathBuf::from(LINK_DIRECTORY)
     };
     let settings = SystemdSettings {
-        bus: if config.systemd_user { Bus::User } else { Bus::System },
-        units_directory: config.units_directory.clone().unwrap_or_else(|| directory.join("units")),
+        bus: if config.systemd_user {
+            Bus::User
+        } else {
+            Bus::System
+        },
+        units_directory: config
+            .units_directory
+            .clone()
+            .unwrap_or_else(|| directory.join("units")),
         marks_directory: directory.join("marks"),
         link_directory: links,
     };
@@ -207,7 +240,9 @@ impl Node {
         let engine_shutdown = CancellationToken::new();
         let engine = TaskTracker::new();
         loop {
-            let Some((lease, membership)) = self.join().await? else { break };
+            let Some((lease, membership)) = self.join().await? else {
+                break;
+            };
             if self.leads && engine.is_empty() {
                 self.start_engine(&engine, engine_shutdown.clone());
             }
@@ -279,7 +314,10 @@ impl Node {
     }
 
     async fn try_join(&self, machine: &Machine) -> Result<(Lease, Join), registry::RegistryError> {
-        let lease = self.registry.lease(self.lease_ttl, self.lease_file.read()).await?;
+        let lease = self
+            .registry
+            .lease(self.lease_ttl, self.lease_file.read())
+            .await?;
         let joined = self.registry.join(machine, &lease).await?;
         Ok((lease, joined))
     }
@@ -341,7 +379,9 @@ impl Node {
             tracing::info!("leaving the units running, and the lease to the next fleetd");
             return;
         }
-        tracing::info!("leaving the cluster: stopping this machine's units, which start elsewhere as they stop");
+        tracing::info!(
+            "leaving the cluster: stopping this machine's units, which start elsewhere as they stop"
+        );
         within_limit("telling the cluster", async {
             if let Err(error) = membership.leave_schedule().await {
                 tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
@@ -385,10 +425,17 @@ async fn revoke(lease: Lease) {
 
 async fn within_limit(what: &str, work: impl Future<Output = ()>) {
     if tokio::time::timeout(FAREWELL_LIMIT, work).await.is_err() {
-        tracing::warn!("{what} took longer than {} s; going on without", FAREWELL_LIMIT.as_secs());
+        tracing::warn!(
+            "{what} took longer than {} s; going on without",
+            FAREWELL_LIMIT.as_secs()
+        );
     }
 }
 
 fn shown(address: &str) -> &str {
-    if address.is_empty() { "unknown" } else { address }
+    if address.is_empty() {
+        "unknown"
+    } else {
+        address
+    }
 }

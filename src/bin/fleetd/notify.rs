@@ -22,7 +22,9 @@ pub(crate) fn stopping() {
 
 /// Pings systemd's watchdog for as long as the runtime gets to run, at half of the interval that systemd allows.
 pub(crate) async fn watchdog(shutdown: CancellationToken) {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
     let mut ticks = tokio::time::interval((limit / 2).max(Duration::from_millis(100)));
     loop {
         tokio::select! {

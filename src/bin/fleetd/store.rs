@@ -31,7 +31,11 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the store. Does not wait for an etcd to answer.
     pub(crate) async fn open(config: &Config) -> Result<Store> {
-        if config.standalone { Store::standalone(config).await } else { Store::etcd(config).await }
+        if config.standalone {
+            Store::standalone(config).await
+        } else {
+            Store::etcd(config).await
+        }
     }
 
     async fn etcd(config: &Config) -> Result<Store> {
@@ -39,7 +43,11 @@ impl Store {
         if endpoints.is_empty() {
             endpoints.push(DEFAULT_ENDPOINT.to_owned());
         }
-        let configured = if config.etcd_servers.is_empty() { " (the default: etcd_servers is not set)" } else { "" };
+        let configured = if config.etcd_servers.is_empty() {
+            " (the default: etcd_servers is not set)"
+        } else {
+            ""
+        };
         let name = format!("etcd at {}{configured}", endpoints.join(", "));
         let settings = registry::Config {
             endpoints,
