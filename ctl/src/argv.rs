@@ -18,7 +18,9 @@ pub(crate) fn normalize(arguments: Vec<OsString>, long_flags: &BTreeSet<String>)
     let rewrite = |argument: OsString| {
         after_separator |= argument == "--";
         match argument.to_str().and_then(|text| text.strip_prefix('-')) {
-            Some(flag) if !after_separator && is_long(flag, long_flags) => format!("--{flag}").into(),
+            Some(flag) if !after_separator && is_long(flag, long_flags) => {
+                format!("--{flag}").into()
+            }
             Some(_) | None => argument,
         }
     };
@@ -38,21 +40,31 @@ mod tests {
     fn check(line: &str, expected: &str) {
         let flags = ["debug", "no-block", "full", "l"].map(str::to_owned).into();
         let words = line.split(' ').map(OsString::from).collect();
-        let words: Vec<_> = normalize(words, &flags).into_iter().map(|word| word.into_string().unwrap()).collect();
+        let words: Vec<_> = normalize(words, &flags)
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect();
         assert_eq!(words.join(" "), expected);
     }
 
     #[test]
     fn long_flags_with_one_dash_get_another() {
-        check("fleetctl -debug start -no-block=true a -b", "fleetctl --debug start --no-block=true a -b");
-        check("fleetctl list-units -l -l=true --l", "fleetctl list-units -l -l=true --l");
+        check(
+            "fleetctl -debug start -no-block=true a -b",
+            "fleetctl --debug start --no-block=true a -b",
+        );
+        check(
+            "fleetctl list-units -l -l=true --l",
+            "fleetctl list-units -l -l=true --l",
+        );
         check("fleetctl cat -- -debug", "fleetctl cat -- -debug");
         check("fleetctl cat - -unknown", "fleetctl cat - -unknown");
     }
 
     #[test]
     fn the_version_is_asked_for_by_the_first_argument_only() {
-        let asks = |line: &str| asks_for_version(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let asks =
+            |line: &str| asks_for_version(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert!(asks("fleetctl --version"));
         assert!(asks("fleetctl -v start"));
         assert!(!asks("fleetctl start --version"));

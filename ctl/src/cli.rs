@@ -26,49 +26,50 @@ Run \"fleetctl help <command>\" for details on a command.";
     override_usage = "fleetctl [global options] <command> [command options] [arguments...]",
     after_help = ROOT_HELP_END,
     disable_version_flag = true,
+    disable_help_flag = true,
     infer_subcommands = true,
     args_override_self = true,
     max_term_width = 100,
     subcommand_help_heading = "COMMANDS"
 )]
-pub struct Cli {
+pub(crate) struct Cli {
     /// Flags that every verb takes.
     #[command(flatten)]
-    pub global: GlobalArgs,
+    pub(crate) global: GlobalArgs,
     /// The verb; help is shown without one.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
 /// Flags that every verb takes, before or after its name. `None` means "not given": the environment comes next.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "GLOBAL OPTIONS")]
-pub struct GlobalArgs {
+pub(crate) struct GlobalArgs {
     /// Where fleetd listens: unix:///path/of/socket or http://host:port, or several of them separated by commas, of
     /// which the first that answers is used [default: unix:///var/run/fleet.sock]
     #[arg(long, global = true, value_name = "URL")]
-    pub endpoint: Option<String>,
-    /// Seconds to wait for the answer to one request [default: 3]
+    pub(crate) endpoint: Option<String>,
+    /// Seconds to wait for the answer to one request [default: 10]
     #[arg(long, global = true, value_name = "SECONDS")]
-    pub request_timeout: Option<String>,
+    pub(crate) request_timeout: Option<String>,
     /// Say on stderr what is asked of which endpoint
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = ArgAction::Set)]
-    pub debug: Option<String>,
+    pub(crate) debug: Option<String>,
     /// Only API; fleet 1.0 could also talk to etcd directly
     #[arg(long, global = true, hide = true)]
-    pub driver: Option<String>,
+    pub(crate) driver: Option<String>,
     /// Reach the cluster through this SSH host
     #[arg(long, global = true, hide = true)]
-    pub tunnel: Option<String>,
+    pub(crate) tunnel: Option<String>,
     /// Flags of fleet 1.0 that have no effect on the verbs there are; accepted so that scripts run.
     #[command(flatten)]
-    pub ignored: IgnoredArgs,
+    pub(crate) ignored: IgnoredArgs,
 }
 
 /// Flags of fleet 1.0 that have no effect (etcd driver, SSH without a tunnel, TLS on a unix socket).
 #[derive(Debug, Args)]
-pub struct IgnoredArgs {
+pub(crate) struct IgnoredArgs {
     /// Prefix of etcd's keys; fleetd knows it
     #[arg(long, global = true, hide = true)]
     etcd_key_prefix: Option<String>,
@@ -106,12 +107,11 @@ pub struct IgnoredArgs {
 
 /// Whether and how long a verb waits for the machines.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "OPTIONS")]
-pub struct WaitArgs {
+pub(crate) struct WaitArgs {
     /// Do not wait: return as soon as the cluster has accepted the request
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
-    pub no_block: bool,
+    pub(crate) no_block: bool,
     /// Wait for at most N times 2 seconds; 0 waits until it is clear how it ends
     #[arg(
         long,
@@ -119,17 +119,16 @@ pub struct WaitArgs {
         default_value_t = 0,
         allow_negative_numbers = true
     )]
-    pub block_attempts: i64,
+    pub(crate) block_attempts: i64,
 }
 
 /// What to do about a unit that the cluster has with another file.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "OPTIONS")]
-pub struct ReplaceArgs {
+pub(crate) struct ReplaceArgs {
     /// Take the local file if the cluster's differs
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
-    pub replace: bool,
+    pub(crate) replace: bool,
     /// Deprecated in fleet 1.0 already; signed units are no more
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", action = ArgAction::Set, value_parser = boolean)]
@@ -138,26 +137,25 @@ pub struct ReplaceArgs {
 
 /// How a list is shown.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "OPTIONS")]
-pub struct TableArgs {
+pub(crate) struct TableArgs {
     /// Do not shorten ids and hashes
     #[arg(long, short = 'l', alias = "l", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_value = "false", default_missing_value = "true", hide_default_value = true,
           action = ArgAction::Set, value_parser = boolean)]
-    pub full: bool,
+    pub(crate) full: bool,
     /// Do not print the line of column names
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
-    pub no_legend: bool,
+    pub(crate) no_legend: bool,
     /// Nothing: fleet 1.0 took and ignored arguments here
     #[arg(hide = true)]
     ignored: Vec<String>,
 }
 
 /// Every long flag there is, without dashes, so that `argv` knows what `-no-block` means.
-pub fn long_flags() -> BTreeSet<String> {
+pub(crate) fn long_flags() -> BTreeSet<String> {
     let command = Cli::command();
-    let mut flags = BTreeSet::from(["help".to_owned()]);
+    let mut flags = BTreeSet::new();
     for of in std::iter::once(&command).chain(command.get_subcommands()) {
         for argument in of.get_arguments() {
             let aliases = argument.get_all_aliases().unwrap_or_default();

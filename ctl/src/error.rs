@@ -148,7 +148,7 @@ fn hint(error: &ClientError) -> Option<String> {
             etcd_hint(endpoint)
         }
         ClientError::TimedOut { .. } => Some(
-            "The request may or may not have been carried out; to repeat the command is safe. --request-timeout=SECONDS waits longer."
+            "It is safe to repeat the command, whether the request was carried out or not. --request-timeout=SECONDS waits longer."
                 .to_owned(),
         ),
         ClientError::Api { code: 503, .. } => Some(

@@ -1,13 +1,13 @@
 //! fleetctl: the command line of fleet. Everything a user sees of it is decided in this crate.
 //!
-//! From the outside in: [`main`] reads arguments ([`cli`], `argv`, `settings`) and runs one verb ([`commands`]).
+//! From the outside in: [`main`] reads arguments (`cli`, `argv`, `settings`) and runs one verb (`commands`).
 //! A verb resolves what it was given (`sources`), asks the cluster for all of it at once (`request`), waits for
 //! what the machines say (`wait`) and says what happened (`output`, `table`, `error`).
 //!
 //! stdout is data, stderr is talk. A reader that goes away (`fleetctl list-units | head -1`) is no error.
 
-pub mod cli;
-pub mod commands;
+mod cli;
+mod commands;
 
 mod argv;
 mod session;

@@ -36,7 +36,8 @@ pub(crate) struct Addresses(BTreeMap<MachineId, String>);
 impl Addresses {
     /// Takes note of a machine.
     pub(crate) fn insert(&mut self, machine: &MachineRow) {
-        self.0.insert(machine.id.clone(), machine.primary_ip.clone());
+        self.0
+            .insert(machine.id.clone(), machine.primary_ip.clone());
     }
 
     /// Forgets a machine.
@@ -56,7 +57,9 @@ impl Addresses {
 impl<'a> FromIterator<&'a MachineRow> for Addresses {
     fn from_iter<I: IntoIterator<Item = &'a MachineRow>>(machines: I) -> Addresses {
         let mut addresses = Addresses::default();
-        machines.into_iter().for_each(|machine| addresses.insert(machine));
+        machines
+            .into_iter()
+            .for_each(|machine| addresses.insert(machine));
         addresses
     }
 }
@@ -73,11 +76,21 @@ mod tests {
             metadata: BTreeMap::new(),
             version: String::new(),
         };
-        let machines = [machine("1234567890abcdef", "10.0.0.1"), machine("12345678", ""), machine("abc", "::1")];
+        let machines = [
+            machine("1234567890abcdef", "10.0.0.1"),
+            machine("12345678", ""),
+            machine("abc", "::1"),
+        ];
         let addresses: Addresses = machines.iter().collect();
         let label = |id: &str, form| addresses.label(&MachineId::parse(id).unwrap(), form);
-        assert_eq!(label("1234567890abcdef", IdForm::Short), "12345678.../10.0.0.1");
-        assert_eq!(label("1234567890abcdef", IdForm::Full), "1234567890abcdef/10.0.0.1");
+        assert_eq!(
+            label("1234567890abcdef", IdForm::Short),
+            "12345678.../10.0.0.1"
+        );
+        assert_eq!(
+            label("1234567890abcdef", IdForm::Full),
+            "1234567890abcdef/10.0.0.1"
+        );
         assert_eq!(label("12345678", IdForm::Short), "12345678");
         assert_eq!(label("abc", IdForm::Short), "abc/::1");
         assert_eq!(label("gone567890", IdForm::Short), "gone5678...");

@@ -32,12 +32,19 @@ impl Output {
         let stdout = io::stdout();
         let reader = if stdout.is_terminal() {
             let size = rustix::termios::tcgetwinsize(&stdout).map(|size| size.ws_col);
-            let columns = size.ok().filter(|columns| *columns > 0).unwrap_or(TERMINAL_COLUMNS_DEFAULT);
+            let columns = size
+                .ok()
+                .filter(|columns| *columns > 0)
+                .unwrap_or(TERMINAL_COLUMNS_DEFAULT);
             Reader::Person { columns }
         } else {
             Reader::Program
         };
-        Output { stdout: Box::new(stdout), stderr: Box::new(io::stderr()), reader }
+        Output {
+            stdout: Box::new(stdout),
+            stderr: Box::new(io::stderr()),
+            reader,
+        }
     }
 
     /// Who reads stdout.

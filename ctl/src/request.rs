@@ -28,7 +28,11 @@ pub(crate) enum OnDifference {
 impl OnDifference {
     /// What `--replace` says.
     pub(crate) fn of_flag(replace: bool) -> OnDifference {
-        if replace { OnDifference::Replace } else { OnDifference::Warn }
+        if replace {
+            OnDifference::Replace
+        } else {
+            OnDifference::Warn
+        }
     }
 }
 
@@ -72,32 +76,57 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// All that can be found nowhere.
-pub(crate) async fn check_sources(session: &mut Session<'_>, asked: &[Asked]) -> Result<(), CommandError> {
-    let bare: Vec<&Asked> = asked.iter().filter(|unit| unit.local == Local::Nothing).collect();
+pub(crate) async fn check_sources(
+    session: &mut Session<'_>,
+    asked: &[Asked],
+) -> Result<(), CommandError> {
+    let bare: Vec<&Asked> = asked
+        .iter()
+        .filter(|unit| unit.local == Local::Nothing)
+        .collect();
     if bare.is_empty() || asked.len() == 1 {
         return Ok(());
     }
     let templates = bare.iter().filter_map(|unit| unit.name.template());
-    let mut units: Vec<UnitName> = bare.iter().map(|unit| unit.name.clone()).chain(templates).collect();
+    let mut units: Vec<UnitName> = bare
+        .iter()
+        .map(|unit| unit.name.clone())
+        .chain(templates)
+        .collect();
     units.sort();
     units.dedup();
-    let query = OverviewQuery { units, sections: vec![Section::Units] };
+    let query = OverviewQuery {
+        units,
+        sections: vec![Section::Units],
+    };
     session.debug("which units are there");
     let overview = session.client.overview(query).await;
-    let overview = overview.map_err(|error| CommandError::request("Error creating units", error))?;
+    let overview =
+        overview.map_err(|error| CommandError::request("Error creating units", error))?;
     let known = |name: &UnitName| overview.units.iter().any(|row| row.name == *name);
     let missing: Vec<_> = bare
         .iter()
-        .filter(|unit| !known(&unit.name) && !unit.name.template().is_some_and(|template| known(&template)))
+        .filter(|unit| {
+            !known(&unit.name)
+                && !unit
+                    .name
+                    .template()
+                    .is_some_and(|template| known(&template))
+        })
         .map(|unit| sources::not_found(unit))
         .collect();
     let Some((last, others)) = missing.split_last() else {
         return Ok(());
     };
     for text in others {
-        session.output.note(&format!("Error creating units: {text}"));
+        session
+            .output
+            .note(&format!("Error creating units: {text}"));
     }
-    Err(CommandError::new(Kind::Input, format!("Error creating units: {last}")).with_hint("Nothing was created."))
+    Err(
+        CommandError::new(Kind::Input, format!("Error creating units: {last}"))
+            .with_hint("Nothing was created."),
+    )
 }
 
 /// Asks for `action` on all of `asked`, and says what is to be said of their files.
@@ -145,21 +174,30 @@ async fn send_chunk(
     on_difference: OnDifference,
     answer: &mut Answer,
 ) -> Result<(), CommandError> {
-    let requests: Vec<_> = asked.iter().map(|unit| request(unit, action, on_difference)).collect();
+    let requests: Vec<_> = asked
+        .iter()
+        .map(|unit| request(unit, action, on_difference))
+        .collect();
     session.debug(&format!("{action:?} of {} units", requests.len()));
     let outcomes = session.client_for(requests.len()).batch(&requests).await;
     let outcomes = outcomes.map_err(|error| CommandError::request(context, error))?;
     if let Some(error) = outcomes.error {
         for outcome in &outcomes.outcomes {
             if let BatchResult::Failed { error } = &outcome.result {
-                session.output.note(&format!("{}: {}", outcome.name, error.message));
+                session
+                    .output
+                    .note(&format!("{}: {}", outcome.name, error.message));
             }
         }
         let text = format!("{context}: {}", error.message);
         return Err(CommandError::new(Kind::Input, text).with_hint("Nothing was done."));
     }
     if outcomes.outcomes.len() != asked.len() {
-        let text = format!("{context}: fleetd answered for {} of {} units", outcomes.outcomes.len(), asked.len());
+        let text = format!(
+            "{context}: fleetd answered for {} of {} units",
+            outcomes.outcomes.len(),
+            asked.len()
+        );
         return Err(CommandError::new(Kind::Cluster, text));
     }
     for (asked, outcome) in asked.into_iter().zip(outcomes.outcomes) {
@@ -178,11 +216,21 @@ fn request(asked: &Asked, action: BatchAction, on_difference: OnDifference) -> B
         Local::Template(content) => (None, Some(content.clone())),
     };
     let replace = on_difference == OnDifference::Replace;
-    BatchRequest { name: asked.name.to_string(), action, content, template, replace }
+    BatchRequest {
+        name: asked.name.to_string(),
+        action,
+        content,
+        template,
+        replace,
+    }
 }
 
 /// Says what became of a unit's file, in fleet 1.0's words.
-fn say_of_file(session: &mut Session<'_>, accepted: &Accepted, on_difference: OnDifference) -> Result<(), CommandError> {
+fn say_of_file(
+    session: &mut Session<'_>,
+    accepted: &Accepted,
+    on_difference: OnDifference,
+) -> Result<(), CommandError> {
     use api::types::Done;
 
     let Accepted { asked, done } = accepted;
@@ -209,7 +257,9 @@ fn say_of_file(session: &mut Session<'_>, accepted: &Accepted, on_difference: On
                 && done.replace_refused_in.is_none()
                 && asked.local != Local::Nothing =>
         {
-            session.output.line(&format!("Found same Unit({name}) in Registry, nothing to do"))
+            session.output.line(&format!(
+                "Found same Unit({name}) in Registry, nothing to do"
+            ))
         }
         Done::Updated | Done::Unchanged | Done::Destroyed => Ok(()),
     }
@@ -221,7 +271,11 @@ mod tests {
 
     fn asked(bytes: usize) -> Asked {
         let local = Local::Own("x".repeat(bytes));
-        Asked { name: UnitName::parse("a.service").unwrap(), argument: "a".to_owned(), local }
+        Asked {
+            name: UnitName::parse("a.service").unwrap(),
+            argument: "a".to_owned(),
+            local,
+        }
     }
 
     #[test]

@@ -23,7 +23,11 @@ impl Session<'_> {
     /// A session that has not connected yet.
     pub(crate) fn new(settings: Settings, output: &mut Output) -> Session<'_> {
         let client = Client::new(settings.endpoints.clone(), settings.request_timeout);
-        Session { client, output, settings }
+        Session {
+            client,
+            output,
+            settings,
+        }
     }
 
     /// A client that gives a request about this many units the time it needs.

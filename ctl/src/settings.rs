@@ -11,8 +11,9 @@ use crate::error::CommandError;
 /// Where fleetd listens on a machine of the cluster.
 const ENDPOINT_DEFAULT: &str = "unix:///var/run/fleet.sock";
 
-/// fleet 1.0's limit for one request, in seconds.
-const REQUEST_TIMEOUT_S_DEFAULT: f64 = 3.0;
+/// Limit for one request, in seconds: longer than fleetd waits for its store (2.5 s by default, more than once for a batch),
+/// so that its answer says what is wrong.
+const REQUEST_TIMEOUT_S_DEFAULT: f64 = 10.0;
 
 /// The longest limit for one request that can be asked for, in seconds: a day, well within what timers take.
 const REQUEST_TIMEOUT_S_MAX: f64 = 86_400.0;
@@ -33,7 +34,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Takes each value from the command line, else from the environment, else the default.
-    pub(crate) fn resolve(global: &GlobalArgs, environment: &Environment<'_>) -> Result<Settings, CommandError> {
+    pub(crate) fn resolve(
+        global: &GlobalArgs,
+        environment: &Environment<'_>,
+    ) -> Result<Settings, CommandError> {
         let given = |flag: &str, value: &Option<String>| given(flag, value.as_ref(), environment);
 
         if let Some(driver) = given("driver", &global.driver)?
@@ -45,7 +49,10 @@ impl Settings {
         }
         if given("tunnel", &global.tunnel)?.is_some() {
             let hint = "forward the socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and use --endpoint=unix:///tmp/fleet.sock";
-            return Err(CommandError::client("this version cannot reach the cluster through --tunnel").with_hint(hint));
+            return Err(CommandError::client(
+                "this version cannot reach the cluster through --tunnel",
+            )
+            .with_hint(hint));
         }
         let endpoint = given("endpoint", &global.endpoint)?;
         let endpoints = endpoints(endpoint.as_deref().unwrap_or(ENDPOINT_DEFAULT))?;
@@ -57,11 +64,19 @@ impl Settings {
             Some(text) => boolean(&text).map_err(|reason| invalid("debug", &text, &reason))?,
             None => false,
         };
-        Ok(Settings { endpoints, request_timeout, debug })
+        Ok(Settings {
+            endpoints,
+            request_timeout,
+            debug,
+        })
     }
 }
 
-fn given(flag: &str, value: Option<&String>, environment: &Environment<'_>) -> Result<Option<String>, CommandError> {
+fn given(
+    flag: &str,
+    value: Option<&String>,
+    environment: &Environment<'_>,
+) -> Result<Option<String>, CommandError> {
     if let Some(value) = value {
         return Ok(Some(value.clone()));
     }
@@ -71,7 +86,9 @@ fn given(flag: &str, value: Option<&String>, environment: &Environment<'_>) -> R
     };
     match value.into_string() {
         Ok(text) => Ok(Some(text)),
-        Err(_bytes) => Err(CommandError::usage(&format!("Error: {variable} is not valid UTF-8"))),
+        Err(_bytes) => Err(CommandError::usage(&format!(
+            "Error: {variable} is not valid UTF-8"
+        ))),
     }
 }
 
@@ -81,31 +98,44 @@ fn variable(flag: &str) -> String {
 
 fn endpoints(text: &str) -> Result<Vec<Endpoint>, CommandError> {
     let mut endpoints = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         let endpoint = part.parse().map_err(|error| {
-            let hint = format!("\"{part}\" is not an endpoint: write unix:///path/of/socket or http://host:port");
+            let hint = format!(
+                "\"{part}\" is not an endpoint: write unix:///path/of/socket or http://host:port"
+            );
             CommandError::client(&format!("{error}")).with_hint(&hint)
         })?;
         endpoints.push(endpoint);
     }
     if endpoints.is_empty() {
-        return Err(CommandError::client("no endpoint given").with_hint("write --endpoint=unix:///path/of/socket or http://host:port"));
+        return Err(CommandError::client("no endpoint given")
+            .with_hint("write --endpoint=unix:///path/of/socket or http://host:port"));
     }
     Ok(endpoints)
 }
 
 fn seconds(text: &str) -> Result<Duration, CommandError> {
     match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= REQUEST_TIMEOUT_S_MAX => Ok(Duration::from_secs_f64(seconds)),
+        Ok(seconds) if seconds > 0.0 && seconds <= REQUEST_TIMEOUT_S_MAX => {
+            Ok(Duration::from_secs_f64(seconds))
+        }
         Ok(_) | Err(_) => {
-            let reason = format!("expected seconds, more than 0 and at most {REQUEST_TIMEOUT_S_MAX}");
+            let reason =
+                format!("expected seconds, more than 0 and at most {REQUEST_TIMEOUT_S_MAX}");
             Err(invalid("request-timeout", text, &reason))
         }
     }
 }
 
 fn invalid(flag: &str, value: &str, reason: &str) -> CommandError {
-    CommandError::usage(&format!("Error: invalid value '{value}' for '--{flag}' ({}): {reason}", variable(flag)))
+    CommandError::usage(&format!(
+        "Error: invalid value '{value}' for '--{flag}' ({}): {reason}",
+        variable(flag)
+    ))
 }
 
 #[cfg(test)]
@@ -126,29 +156,53 @@ mod tests {
 
     fn endpoints_of(line: &str, variables: &[(&str, &str)]) -> String {
         let endpoints = resolve(line, variables).unwrap().endpoints;
-        endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        endpoints
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
     fn the_command_line_wins_over_the_environment_and_empty_is_unset() {
         let set = [("FLEETCTL_ENDPOINT", "http://a:1")];
-        assert_eq!(endpoints_of("fleetctl list-units", &[]), "unix:///var/run/fleet.sock");
-        assert_eq!(endpoints_of("fleetctl list-units", &[("FLEETCTL_ENDPOINT", "")]), "unix:///var/run/fleet.sock");
+        assert_eq!(
+            endpoints_of("fleetctl list-units", &[]),
+            "unix:///var/run/fleet.sock"
+        );
+        assert_eq!(
+            endpoints_of("fleetctl list-units", &[("FLEETCTL_ENDPOINT", "")]),
+            "unix:///var/run/fleet.sock"
+        );
         assert_eq!(endpoints_of("fleetctl list-units", &set), "http://a:1");
-        assert_eq!(endpoints_of("fleetctl --endpoint http://b:2 list-units", &set), "http://b:2");
-        assert_eq!(endpoints_of("fleetctl list-units --endpoint=http://b:2,http://c:3", &set), "http://b:2 http://c:3");
+        assert_eq!(
+            endpoints_of("fleetctl --endpoint http://b:2 list-units", &set),
+            "http://b:2"
+        );
+        assert_eq!(
+            endpoints_of("fleetctl list-units --endpoint=http://b:2,http://c:3", &set),
+            "http://b:2 http://c:3"
+        );
     }
 
     #[test]
     fn nonsense_is_an_error_that_names_flag_and_variable() {
-        let error = resolve("fleetctl list-units", &[("FLEETCTL_REQUEST_TIMEOUT", "soon")]).unwrap_err();
+        let error = resolve(
+            "fleetctl list-units",
+            &[("FLEETCTL_REQUEST_TIMEOUT", "soon")],
+        )
+        .unwrap_err();
         assert_eq!(
             error,
             "Error: invalid value 'soon' for '--request-timeout' (FLEETCTL_REQUEST_TIMEOUT): expected seconds, more than 0 and at most 86400"
         );
         assert!(resolve("fleetctl --request-timeout=0 list-units", &[]).is_err());
         assert!(resolve("fleetctl --debug=perhaps list-units", &[]).is_err());
-        assert!(resolve("fleetctl --driver=etcd list-units", &[]).unwrap_err().contains("unrecognized driver \"etcd\""));
+        assert!(
+            resolve("fleetctl --driver=etcd list-units", &[])
+                .unwrap_err()
+                .contains("unrecognized driver \"etcd\"")
+        );
         assert!(resolve("fleetctl --driver=API list-units", &[]).is_ok());
     }
 }

@@ -6,7 +6,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use unitfile::{ErrorKind, Errors, MAX_FILE_BYTES, NameError, UnitFile, UnitName, UnitType, check_submission};
+use unitfile::{
+    ErrorKind, Errors, MAX_FILE_BYTES, NameError, UnitFile, UnitName, UnitType, check_submission,
+};
 
 use crate::error::{CommandError, Kind};
 use crate::output::Output;
@@ -43,11 +45,15 @@ pub(crate) fn names(arguments: &[String], output: &mut Output) -> Result<Vec<Ask
     for argument in arguments {
         match UnitName::from_user(argument) {
             Ok(name) if asked.iter().any(|before| before.name == name) => {}
-            Ok(name) => asked.push(Asked { name, argument: argument.clone(), local: Local::Nothing }),
+            Ok(name) => asked.push(Asked {
+                name,
+                argument: argument.clone(),
+                local: Local::Nothing,
+            }),
             Err(error) => problems.push(bad_name(argument, &error)),
         }
     }
-    refuse("Nothing was done", problems, output)?;
+    refuse("Nothing was done", &problems, output)?;
     Ok(asked)
 }
 
@@ -63,7 +69,12 @@ pub(crate) fn read(arguments: &[String], output: &mut Output) -> Result<Vec<Aske
         let unit = match read_one(argument) {
             Ok(unit) => unit,
             Err(wrong) => {
-                problems.extend(wrong.into_iter().filter(|problem| !problems.contains(problem)).collect::<Vec<_>>());
+                problems.extend(
+                    wrong
+                        .into_iter()
+                        .filter(|problem| !problems.contains(problem))
+                        .collect::<Vec<_>>(),
+                );
                 continue;
             }
         };
@@ -79,7 +90,11 @@ pub(crate) fn read(arguments: &[String], output: &mut Output) -> Result<Vec<Aske
             )),
         }
     }
-    refuse("Error creating units: nothing was created", problems, output)?;
+    refuse(
+        "Error creating units: nothing was created",
+        &problems,
+        output,
+    )?;
     Ok(in_order)
 }
 
@@ -109,28 +124,37 @@ fn unknown_type(argument: &str) -> Option<&str> {
     (!recognized && Path::new(argument).is_file()).then_some(suffix)
 }
 
-fn refuse(summary: &str, problems: Vec<String>, output: &mut Output) -> Result<(), CommandError> {
+fn refuse(summary: &str, problems: &[String], output: &mut Output) -> Result<(), CommandError> {
     if problems.is_empty() {
         return Ok(());
     }
-    for problem in &problems {
+    for problem in problems {
         output.note(problem);
     }
     let count = match problems.len() {
         1 => "1 error".to_owned(),
         many => format!("{many} errors"),
     };
-    Err(CommandError::new(Kind::Input, format!("{summary} ({count})")))
+    Err(CommandError::new(
+        Kind::Input,
+        format!("{summary} ({count})"),
+    ))
 }
 
 fn bad_name(argument: &str, error: &NameError) -> String {
-    format!("{argument}: {error}. A unit name is made of 0-9 A-Z a-z : - _ . \\ @ and ends in its type, such as .service")
+    format!(
+        "{argument}: {error}. A unit name is made of 0-9 A-Z a-z : - _ . \\ @ and ends in its type, such as .service"
+    )
 }
 
 fn read_one(argument: &str) -> Result<Asked, Vec<String>> {
     let name = UnitName::from_user(argument).map_err(|error| vec![bad_name(argument, &error)])?;
     let own = Path::new(argument).with_file_name(name.as_str());
-    let asked = |local| Asked { name: name.clone(), argument: argument.to_owned(), local };
+    let asked = |local| Asked {
+        name: name.clone(),
+        argument: argument.to_owned(),
+        local,
+    };
     if let Some(content) = content(&name, &own)? {
         return Ok(asked(Local::Own(content)));
     }
@@ -149,14 +173,21 @@ fn content(name: &UnitName, path: &Path) -> Result<Option<String>, Vec<String>> 
         Ok(Some(Content::Whole(bytes))) => bytes,
         Ok(Some(Content::TooLong { bytes })) => {
             let kind = ErrorKind::FileTooLarge { bytes };
-            return Err(vec![format!("{}: {kind}. Move scripts and data out of the unit into files of their own", path.display())]);
+            return Err(vec![format!(
+                "{}: {kind}. Move scripts and data out of the unit into files of their own",
+                path.display()
+            )]);
         }
         Ok(None) => return Ok(None),
         Err(error) => {
-            return Err(vec![format!("{}: cannot be read: {error}. Check that it is a file and that you may read it", path.display())]);
+            return Err(vec![format!(
+                "{}: cannot be read: {error}. Check that it is a file and that you may read it",
+                path.display()
+            )]);
         }
     };
-    let checked = UnitFile::from_bytes(&bytes).and_then(|file| check_submission(name, &file).map(|_| file));
+    let checked =
+        UnitFile::from_bytes(&bytes).and_then(|file| check_submission(name, &file).map(|_| file));
     match checked {
         Ok(file) => Ok(Some(file.raw().to_owned())),
         Err(errors) => Err(located(path, &errors)),
@@ -186,7 +217,9 @@ fn read_limited(path: &Path) -> io::Result<Option<Content>> {
     (&mut file).take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_FILE_BYTES {
         let length = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
-        return Ok(Some(Content::TooLong { bytes: length.max(bytes.len()) }));
+        return Ok(Some(Content::TooLong {
+            bytes: length.max(bytes.len()),
+        }));
     }
     Ok(Some(Content::Whole(bytes)))
 }
@@ -236,32 +269,61 @@ mod tests {
 
     #[test]
     fn a_local_file_is_found_with_and_without_its_suffix() {
-        let folder = folder(&[("web.service", GOOD), ("db@.service", GOOD), ("db@2.service", "[Service]\nExecStart=/bin/two\n")]);
+        let folder = folder(&[
+            ("web.service", GOOD),
+            ("db@.service", GOOD),
+            ("db@2.service", "[Service]\nExecStart=/bin/two\n"),
+        ]);
         let own = ("web.service".to_owned(), Local::Own(GOOD.to_owned()));
         assert_eq!(one(&folder, "web").unwrap(), own);
         assert_eq!(one(&folder, "web.service").unwrap(), own);
-        assert_eq!(one(&folder, "db@1").unwrap(), ("db@1.service".to_owned(), Local::Template(GOOD.to_owned())));
-        assert!(matches!(one(&folder, "db@2").unwrap().1, Local::Own(text) if text.contains("/bin/two")));
-        assert_eq!(one(&folder, "none").unwrap(), ("none.service".to_owned(), Local::Nothing));
-        assert_eq!(one(&folder, "nowhere/none").unwrap(), ("none.service".to_owned(), Local::Nothing));
+        assert_eq!(
+            one(&folder, "db@1").unwrap(),
+            ("db@1.service".to_owned(), Local::Template(GOOD.to_owned()))
+        );
+        assert!(
+            matches!(one(&folder, "db@2").unwrap().1, Local::Own(text) if text.contains("/bin/two"))
+        );
+        assert_eq!(
+            one(&folder, "none").unwrap(),
+            ("none.service".to_owned(), Local::Nothing)
+        );
+        assert_eq!(
+            one(&folder, "nowhere/none").unwrap(),
+            ("none.service".to_owned(), Local::Nothing)
+        );
     }
 
     #[test]
     fn errors_name_file_line_and_remedy() {
-        let folder = folder(&[("web.service", "[Service]\nExecStart=/bin/true\n[X-Fleet]\nMachineOff=db.service\nGlobal=12\n")]);
+        let folder = folder(&[(
+            "web.service",
+            "[Service]\nExecStart=/bin/true\n[X-Fleet]\nMachineOff=db.service\nGlobal=12\n",
+        )]);
         let problems = one(&folder, "web").unwrap_err();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].starts_with("web.service:4: unknown option \"MachineOff\" in [X-Fleet]; did you mean \"MachineOf\"?"), "{problems:?}");
-        assert!(problems[1].starts_with("web.service:5: Global \"12\" is neither true nor false"), "{problems:?}");
+        assert!(
+            problems[1].starts_with("web.service:5: Global \"12\" is neither true nor false"),
+            "{problems:?}"
+        );
     }
 
     #[test]
     fn a_file_of_64_kib_is_read_and_one_over_is_refused() {
         let filled = |bytes: usize| format!("{GOOD}#{}\n", "x".repeat(bytes - GOOD.len() - 2));
-        let folder = folder(&[("fits.service", &filled(MAX_FILE_BYTES)), ("over.service", &filled(MAX_FILE_BYTES + 1))]);
+        let folder = folder(&[
+            ("fits.service", &filled(MAX_FILE_BYTES)),
+            ("over.service", &filled(MAX_FILE_BYTES + 1)),
+        ]);
         assert!(one(&folder, "fits").is_ok());
         let problems = one(&folder, "over").unwrap_err();
-        assert!(problems[0].starts_with("over.service: unit file is 65537 bytes long, and the limit is 65536 bytes"), "{problems:?}");
+        assert!(
+            problems[0].starts_with(
+                "over.service: unit file is 65537 bytes long, and the limit is 65536 bytes"
+            ),
+            "{problems:?}"
+        );
     }
 
     #[test]
@@ -274,6 +336,9 @@ mod tests {
     #[test]
     fn names_that_are_none_say_why() {
         let problems = read_one("foo%.service").unwrap_err();
-        assert!(problems[0].starts_with("foo%.service: invalid character '%' in unit name."), "{problems:?}");
+        assert!(
+            problems[0].starts_with("foo%.service: invalid character '%' in unit name."),
+            "{problems:?}"
+        );
     }
 }

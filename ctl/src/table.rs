@@ -54,10 +54,7 @@ pub(crate) fn fields<F: Copy>(
     known: &[(&str, F)],
 ) -> Result<(Vec<String>, Vec<F>), CommandError> {
     if text.is_empty() {
-        return Err(CommandError::new(
-            Kind::Usage,
-            "Must define output format",
-        ));
+        return Err(CommandError::new(Kind::Usage, "Must define output format"));
     }
     let mut names = Vec::new();
     let mut fields = Vec::new();
@@ -87,7 +84,12 @@ impl Table {
     /// The table as text, every line ended.
     pub(crate) fn render(&self, legend: Legend, reader: Reader) -> String {
         let legend = match legend {
-            Legend::Shown => Some(self.columns.iter().map(|name| name.to_uppercase()).collect()),
+            Legend::Shown => Some(
+                self.columns
+                    .iter()
+                    .map(|name| name.to_uppercase())
+                    .collect(),
+            ),
             Legend::Hidden => None,
         };
         match reader {
@@ -145,8 +147,12 @@ mod tests {
     use super::*;
 
     fn table(columns: &[&str], rows: &[&[&str]]) -> Table {
-        let owned =
-            |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        let owned = |cells: &[&str]| {
+            cells
+                .iter()
+                .map(|cell| (*cell).to_owned())
+                .collect::<Vec<_>>()
+        };
         Table {
             columns: owned(columns),
             rows: rows.iter().map(|row| owned(row)).collect(),
@@ -175,11 +181,13 @@ mod tests {
 
     #[test]
     fn a_cell_as_long_as_a_tab_stop_makes_the_column_a_stop_wider() {
-        let text = |rows: &[&[&str]]| {
-            table(&["a", "b"], rows).render(Legend::Hidden, Reader::Program)
-        };
+        let text =
+            |rows: &[&[&str]]| table(&["a", "b"], rows).render(Legend::Hidden, Reader::Program);
         assert_eq!(text(&[&["1234567", "x"], &["", "y"]]), "1234567\tx\n\ty\n");
-        assert_eq!(text(&[&["12345678", "x"], &["", "y"]]), "12345678\tx\n\t\ty\n");
+        assert_eq!(
+            text(&[&["12345678", "x"], &["", "y"]]),
+            "12345678\tx\n\t\ty\n"
+        );
     }
 
     #[test]
@@ -196,7 +204,10 @@ mod tests {
         let said = "says hello over and over again, for ever and ever";
         let table = table(&["unit", "desc"], &[&["hello.service", said]]);
         let text = table.render(Legend::Shown, Reader::Person { columns: 40 });
-        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 40),
+            "{text}"
+        );
         assert!(text.starts_with("UNIT"), "{text}");
     }
 

@@ -21,12 +21,17 @@ pub(crate) fn help() -> String {
 #[expect(clippy::needless_pass_by_value, reason = "the error ends here")]
 pub(crate) fn answer(error: Error, output: &mut Output) -> Result<(), CommandError> {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             output.text(&error.render().to_string())
         }
         ErrorKind::InvalidSubcommand => Err(unknown_command(&error)),
         ErrorKind::UnknownArgument => Err(unknown_flag(&error)),
-        _other => Err(CommandError::usage(&format!("Error: {}", first_paragraph(&error)))),
+        _other => Err(CommandError::usage(&format!(
+            "Error: {}",
+            first_paragraph(&error)
+        ))),
     }
 }
 
@@ -65,5 +70,9 @@ fn text(error: &Error, kind: ContextKind) -> String {
 fn first_paragraph(error: &Error) -> String {
     let text = error.render().to_string();
     let paragraph = text.split("\n\n").next().unwrap_or(&text);
-    paragraph.strip_prefix("error: ").unwrap_or(paragraph).trim_end().to_owned()
+    paragraph
+        .strip_prefix("error: ")
+        .unwrap_or(paragraph)
+        .trim_end()
+        .to_owned()
 }

@@ -19,8 +19,9 @@ use std::process::{Command, Stdio};
 use api::server::{Journal, JournalError, Listener, Settings, router, serve};
 use futures_util::StreamExt;
 use model::{
-    ActiveState, Assignment, BootId, Capacity, Change, ClusterStore, Generation, Hold, HoldReason, JobKind, JobReport,
-    JobResult, LoadState, Machine, MachineId, Obstacle, Records, TargetState, Unit, UnitStatus,
+    ActiveState, Assignment, BootId, Capacity, Change, ClusterStore, Generation, Hold, HoldReason,
+    JobKind, JobReport, JobResult, LoadState, Machine, MachineId, Obstacle, Records, TargetState,
+    Unit, UnitStatus,
 };
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
@@ -51,7 +52,9 @@ struct Diary;
 
 impl Journal for Diary {
     async fn lines(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
-        Ok(format!("one of {lines} lines of {unit}\nExecStart failed: no such file\n"))
+        Ok(format!(
+            "one of {lines} lines of {unit}\nExecStart failed: no such file\n"
+        ))
     }
 }
 
@@ -59,7 +62,14 @@ impl Journal for Diary {
 pub(crate) async fn cluster() -> Cluster {
     let cluster = machines_asleep().await;
     let machines = run_machines(cluster.store.clone(), cluster.shutdown.clone());
-    Cluster { tasks: cluster.tasks.into_iter().chain([tokio::spawn(machines)]).collect(), ..cluster }
+    Cluster {
+        tasks: cluster
+            .tasks
+            .into_iter()
+            .chain([tokio::spawn(machines)])
+            .collect(),
+        ..cluster
+    }
 }
 
 /// Starts a cluster whose machines are there and do nothing.
@@ -81,7 +91,15 @@ pub(crate) async fn machines_asleep() -> Cluster {
     let routes = router(store.clone(), Diary, settings, shutdown.clone());
     let listeners = vec![Listener::Unix(unix), Listener::Tcp(tcp)];
     let tasks = vec![tokio::spawn(serve(routes, listeners, shutdown.clone()))];
-    Cluster { store, folder, socket, address, shutdown, tasks, _directory: directory }
+    Cluster {
+        store,
+        folder,
+        socket,
+        address,
+        shutdown,
+        tasks,
+        _directory: directory,
+    }
 }
 
 impl Cluster {
@@ -100,14 +118,24 @@ impl Cluster {
     /// Runs fleetctl with this endpoint in its environment and returns what a user sees.
     pub(crate) async fn run_at(&self, endpoint: &str, line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        assert_eq!(words.first().map(String::as_str), Some("fleetctl"), "{line}");
+        assert_eq!(
+            words.first().map(String::as_str),
+            Some("fleetctl"),
+            "{line}"
+        );
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
-        command.args(&words[1..]).env_clear().env("FLEETCTL_ENDPOINT", endpoint);
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("FLEETCTL_ENDPOINT", endpoint);
         command.current_dir(&self.folder).stdin(Stdio::null());
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap();
         let seen = seen(&output);
         println!("$ {line}\n{seen}");
-        seen.replace(&self.socket.display().to_string(), "SOCKET").replace(&self.address, "ADDRESS")
+        seen.replace(&self.socket.display().to_string(), "SOCKET")
+            .replace(&self.address, "ADDRESS")
     }
 
     /// Ends everything, and waits until it has ended.
@@ -140,7 +168,10 @@ pub(crate) fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
 
 fn machine(id: &str, address: &str, metadata: &[(&str, &str)]) -> Change {
     let id = machine_id(id);
-    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let metadata = metadata
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     let machine = Machine {
         id: id.clone(),
         boot: BootId("boot".into()),
@@ -172,7 +203,11 @@ async fn run_machines(store: Memory, shutdown: CancellationToken) {
 }
 
 fn plan(records: &Records) -> Vec<Change> {
-    let mut changes: Vec<Change> = records.units.values().flat_map(|unit| plan_unit(records, unit)).collect();
+    let mut changes: Vec<Change> = records
+        .units
+        .values()
+        .flat_map(|unit| plan_unit(records, unit))
+        .collect();
     let names = records.schedule.keys().chain(records.statuses.keys());
     for name in names.filter(|name| !records.units.contains_key(name)) {
         changes.extend(removal(records, name));
@@ -185,17 +220,31 @@ fn removal(records: &Records, name: &UnitName) -> Vec<Change> {
     let none = BTreeMap::new();
     let entries = records.schedule.get(name).unwrap_or(&none);
     if !entries.is_empty() {
-        return entries.keys().map(|id| Change::Assignment(id.clone(), name.clone(), None)).collect();
+        return entries
+            .keys()
+            .map(|id| Change::Assignment(id.clone(), name.clone(), None))
+            .collect();
     }
-    let statuses = records.statuses.get(name).into_iter().flat_map(BTreeMap::keys);
-    statuses.map(|id| Change::Status(id.clone(), name.clone(), None)).collect()
+    let statuses = records
+        .statuses
+        .get(name)
+        .into_iter()
+        .flat_map(BTreeMap::keys);
+    statuses
+        .map(|id| Change::Status(id.clone(), name.clone(), None))
+        .collect()
 }
 
 fn plan_unit(records: &Records, unit: &Unit) -> Vec<Change> {
     let name = &unit.name;
     if unit.target == TargetState::Inactive {
         let mut changes = removal(records, name);
-        changes.extend(records.holds.get(name).map(|_| Change::Hold(name.clone(), None)));
+        changes.extend(
+            records
+                .holds
+                .get(name)
+                .map(|_| Change::Hold(name.clone(), None)),
+        );
         return changes;
     }
     if name.as_str().starts_with("ignored") {
@@ -204,11 +253,18 @@ fn plan_unit(records: &Records, unit: &Unit) -> Vec<Change> {
     if name.as_str().starts_with("nowhere") {
         let hold = hold(records);
         let known = records.holds.get(name) == Some(&hold);
-        return if known { Vec::new() } else { vec![Change::Hold(name.clone(), Some(hold))] };
+        return if known {
+            Vec::new()
+        } else {
+            vec![Change::Hold(name.clone(), Some(hold))]
+        };
     }
     let file = &records.files[&unit.file];
     let global = Requirements::of_stored(name, file).0.global;
-    let machines = records.machines.keys().take(if global { usize::MAX } else { 1 });
+    let machines = records
+        .machines
+        .keys()
+        .take(if global { usize::MAX } else { 1 });
     machines.flat_map(|id| plan_on(records, unit, id)).collect()
 }
 
@@ -216,11 +272,21 @@ fn plan_unit(records: &Records, unit: &Unit) -> Vec<Change> {
 fn plan_on(records: &Records, unit: &Unit, id: &MachineId) -> Option<Change> {
     let name = &unit.name;
     let entry = Assignment::of(unit);
-    if records.schedule.get(name).and_then(|entries| entries.get(id)) != Some(&entry) {
+    if records
+        .schedule
+        .get(name)
+        .and_then(|entries| entries.get(id))
+        != Some(&entry)
+    {
         return Some(Change::Assignment(id.clone(), name.clone(), Some(entry)));
     }
     let status = status(unit);
-    if records.statuses.get(name).and_then(|statuses| statuses.get(id)) != Some(&status) {
+    if records
+        .statuses
+        .get(name)
+        .and_then(|statuses| statuses.get(id))
+        != Some(&status)
+    {
         return Some(Change::Status(id.clone(), name.clone(), Some(status)));
     }
     None
@@ -229,7 +295,13 @@ fn plan_on(records: &Records, unit: &Unit, id: &MachineId) -> Option<Change> {
 fn hold(records: &Records) -> Hold {
     let obstacle = |machine: &Machine| {
         let actual = machine.metadata.get("region").cloned();
-        (machine.id.clone(), Obstacle::Metadata { wanted: "region=us".into(), actual })
+        (
+            machine.id.clone(),
+            Obstacle::Metadata {
+                wanted: "region=us".into(),
+                actual,
+            },
+        )
     };
     Hold {
         reason: HoldReason::NothingFits,
@@ -239,16 +311,61 @@ fn hold(records: &Records) -> Hold {
 }
 
 fn status(unit: &Unit) -> UnitStatus {
-    let behaviour = unit.name.as_str().split(['.', '@', '-']).next().unwrap_or_default();
+    let behaviour = unit
+        .name
+        .as_str()
+        .split(['.', '@', '-'])
+        .next()
+        .unwrap_or_default();
     let (kind, result, active, sub) = match (unit.target, behaviour) {
-        (_, "unloadable") => (JobKind::Load, JobResult::Failed, ActiveState::Inactive, "dead"),
-        (TargetState::Launched, "broken") => (JobKind::Start, JobResult::Failed, ActiveState::Failed, "failed"),
-        (TargetState::Launched, "flapping") => (JobKind::Start, JobResult::Done, ActiveState::Activating, "auto-restart"),
-        (TargetState::Launched, "dying") => (JobKind::Start, JobResult::Done, ActiveState::Failed, "failed"),
-        (TargetState::Launched, "slow") => (JobKind::Start, JobResult::Done, ActiveState::Activating, "start-pre"),
-        (TargetState::Launched, "oneshot") => (JobKind::Start, JobResult::Done, ActiveState::Inactive, "dead"),
-        (TargetState::Launched, _) => (JobKind::Start, JobResult::Done, ActiveState::Active, "running"),
-        (TargetState::Loaded | TargetState::Inactive, _) => (JobKind::Stop, JobResult::Done, ActiveState::Inactive, "dead"),
+        (_, "unloadable") => (
+            JobKind::Load,
+            JobResult::Failed,
+            ActiveState::Inactive,
+            "dead",
+        ),
+        (TargetState::Launched, "broken") => (
+            JobKind::Start,
+            JobResult::Failed,
+            ActiveState::Failed,
+            "failed",
+        ),
+        (TargetState::Launched, "flapping") => (
+            JobKind::Start,
+            JobResult::Done,
+            ActiveState::Activating,
+            "auto-restart",
+        ),
+        (TargetState::Launched, "dying") => (
+            JobKind::Start,
+            JobResult::Done,
+            ActiveState::Failed,
+            "failed",
+        ),
+        (TargetState::Launched, "slow") => (
+            JobKind::Start,
+            JobResult::Done,
+            ActiveState::Activating,
+            "start-pre",
+        ),
+        (TargetState::Launched, "oneshot") => (
+            JobKind::Start,
+            JobResult::Done,
+            ActiveState::Inactive,
+            "dead",
+        ),
+        (TargetState::Launched, _) => (
+            JobKind::Start,
+            JobResult::Done,
+            ActiveState::Active,
+            "running",
+        ),
+        (TargetState::Loaded | TargetState::Inactive, _) => (
+            JobKind::Stop,
+            JobResult::Done,
+            ActiveState::Inactive,
+            "dead",
+        ),
     };
     let message = match behaviour {
         "unloadable" => "No space left on device",
@@ -261,7 +378,12 @@ fn status(unit: &Unit) -> UnitStatus {
         hash: unit.hash.clone(),
         state: unit.target,
         generation: unit.generation,
-        job: Some(JobReport { kind, generation: unit.generation, result, message: message.into() }),
+        job: Some(JobReport {
+            kind,
+            generation: unit.generation,
+            result,
+            message: message.into(),
+        }),
         invocation: None,
         since_unix_ms: 0,
     }

@@ -7,8 +7,17 @@ use crate::cluster::cluster;
 #[tokio::test(flavor = "multi_thread")]
 async fn version_needs_no_cluster() {
     let cluster = cluster().await;
-    for line in ["fleetctl version", "fleetctl --version", "fleetctl -v", "fleetctl -version", "fleetctl vers"] {
-        assert_eq!(cluster.run_at("nonsense", line).await, "[stdout]\nfleetctl version 2.0.0\n[exit 0]");
+    for line in [
+        "fleetctl version",
+        "fleetctl --version",
+        "fleetctl -v",
+        "fleetctl -version",
+        "fleetctl vers",
+    ] {
+        assert_eq!(
+            cluster.run_at("nonsense", line).await,
+            "[stdout]\nfleetctl version 2.0.0\n[exit 0]"
+        );
     }
     cluster.end().await;
 }
@@ -23,11 +32,23 @@ async fn global_flags_before_and_after_the_command_in_all_spellings() {
         format!("fleetctl --endpoint unix://{socket} list-machines"),
         format!("fleetctl --endpoint=unix://{socket} list-machines"),
         format!("fleetctl -endpoint=unix://{socket} list-m"),
-        format!("fleetctl list-machines --endpoint unix://{socket} --strict-host-key-checking=false"),
-        format!("fleetctl list-machines --version --ssh-username core --endpoint=http://{}", cluster.address),
-        format!("fleetctl --driver=API list-machines -endpoint http://{}/ -full=false", cluster.address),
+        format!(
+            "fleetctl list-machines --endpoint unix://{socket} --strict-host-key-checking=false"
+        ),
+        format!(
+            "fleetctl list-machines --version --ssh-username core --endpoint=http://{}",
+            cluster.address
+        ),
+        format!(
+            "fleetctl --driver=API list-machines -endpoint http://{}/ -full=false",
+            cluster.address
+        ),
     ] {
-        assert_eq!(cluster.run_at("unix:///none", &line).await, expected, "{line}");
+        assert_eq!(
+            cluster.run_at("unix:///none", &line).await,
+            expected,
+            "{line}"
+        );
     }
     cluster.end().await;
 }
@@ -35,31 +56,111 @@ async fn global_flags_before_and_after_the_command_in_all_spellings() {
 #[tokio::test(flavor = "multi_thread")]
 async fn debug_says_what_is_asked() {
     let cluster = cluster().await;
-    assert_snapshot!(cluster.run("fleetctl -debug list-units").await, @"");
+    assert_snapshot!(cluster.run("fleetctl -debug list-units").await, @r#"
+    [stdout]
+    UNIT⇥MACHINE⇥ACTIVE⇥SUB
+    [stderr]
+    DEBUG unix://SOCKET: states and machines
+    [exit 0]
+    "#);
     cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_understood() {
     let cluster = cluster().await;
-    assert_snapshot!(cluster.run("fleetctl strat web").await, @"");
-    assert_snapshot!(cluster.run("fleetctl xyzzy").await, @"");
-    assert_snapshot!(cluster.run("fleetctl list-unit").await, @"");
-    assert_snapshot!(cluster.run("fleetctl start --xyzzy=1 web").await, @"");
-    assert_snapshot!(cluster.run("fleetctl start -x web").await, @"");
-    assert_snapshot!(cluster.run("fleetctl start --block-attempts=many web").await, @"");
-    assert_snapshot!(cluster.run("fleetctl start --no-block=perhaps web").await, @"");
-    assert_snapshot!(cluster.run("fleetctl list-units --fields").await, @"");
+    assert_snapshot!(cluster.run("fleetctl strat web").await, @r#"
+    [stderr]
+    Error: unknown command "strat" for "fleetctl"
+
+    Did you mean this?
+    ⇥restart
+    ⇥start
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl xyzzy").await, @r#"
+    [stderr]
+    Error: unknown command "xyzzy" for "fleetctl"
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl list-unit").await, @r#"
+    [stderr]
+    Error: unknown command "list-unit" for "fleetctl"
+
+    Did you mean this?
+    ⇥list-machines
+    ⇥list-unit-files
+    ⇥list-units
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl start --xyzzy=1 web").await, @r#"
+    [stderr]
+    Error: unknown flag: --xyzzy
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl start -x web").await, @r#"
+    [stderr]
+    Error: unknown shorthand flag: 'x' in -x
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl start --block-attempts=many web").await, @r#"
+    [stderr]
+    Error: invalid value 'many' for '--block-attempts <N>': invalid digit found in string
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl start --no-block=perhaps web").await, @r#"
+    [stderr]
+    Error: invalid value 'perhaps' for '--no-block[=<BOOL>]': expected true or false
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl list-units --fields").await, @r#"
+    [stderr]
+    Error: a value is required for '--fields <FIELDS>' but none was supplied
+    Run 'fleetctl --help' for usage.
+    [exit 1]
+    "#);
     cluster.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn endpoints_that_are_none() {
     let cluster = cluster().await;
-    assert_snapshot!(cluster.run_at("127.0.0.1:49153", "fleetctl list-units").await, @"");
-    assert_snapshot!(cluster.run_at("unix://var/run/fleet.sock", "fleetctl list-units").await, @"");
-    assert_snapshot!(cluster.run("fleetctl --driver=etcd list-units").await, @"");
-    assert_snapshot!(cluster.run("fleetctl --tunnel=host list-units").await, @"");
-    assert_snapshot!(cluster.run_at("http://127.0.0.1:4001", "fleetctl list-units").await, @"");
+    assert_snapshot!(cluster.run_at("127.0.0.1:49153", "fleetctl list-units").await, @r#"
+    [stderr]
+    Unable to initialize client: URL scheme undefined
+    "127.0.0.1:49153" is not an endpoint: write unix:///path/of/socket or http://host:port
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run_at("unix://var/run/fleet.sock", "fleetctl list-units").await, @r#"
+    [stderr]
+    Unable to initialize client: unable to connect to host "var" with scheme "unix"
+    "unix://var/run/fleet.sock" is not an endpoint: write unix:///path/of/socket or http://host:port
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl --driver=etcd list-units").await, @r#"
+    [stderr]
+    Unable to initialize client: unrecognized driver "etcd"
+    fleetctl talks to fleetd only: leave --driver and FLEETCTL_DRIVER out, and let --endpoint name a fleetd
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl --tunnel=host list-units").await, @r#"
+    [stderr]
+    Unable to initialize client: this version cannot reach the cluster through --tunnel
+    forward the socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and use --endpoint=unix:///tmp/fleet.sock
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run_at("http://127.0.0.1:4001", "fleetctl list-units").await, @r#"
+    [stderr]
+    Error retrieving list of units from repository: cannot reach fleetd at http://127.0.0.1:4001: Connection refused (os error 111)
+    Port 4001 is etcd's. fleetctl talks to fleetd: give --endpoint=unix:///var/run/fleet.sock on a machine of the cluster, or the address of a fleetd that listens on TCP.
+    [exit 1]
+    "#);
     cluster.end().await;
 }

@@ -12,9 +12,23 @@ async fn a_unit_that_fails_is_told_with_machine_result_and_journal() {
     for name in ["broken.service", "web.service"] {
         cluster.file(name, FILE);
     }
-    assert_snapshot!(cluster.run("fleetctl start broken").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start broken").await, @r#"
+    [stdout]
+    Unit broken.service inactive
+    [stderr]
+    Error starting units: unit broken.service failed on aaaaaaaa.../10.0.0.1: its start ended with result "failed"; systemd says loaded, failed (failed)
+      one of 10 lines of broken.service
+      ExecStart failed: no such file
+    [exit 1]
+    "#);
     // It is asked for anew, and fails anew.
-    assert_snapshot!(cluster.run("fleetctl start broken").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start broken").await, @r#"
+    [stderr]
+    Error starting units: unit broken.service failed on aaaaaaaa.../10.0.0.1: its start ended with result "failed"; systemd says loaded, failed (failed)
+      one of 10 lines of broken.service
+      ExecStart failed: no such file
+    [exit 1]
+    "#);
     cluster.end().await;
 }
 
@@ -24,9 +38,33 @@ async fn a_unit_that_fails_after_its_start_has_failed_too() {
     cluster.file("dying.service", FILE);
     cluster.file("flapping.service", FILE);
     cluster.file("unloadable.service", FILE);
-    assert_snapshot!(cluster.run("fleetctl start dying").await, @"");
-    assert_snapshot!(cluster.run("fleetctl start flapping").await, @"");
-    assert_snapshot!(cluster.run("fleetctl load unloadable").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start dying").await, @r#"
+    [stdout]
+    Unit dying.service inactive
+    [stderr]
+    Error starting units: unit dying.service failed on aaaaaaaa.../10.0.0.1: systemd says loaded, failed (failed)
+      one of 10 lines of dying.service
+      ExecStart failed: no such file
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl start flapping").await, @r#"
+    [stdout]
+    Unit flapping.service inactive
+    [stderr]
+    Error starting units: unit flapping.service failed on aaaaaaaa.../10.0.0.1: systemd says loaded, activating (auto-restart)
+      one of 10 lines of flapping.service
+      ExecStart failed: no such file
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl load unloadable").await, @r#"
+    [stdout]
+    Unit unloadable.service inactive
+    [stderr]
+    Error loading units: unit unloadable.service failed on aaaaaaaa.../10.0.0.1: its load ended with result "failed": No space left on device; systemd says loaded, inactive (dead)
+      one of 10 lines of unloadable.service
+      ExecStart failed: no such file
+    [exit 1]
+    "#);
     cluster.end().await;
 }
 
@@ -34,7 +72,12 @@ async fn a_unit_that_fails_after_its_start_has_failed_too() {
 async fn a_oneshot_that_has_ended_is_a_success() {
     let cluster = cluster().await;
     cluster.file("oneshot.service", FILE);
-    assert_snapshot!(cluster.run("fleetctl start oneshot").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start oneshot").await, @r#"
+    [stdout]
+    Unit oneshot.service inactive
+    Unit oneshot.service launched on aaaaaaaa.../10.0.0.1
+    [exit 0]
+    "#);
     cluster.end().await;
 }
 
@@ -43,12 +86,39 @@ async fn a_unit_that_no_machine_can_run_is_told_machine_by_machine() {
     let cluster = cluster().await;
     cluster.file("nowhere.service", FILE);
     cluster.file("web.service", FILE);
-    assert_snapshot!(cluster.run("fleetctl start nowhere web").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start nowhere web").await, @r#"
+    [stdout]
+    Unit nowhere.service inactive
+    Unit web.service inactive
+    Unit web.service launched on aaaaaaaa.../10.0.0.1
+    [stderr]
+    Error starting units: unit nowhere.service waits: no machine can run it
+      aaaaaaaa.../10.0.0.1: metadata region=us is wanted, it has eu
+      bbbbbbbb.../10.0.0.2: metadata region=us is wanted, it has no such key
+    It stays submitted, and goes on as soon as a machine can run it. --block-attempts=N waits for that, --no-block does not wait at all.
+    [exit 1]
+    "#);
     // It waits for as long as it is told to, and says why it waits.
-    assert_snapshot!(cluster.run("fleetctl start --block-attempts=1 nowhere").await, @"");
-    assert_snapshot!(cluster.run("fleetctl start --no-block nowhere").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start --block-attempts=1 nowhere").await, @r#"
+    [stderr]
+    Error starting units: timed out waiting for unit nowhere.service to report state launched; unit nowhere.service waits: no machine can run it
+      aaaaaaaa.../10.0.0.1: metadata region=us is wanted, it has eu
+      bbbbbbbb.../10.0.0.2: metadata region=us is wanted, it has no such key
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl start --no-block nowhere").await, @r#"
+    [stdout]
+    Triggered unit nowhere.service start
+    [exit 0]
+    "#);
     // What runs nowhere can be stopped.
-    assert_snapshot!(cluster.run("fleetctl stop nowhere").await, @"");
+    assert_snapshot!(cluster.run("fleetctl stop nowhere").await, @r#"
+    [stdout]
+    Unit nowhere.service inactive
+    [stderr]
+    Successfully stopped units [nowhere.service].
+    [exit 0]
+    "#);
     cluster.end().await;
 }
 
@@ -57,8 +127,20 @@ async fn block_attempts_limit_the_wait() {
     let cluster = cluster().await;
     cluster.file("slow.service", FILE);
     cluster.file("ignored.service", FILE);
-    assert_snapshot!(cluster.run("fleetctl start --block-attempts 1 slow").await, @"");
-    assert_snapshot!(cluster.run("fleetctl load --block-attempts=1 ignored").await, @"");
+    assert_snapshot!(cluster.run("fleetctl start --block-attempts 1 slow").await, @r#"
+    [stdout]
+    Unit slow.service inactive
+    [stderr]
+    Error starting units: timed out waiting for unit slow.service to report state launched; systemd on aaaaaaaa.../10.0.0.1 says activating (start-pre)
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl load --block-attempts=1 ignored").await, @r#"
+    [stdout]
+    Unit ignored.service inactive
+    [stderr]
+    Error loading units: timed out waiting for unit ignored.service to report state loaded; no engine has placed it: does a fleetd with its engine enabled run?
+    [exit 1]
+    "#);
     cluster.end().await;
 }
 
@@ -71,16 +153,28 @@ async fn what_others_ask_for_meanwhile_ends_the_wait() {
         // Once fleetctl has asked for it, somebody else unloads it.
         let mut unit = loop {
             let records = cluster.store.records();
-            if let Some(unit) = records.units.get(&name).filter(|unit| unit.target == TargetState::Launched) {
+            if let Some(unit) = records
+                .units
+                .get(&name)
+                .filter(|unit| unit.target == TargetState::Launched)
+            {
                 break unit.clone();
             }
             tokio::task::yield_now().await;
         };
         unit.target = TargetState::Inactive;
         unit.generation.0 += 10;
-        cluster.store.change(vec![Change::Unit(name.clone(), Some(unit))]);
+        cluster
+            .store
+            .change(vec![Change::Unit(name.clone(), Some(unit))]);
     };
     let (seen, ()) = tokio::join!(cluster.run("fleetctl start web"), meddle);
-    assert_snapshot!(seen, @"");
+    assert_snapshot!(seen, @r#"
+    [stdout]
+    Unit web.service inactive
+    [stderr]
+    Error starting units: unit web.service was asked to be inactive meanwhile, by another request
+    [exit 1]
+    "#);
     cluster.end().await;
 }

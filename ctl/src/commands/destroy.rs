@@ -13,7 +13,7 @@ use crate::wait::{Goal, Patience, Wish, wait};
 ///
 /// Returns when they are stopped, no machine has them any more, and the cluster has forgotten their files.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -27,16 +27,34 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         return no_units_given(session);
     }
     let context = "Error destroying units";
-    let lowered = request(session, BatchAction::Destroy, "destroy", context, &args.units, Unknown::Fine).await?;
+    let lowered = request(
+        session,
+        BatchAction::Destroy,
+        "destroy",
+        context,
+        &args.units,
+        Unknown::Fine,
+    )
+    .await?;
     let mut wishes = Vec::new();
     for unit in &lowered.accepted {
         let name = unit.asked.name.clone();
         if args.wait.no_block {
             session.output.line(&format!("Destroyed {name}"))?;
         } else {
-            wishes.push(Wish { name, goal: Goal::Gone, generation: unit.done.generation });
+            wishes.push(Wish {
+                name,
+                goal: Goal::Gone,
+                generation: unit.done.generation,
+            });
         }
     }
-    let waited = wait(session, context, wishes, Patience::of_attempts(args.wait.block_attempts)).await;
+    let waited = wait(
+        session,
+        context,
+        wishes,
+        Patience::of_attempts(args.wait.block_attempts),
+    )
+    .await;
     waited.and(lowered.refused)
 }

@@ -11,7 +11,7 @@ use crate::table::{Legend, NOTHING, Table, fields};
 
 /// Enumerate the current hosts in the cluster.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     table: TableArgs,
     /// Columns, separated by commas, out of: machine, ip, metadata
@@ -26,18 +26,28 @@ enum Field {
     Metadata,
 }
 
-const FIELDS: [(&str, Field); 3] = [("machine", Field::Machine), ("ip", Field::Ip), ("metadata", Field::Metadata)];
+const FIELDS: [(&str, Field); 3] = [
+    ("machine", Field::Machine),
+    ("ip", Field::Ip),
+    ("metadata", Field::Metadata),
+];
 
 /// Lists the machines by id.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (columns, fields) = fields(&args.fields, &FIELDS)?;
-    let query = OverviewQuery { units: Vec::new(), sections: vec![Section::Machines] };
+    let query = OverviewQuery {
+        units: Vec::new(),
+        sections: vec![Section::Machines],
+    };
     session.debug("machines");
     let overview = match session.client.overview(query).await {
         Ok(overview) => overview,
         // In fleet 1.0's words and brackets.
         Err(error) => {
-            let text = format!("Error retrieving list of active machines from fleet API ({})", chain(&error));
+            let text = format!(
+                "Error retrieving list of active machines from fleet API ({})",
+                chain(&error)
+            );
             return Err(CommandError::new(Kind::Cluster, text)
                 .with_hint("Possible issues:")
                 .with_hint("  etcd is unhealthy and/or lost quorum")
@@ -46,9 +56,20 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         }
     };
     let form = IdForm::of_flag(args.table.full);
-    let row = |machine: &MachineRow| fields.iter().map(|field| cell(machine, *field, form)).collect();
-    let table = Table { columns, rows: overview.machines.iter().map(row).collect() };
-    let text = table.render(Legend::of_flag(args.table.no_legend), session.output.reader());
+    let row = |machine: &MachineRow| {
+        fields
+            .iter()
+            .map(|field| cell(machine, *field, form))
+            .collect()
+    };
+    let table = Table {
+        columns,
+        rows: overview.machines.iter().map(row).collect(),
+    };
+    let text = table.render(
+        Legend::of_flag(args.table.no_legend),
+        session.output.reader(),
+    );
     session.output.text(&text)
 }
 
@@ -57,9 +78,17 @@ fn cell(machine: &MachineRow, field: Field, form: IdForm) -> String {
         Field::Machine => form.show(&machine.id),
         Field::Ip => machine.primary_ip.clone(),
         Field::Metadata => {
-            let pairs: Vec<_> = machine.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let pairs: Vec<_> = machine
+                .metadata
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
             pairs.join(",")
         }
     };
-    if text.is_empty() { NOTHING.to_owned() } else { text }
+    if text.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        text
+    }
 }

@@ -11,11 +11,15 @@ use crate::table::{Legend, NOTHING, Table, fields, hash};
 
 /// List the units that exist in the cluster.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     table: TableArgs,
     /// Columns, separated by commas, out of: unit, hash, dstate, state, target, global, desc
-    #[arg(long, value_name = "FIELDS", default_value = "unit,hash,dstate,state,target")]
+    #[arg(
+        long,
+        value_name = "FIELDS",
+        default_value = "unit,hash,dstate,state,target"
+    )]
     fields: String,
 }
 
@@ -45,25 +49,46 @@ const FIELDS: [(&str, Field); 8] = [
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (columns, fields) = fields(&args.fields, &FIELDS)?;
     if columns.iter().any(|name| name == "tmachine") {
-        session.output.note("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
+        session
+            .output
+            .note("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
     }
-    let query = OverviewQuery { units: Vec::new(), sections: vec![Section::Units, Section::Machines] };
+    let query = OverviewQuery {
+        units: Vec::new(),
+        sections: vec![Section::Units, Section::Machines],
+    };
     session.debug("units and machines");
     let overview = session.client.overview(query).await;
-    let overview =
-        overview.map_err(|error| CommandError::request("Error retrieving list of units from repository", error))?;
+    let overview = overview.map_err(|error| {
+        CommandError::request("Error retrieving list of units from repository", error)
+    })?;
     let addresses: Addresses = overview.machines.iter().collect();
     let form = IdForm::of_flag(args.table.full);
-    let row = |unit: &UnitRow| fields.iter().map(|field| cell(unit, *field, form, &addresses)).collect();
-    let table = Table { columns, rows: overview.units.iter().map(row).collect() };
-    let text = table.render(Legend::of_flag(args.table.no_legend), session.output.reader());
+    let row = |unit: &UnitRow| {
+        fields
+            .iter()
+            .map(|field| cell(unit, *field, form, &addresses))
+            .collect()
+    };
+    let table = Table {
+        columns,
+        rows: overview.units.iter().map(row).collect(),
+    };
+    let text = table.render(
+        Legend::of_flag(args.table.no_legend),
+        session.output.reader(),
+    );
     session.output.text(&text)
 }
 
 fn cell(unit: &UnitRow, field: Field, form: IdForm, addresses: &Addresses) -> String {
     let text = match field {
         // A description of several lines would break the table.
-        Field::Description => unit.description.split_whitespace().collect::<Vec<_>>().join(" "),
+        Field::Description => unit
+            .description
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" "),
         Field::DesiredState => unit.desired_state.to_string(),
         Field::Global => unit.global.to_string(),
         Field::Hash => hash(&unit.hash, form),
@@ -76,5 +101,9 @@ fn cell(unit: &UnitRow, field: Field, form: IdForm, addresses: &Addresses) -> St
         },
         Field::Unit => unit.name.to_string(),
     };
-    if text.is_empty() { NOTHING.to_owned() } else { text }
+    if text.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        text
+    }
 }

@@ -13,7 +13,7 @@ use crate::table::{Legend, NOTHING, Table, fields, hash};
 ///
 /// One line for each unit on each machine; a unit that is on no machine is only in list-unit-files.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     table: TableArgs,
     /// Columns, separated by commas, out of: unit, machine, load, active, sub, hash
@@ -43,16 +43,31 @@ const FIELDS: [(&str, Field); 6] = [
 /// Lists the states by unit, then machine.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
     let (columns, fields) = fields(&args.fields, &FIELDS)?;
-    let query = OverviewQuery { units: Vec::new(), sections: vec![Section::States, Section::Machines] };
+    let query = OverviewQuery {
+        units: Vec::new(),
+        sections: vec![Section::States, Section::Machines],
+    };
     session.debug("states and machines");
     let overview = session.client.overview(query).await;
-    let overview =
-        overview.map_err(|error| CommandError::request("Error retrieving list of units from repository", error))?;
+    let overview = overview.map_err(|error| {
+        CommandError::request("Error retrieving list of units from repository", error)
+    })?;
     let addresses: Addresses = overview.machines.iter().collect();
     let form = IdForm::of_flag(args.table.full);
-    let row = |state: &StateRow| fields.iter().map(|field| cell(state, *field, form, &addresses)).collect();
-    let table = Table { columns, rows: overview.states.iter().map(row).collect() };
-    let text = table.render(Legend::of_flag(args.table.no_legend), session.output.reader());
+    let row = |state: &StateRow| {
+        fields
+            .iter()
+            .map(|field| cell(state, *field, form, &addresses))
+            .collect()
+    };
+    let table = Table {
+        columns,
+        rows: overview.states.iter().map(row).collect(),
+    };
+    let text = table.render(
+        Legend::of_flag(args.table.no_legend),
+        session.output.reader(),
+    );
     session.output.text(&text)
 }
 
@@ -65,5 +80,9 @@ fn cell(state: &StateRow, field: Field, form: IdForm, addresses: &Addresses) -> 
         Field::Sub => state.systemd_sub_state.clone(),
         Field::Unit => state.name.to_string(),
     };
-    if text.is_empty() { NOTHING.to_owned() } else { text }
+    if text.is_empty() {
+        NOTHING.to_owned()
+    } else {
+        text
+    }
 }

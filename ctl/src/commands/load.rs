@@ -3,8 +3,8 @@
 use api::types::BatchAction;
 
 use crate::cli::{ReplaceArgs, WaitArgs};
-use crate::commands::raising::{Raise, raise};
 use crate::commands::no_units_given;
+use crate::commands::raising::{Raise, raise};
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::wait::Goal;
@@ -13,7 +13,7 @@ use crate::wait::Goal;
 ///
 /// Returns when the machines have the units loaded. A running unit is stopped.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units, or paths of unit files
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -28,6 +28,11 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     if args.units.is_empty() {
         return no_units_given(session);
     }
-    let verb = Raise { action: BatchAction::Load, verb: "load", goal: Goal::Loaded, failed: "Error loading units" };
+    let verb = Raise {
+        action: BatchAction::Load,
+        verb: "load",
+        goal: Goal::Loaded,
+        failed: "Error loading units",
+    };
     raise(session, &verb, &args.units, &args.replace, &args.wait).await
 }

@@ -41,20 +41,28 @@ pub(crate) async fn request(
     unknown: Unknown,
 ) -> Result<Lowered, CommandError> {
     let asked = sources::names(units, session.output)?;
-    let Answer { accepted, refused } = send(session, context, action, asked, OnDifference::Warn).await?;
+    let Answer { accepted, refused } =
+        send(session, context, action, asked, OnDifference::Warn).await?;
     let (missing, refused): (Vec<_>, Vec<_>) = refused.into_iter().partition(Refused::is_not_found);
     if accepted.is_empty() && refused.is_empty() {
         session.output.note("Units not found in registry");
     } else if unknown == Unknown::Told {
         for unit in &missing {
-            session.output.note(&format!("Unit {} not found in registry", unit.asked.name));
+            session
+                .output
+                .note(&format!("Unit {} not found in registry", unit.asked.name));
         }
     }
     let refused = refusal(session, verb, context, &refused);
     Ok(Lowered { accepted, refused })
 }
 
-fn refusal(session: &mut Session<'_>, verb: &str, context: &str, refused: &[Refused]) -> Result<(), CommandError> {
+fn refusal(
+    session: &mut Session<'_>,
+    verb: &str,
+    context: &str,
+    refused: &[Refused],
+) -> Result<(), CommandError> {
     let text = |refused: &Refused| {
         let name = &refused.asked.name;
         if refused.error.code == CONFLICT {
@@ -74,6 +82,9 @@ fn refusal(session: &mut Session<'_>, verb: &str, context: &str, refused: &[Refu
 
 /// The names as fleet 1.0 listed them: `[a.service b.service]`.
 pub(crate) fn name_list(accepted: &[Accepted]) -> String {
-    let names: Vec<_> = accepted.iter().map(|unit| unit.asked.name.as_str()).collect();
+    let names: Vec<_> = accepted
+        .iter()
+        .map(|unit| unit.asked.name.as_str())
+        .collect();
     format!("[{}]", names.join(" "))
 }

@@ -1,21 +1,21 @@
 //! The verbs, one a file: arguments whose comments are the help, and one function: resolve, check, change, say what happened.
 
-mod submit;
+mod destroy;
 mod load;
+mod restart;
 mod start;
 mod stop;
+mod submit;
 mod unload;
-mod destroy;
-mod restart;
 
 mod cat;
 mod list_machines;
-mod list_units;
 mod list_unit_files;
+mod list_units;
 mod version;
 
-mod raising;
 mod lowering;
+mod raising;
 
 use clap::Subcommand;
 
@@ -25,32 +25,20 @@ use crate::session::Session;
 
 pub(crate) use version::line as version_line;
 
-/// A verb.
+/// A verb. Its help is that of its arguments.
 #[derive(Debug, Subcommand)]
-pub enum Command {
-    /// Output the contents of a submitted unit
+pub(crate) enum Command {
     Cat(cat::Args),
-    /// Destroy one or more units in the cluster
     Destroy(destroy::Args),
-    /// Enumerate the current hosts in the cluster
     ListMachines(list_machines::Args),
-    /// List the units that exist in the cluster.
     ListUnitFiles(list_unit_files::Args),
-    /// List the current state of units in the cluster
     ListUnits(list_units::Args),
-    /// Schedule one or more units in the cluster, first submitting them if necessary.
     Load(load::Args),
-    /// Instruct systemd to restart one or more units in the cluster.
     Restart(restart::Args),
-    /// Instruct systemd to start one or more units in the cluster, first submitting and loading if necessary.
     Start(start::Args),
-    /// Instruct systemd to stop one or more units in the cluster.
     Stop(stop::Args),
-    /// Upload one or more units to the cluster without starting them
     Submit(submit::Args),
-    /// Unschedule one or more units in the cluster.
     Unload(unload::Args),
-    /// Print the version and exit
     Version(version::Args),
 }
 

@@ -50,25 +50,47 @@ pub(crate) async fn follow_up(
     let mut wishes = Vec::new();
     for Accepted { asked, done } in accepted {
         if done.global {
-            session.output.line(&format!("Triggered global unit {} {}", asked.name, verb.verb))?;
+            session.output.line(&format!(
+                "Triggered global unit {} {}",
+                asked.name, verb.verb
+            ))?;
         } else if wait_args.no_block {
-            session.output.line(&format!("Triggered unit {} {}", asked.name, verb.verb))?;
+            session
+                .output
+                .line(&format!("Triggered unit {} {}", asked.name, verb.verb))?;
         } else {
-            wishes.push(Wish { name: asked.name.clone(), goal: verb.goal, generation: done.generation });
+            wishes.push(Wish {
+                name: asked.name.clone(),
+                goal: verb.goal,
+                generation: done.generation,
+            });
         }
     }
-    wait(session, verb.failed, wishes, Patience::of_attempts(wait_args.block_attempts)).await
+    wait(
+        session,
+        verb.failed,
+        wishes,
+        Patience::of_attempts(wait_args.block_attempts),
+    )
+    .await
 }
 
 /// Tells all refusals; the last one is the error.
-pub(crate) fn refusal(session: &mut Session<'_>, context: &str, refused: &[Refused]) -> Result<(), CommandError> {
+pub(crate) fn refusal(
+    session: &mut Session<'_>,
+    context: &str,
+    refused: &[Refused],
+) -> Result<(), CommandError> {
     use crate::error::Kind;
 
     let text = |refused: &Refused| {
         if refused.is_not_found() {
-            format!("{context}: {}", not_found(&refused.asked))
+            format!("Error creating units: {}", not_found(&refused.asked))
         } else {
-            format!("{context}: unit {}: {}", refused.asked.name, refused.error.message)
+            format!(
+                "{context}: unit {}: {}",
+                refused.asked.name, refused.error.message
+            )
         }
     };
     let Some((last, others)) = refused.split_last() else {

@@ -15,7 +15,7 @@ use crate::wait::Goal;
 /// Returns when systemd says that the units are started again. They stay on their machines. A unit that is loaded but does
 /// not run is started.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -29,8 +29,21 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         return no_units_given(session);
     }
     let context = "Error restarting units";
-    let lowered = request(session, BatchAction::Restart, "restart", context, &args.units, Unknown::Told).await?;
-    let verb = Raise { action: BatchAction::Restart, verb: "restart", goal: Goal::Launched, failed: context };
+    let lowered = request(
+        session,
+        BatchAction::Restart,
+        "restart",
+        context,
+        &args.units,
+        Unknown::Told,
+    )
+    .await?;
+    let verb = Raise {
+        action: BatchAction::Restart,
+        verb: "restart",
+        goal: Goal::Launched,
+        failed: context,
+    };
     let waited = follow_up(session, &verb, &lowered.accepted, &args.wait).await;
     waited.and(lowered.refused)
 }

@@ -3,8 +3,8 @@
 use api::types::BatchAction;
 
 use crate::cli::{ReplaceArgs, WaitArgs};
-use crate::commands::raising::{Raise, raise};
 use crate::commands::no_units_given;
+use crate::commands::raising::{Raise, raise};
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::wait::Goal;
@@ -14,7 +14,7 @@ use crate::wait::Goal;
 /// Returns when systemd says that the units are started. Fails as soon as one fails, and says where and why; also if no
 /// machine can run one, and says of each machine why not. A unit that has failed before is started again.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units, or paths of unit files
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -29,6 +29,11 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     if args.units.is_empty() {
         return no_units_given(session);
     }
-    let verb = Raise { action: BatchAction::Start, verb: "start", goal: Goal::Launched, failed: "Error starting units" };
+    let verb = Raise {
+        action: BatchAction::Start,
+        verb: "start",
+        goal: Goal::Launched,
+        failed: "Error starting units",
+    };
     raise(session, &verb, &args.units, &args.replace, &args.wait).await
 }

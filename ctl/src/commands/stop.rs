@@ -14,7 +14,7 @@ use crate::wait::Goal;
 ///
 /// Returns when systemd says that they are stopped. They stay on their machines; "fleetctl start" starts them there again.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -28,14 +28,29 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         return no_units_given(session);
     }
     let context = "Error stopping units";
-    let lowered = request(session, BatchAction::Stop, "stop", context, &args.units, Unknown::Told).await?;
+    let lowered = request(
+        session,
+        BatchAction::Stop,
+        "stop",
+        context,
+        &args.units,
+        Unknown::Told,
+    )
+    .await?;
     if lowered.accepted.is_empty() {
         return lowered.refused;
     }
     let names = name_list(&lowered.accepted);
     let failed = format!("Failed to stop units {names}. err");
-    let verb = Raise { action: BatchAction::Stop, verb: "stop", goal: Goal::Stopped, failed: &failed };
+    let verb = Raise {
+        action: BatchAction::Stop,
+        verb: "stop",
+        goal: Goal::Stopped,
+        failed: &failed,
+    };
     follow_up(session, &verb, &lowered.accepted, &args.wait).await?;
-    session.output.note(&format!("Successfully stopped units {names}."));
+    session
+        .output
+        .note(&format!("Successfully stopped units {names}."));
     lowered.refused
 }

@@ -3,8 +3,8 @@
 use api::types::BatchAction;
 
 use crate::cli::ReplaceArgs;
-use crate::commands::raising::refusal;
 use crate::commands::no_units_given;
+use crate::commands::raising::refusal;
 use crate::error::CommandError;
 use crate::request::{OnDifference, check_sources, send};
 use crate::session::Session;
@@ -15,7 +15,7 @@ use crate::sources;
 /// Each UNIT is a file or the name of one: "hello" is ./hello.service. A template (hello@.service) is submitted like any
 /// other unit, and "hello@1" is made from it, or from ./hello@.service.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units, or paths of unit files
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -31,6 +31,13 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     let asked = sources::read(&args.units, session.output)?;
     check_sources(session, &asked).await?;
     let on_difference = OnDifference::of_flag(args.replace.replace);
-    let answer = send(session, "Error creating units", BatchAction::Submit, asked, on_difference).await?;
+    let answer = send(
+        session,
+        "Error creating units",
+        BatchAction::Submit,
+        asked,
+        on_difference,
+    )
+    .await?;
     refusal(session, "Error creating units", &answer.refused)
 }

@@ -14,7 +14,7 @@ use crate::wait::Goal;
 ///
 /// Returns when they are stopped and no machine has them any more. The cluster keeps their files.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Units
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
@@ -28,14 +28,29 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         return no_units_given(session);
     }
     let context = "Error unloading units";
-    let lowered = request(session, BatchAction::Unload, "unload", context, &args.units, Unknown::Told).await?;
+    let lowered = request(
+        session,
+        BatchAction::Unload,
+        "unload",
+        context,
+        &args.units,
+        Unknown::Told,
+    )
+    .await?;
     if lowered.accepted.is_empty() {
         return lowered.refused;
     }
     let names = name_list(&lowered.accepted);
     let failed = format!("Failed to unload units {names}. err");
-    let verb = Raise { action: BatchAction::Unload, verb: "unload", goal: Goal::Inactive, failed: &failed };
+    let verb = Raise {
+        action: BatchAction::Unload,
+        verb: "unload",
+        goal: Goal::Inactive,
+        failed: &failed,
+    };
     follow_up(session, &verb, &lowered.accepted, &args.wait).await?;
-    session.output.note(&format!("Successfully unloaded units {names}."));
+    session
+        .output
+        .note(&format!("Successfully unloaded units {names}."));
     lowered.refused
 }

@@ -4,7 +4,7 @@ use crate::VERSION;
 
 /// Print the version of fleetctl. It needs no cluster.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Nothing: fleet 1.0 took and ignored arguments here
     #[arg(hide = true)]
     ignored: Vec<String>,

@@ -2,10 +2,10 @@
 //!
 //! The stream begins with the present state, so a stream that breaks is simply opened again.
 
-mod observed;
-mod verdict;
-mod report;
 mod journal;
+mod observed;
+mod report;
+mod verdict;
 
 #[cfg(test)]
 mod tests;
@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::error::{CommandError, Kind};
 use crate::session::Session;
 use crate::wait::observed::{Observed, Touched};
-pub(crate) use crate::wait::verdict::{Goal, Wish};
 use crate::wait::verdict::{Failure, Pending, Verdict, judge};
+pub(crate) use crate::wait::verdict::{Goal, Wish};
 
 /// One of `--block-attempts`, as long as in fleet 1.0.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -100,7 +100,10 @@ fn lost_touch(context: &str, error: Option<ClientError>) -> CommandError {
     let context = format!("{context}: lost touch with the cluster while waiting");
     let error = match error {
         Some(error) => CommandError::request(context, error),
-        None => CommandError::new(Kind::Cluster, format!("{context}: fleetd ended the connection")),
+        None => CommandError::new(
+            Kind::Cluster,
+            format!("{context}: fleetd ended the connection"),
+        ),
     };
     error.with_hint("The request was accepted and will be carried out.")
 }
@@ -110,7 +113,10 @@ enum Followed {
     /// All wishes are fulfilled.
     Done,
     /// The stream ended before.
-    Ended { synced: bool, error: Option<ClientError> },
+    Ended {
+        synced: bool,
+        error: Option<ClientError>,
+    },
 }
 
 /// The wishes that are not fulfilled yet.
@@ -140,14 +146,30 @@ impl<'c> Vigil<'c> {
             Patience::Limited(limit) => began.checked_add(limit),
         };
         let waiting = |wish: Wish| {
-            (wish.name.clone(), Waiting { wish, pending: Pending::Unseen, held_since: None, held_told: None })
+            (
+                wish.name.clone(),
+                Waiting {
+                    wish,
+                    pending: Pending::Unseen,
+                    held_since: None,
+                    held_told: None,
+                },
+            )
         };
         let pending = wishes.into_iter().map(waiting).collect();
-        Vigil { context, pending, patience, deadline, began, unplaced_told: false }
+        Vigil {
+            context,
+            pending,
+            patience,
+            deadline,
+            began,
+            unplaced_told: false,
+        }
     }
 
     fn is_late(&self) -> bool {
-        self.deadline.is_some_and(|deadline| deadline <= Instant::now())
+        self.deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
     }
 
     async fn follow(
@@ -167,8 +189,18 @@ impl<'c> Vigil<'c> {
             };
             let touched = match event {
                 Some(Ok(event)) => observed.apply(event.kind),
-                Some(Err(error)) => return Ok(Followed::Ended { synced: observed.synced, error: Some(error) }),
-                None => return Ok(Followed::Ended { synced: observed.synced, error: None }),
+                Some(Err(error)) => {
+                    return Ok(Followed::Ended {
+                        synced: observed.synced,
+                        error: Some(error),
+                    });
+                }
+                None => {
+                    return Ok(Followed::Ended {
+                        synced: observed.synced,
+                        error: None,
+                    });
+                }
             };
             if !observed.synced {
                 continue;
@@ -199,7 +231,8 @@ impl<'c> Vigil<'c> {
             match judge(&waiting.wish, observed) {
                 Verdict::Pending(pending) => waiting.now(pending),
                 Verdict::Reached { state, machine } => {
-                    let line = report::reached(&waiting.wish, state, machine.as_ref(), &observed.machines);
+                    let line =
+                        report::reached(&waiting.wish, state, machine.as_ref(), &observed.machines);
                     session.output.line(&line)?;
                     self.pending.remove(name);
                 }
@@ -212,7 +245,12 @@ impl<'c> Vigil<'c> {
         Err(self.failed(session, observed, &failures).await)
     }
 
-    async fn failed(&self, session: &mut Session<'_>, observed: &Observed, failures: &[(Wish, Failure)]) -> CommandError {
+    async fn failed(
+        &self,
+        session: &mut Session<'_>,
+        observed: &Observed,
+        failures: &[(Wish, Failure)],
+    ) -> CommandError {
         let mut texts = Vec::new();
         for (wish, failure) in failures.iter().take(TOLD_MAX) {
             let mut text = report::failed(wish, failure, &observed.machines);
@@ -224,17 +262,25 @@ impl<'c> Vigil<'c> {
         let error = CommandError::new(Kind::Outcome, self.joined(&texts, failures.len()));
         match self.pending.len() - failures.len() {
             0 => error,
-            others => error.with_hint(&format!("{others} more units were not waited for; see fleetctl list-units.")),
+            others => error.with_hint(&format!(
+                "{others} more units were not waited for; see fleetctl list-units."
+            )),
         }
     }
 
     /// When there is next something to do that no event tells of.
     fn next_wake(&self) -> Instant {
-        let all_held = self.pending.values().all(|waiting| waiting.held_since.is_some());
+        let all_held = self
+            .pending
+            .values()
+            .all(|waiting| waiting.held_since.is_some());
         let ends = all_held && self.patience == Patience::UntilClear;
         let holds = self.pending.values().filter_map(|waiting| {
             let due = ends || waiting.held_told.is_none();
-            waiting.held_since.filter(|_| due).map(|since| since + HOLD_STANDS_AFTER)
+            waiting
+                .held_since
+                .filter(|_| due)
+                .map(|since| since + HOLD_STANDS_AFTER)
         });
         let unplaced = (!self.unplaced_told).then(|| self.began + UNPLACED_TOLD_AFTER);
         let wake = holds.chain(self.deadline).chain(unplaced).min();
@@ -242,7 +288,11 @@ impl<'c> Vigil<'c> {
     }
 
     /// Does what is due at this time.
-    fn check_time(&mut self, session: &mut Session<'_>, observed: &Observed) -> Result<(), CommandError> {
+    fn check_time(
+        &mut self,
+        session: &mut Session<'_>,
+        observed: &Observed,
+    ) -> Result<(), CommandError> {
         if self.is_late() {
             return Err(self.late(observed));
         }
@@ -251,7 +301,11 @@ impl<'c> Vigil<'c> {
             self.unplaced_told = true;
             self.tell_unplaced(session);
         }
-        let stands = |waiting: &Waiting| waiting.held_since.is_some_and(|since| since + HOLD_STANDS_AFTER <= now);
+        let stands = |waiting: &Waiting| {
+            waiting
+                .held_since
+                .is_some_and(|since| since + HOLD_STANDS_AFTER <= now)
+        };
         let all_stand = self.pending.values().all(stands);
         if all_stand && self.patience == Patience::UntilClear {
             return Err(self.nothing_fits(observed));
@@ -264,8 +318,9 @@ impl<'c> Vigil<'c> {
 
     fn late(&self, observed: &Observed) -> CommandError {
         let told = self.pending.values().take(TOLD_MAX);
-        let texts: Vec<_> =
-            told.map(|waiting| report::timed_out(&waiting.wish, &waiting.pending, &observed.machines)).collect();
+        let texts: Vec<_> = told
+            .map(|waiting| report::timed_out(&waiting.wish, &waiting.pending, &observed.machines))
+            .collect();
         CommandError::new(Kind::Outcome, self.joined(&texts, self.pending.len()))
     }
 
@@ -287,7 +342,10 @@ impl<'c> Vigil<'c> {
     }
 
     fn tell_unplaced(&self, session: &mut Session<'_>) {
-        let mut unplaced = self.pending.values().filter(|waiting| waiting.pending == Pending::Unplaced);
+        let mut unplaced = self
+            .pending
+            .values()
+            .filter(|waiting| waiting.pending == Pending::Unplaced);
         if let Some(first) = unplaced.next() {
             let others = match unplaced.count() {
                 0 => String::new(),
@@ -331,7 +389,9 @@ impl Waiting {
         if let Pending::Held(hold) = &self.pending
             && self.held_told.as_ref() != Some(hold)
         {
-            session.output.note(&report::held(&self.wish, hold, &observed.machines));
+            session
+                .output
+                .note(&report::held(&self.wish, hold, &observed.machines));
             self.held_told = Some(hold.clone());
         }
     }

@@ -43,7 +43,10 @@ impl Observed {
             }
             EventKind::State(row) => {
                 let name = row.name.clone();
-                self.states.entry(name.clone()).or_default().insert(row.machine_id.clone(), *row);
+                self.states
+                    .entry(name.clone())
+                    .or_default()
+                    .insert(row.machine_id.clone(), *row);
                 Touched::Unit(name)
             }
             EventKind::StateGone(name, machine) => {

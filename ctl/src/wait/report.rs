@@ -1,6 +1,6 @@
 //! The words for what is waited for, for what was reached and for what failed.
 
-use api::types::{Hold, StateRow, TargetState};
+use api::types::{Hold, Job, JobResult, MachineId, StateRow, TargetState};
 
 use crate::machine_label::{Addresses, IdForm};
 use crate::wait::verdict::{Failure, Goal, Pending, Wish};
@@ -9,12 +9,16 @@ use crate::wait::verdict::{Failure, Goal, Pending, Wish};
 pub(crate) fn reached(
     wish: &Wish,
     state: TargetState,
-    machine: Option<&api::types::MachineId>,
+    machine: Option<&MachineId>,
     machines: &Addresses,
 ) -> String {
     match (wish.goal, machine) {
         (Goal::Gone, _) => format!("Destroyed {}", wish.name),
-        (_, Some(id)) => format!("Unit {} {state} on {}", wish.name, machines.label(id, IdForm::Short)),
+        (_, Some(id)) => format!(
+            "Unit {} {state} on {}",
+            wish.name,
+            machines.label(id, IdForm::Short)
+        ),
         (_, None) => format!("Unit {} {state}", wish.name),
     }
 }
@@ -24,9 +28,15 @@ pub(crate) fn failed(wish: &Wish, failure: &Failure, machines: &Addresses) -> St
     let name = &wish.name;
     match failure {
         Failure::Destroyed => format!("unit {name} was destroyed meanwhile"),
-        Failure::Superseded(state) => format!("unit {name} was asked to be {state} meanwhile, by another request"),
+        Failure::Superseded(state) => {
+            format!("unit {name} was asked to be {state} meanwhile, by another request")
+        }
         Failure::OnMachine(state) => {
-            format!("unit {name} failed on {}: {}", machines.label(&state.machine_id, IdForm::Short), what_failed(state))
+            format!(
+                "unit {name} failed on {}: {}",
+                machines.label(&state.machine_id, IdForm::Short),
+                what_failed(state)
+            )
         }
     }
 }
@@ -36,15 +46,25 @@ fn what_failed(state: &StateRow) -> String {
         "systemd says {}, {} ({})",
         state.systemd_load_state, state.systemd_active_state, state.systemd_sub_state
     );
-    let Some(job) = &state.job else {
-        return systemd;
-    };
-    let mut text = format!("its {} ended with result \"{}\"", job.kind.as_str(), job.result);
-    if !job.message.is_empty() {
-        text.push_str(": ");
-        text.push_str(job.message.trim_end());
+    match &state.job {
+        // The job went well, and yet the unit is not: systemd's state says how.
+        None
+        | Some(Job {
+            result: JobResult::Done | JobResult::Skipped,
+            ..
+        }) => systemd,
+        Some(job) => {
+            let kind = job.kind.as_str();
+            let message = match job.message.trim_end() {
+                "" => String::new(),
+                message => format!(": {message}"),
+            };
+            format!(
+                "its {kind} ended with result \"{}\"{message}; {systemd}",
+                job.result
+            )
+        }
     }
-    format!("{text}; {systemd}")
 }
 
 /// Why no machine takes a unit, one machine a line.
@@ -72,7 +92,9 @@ pub(crate) fn timed_out(wish: &Wish, pending: &Pending, machines: &Addresses) ->
     };
     let why = match pending {
         Pending::Unseen => "the cluster has not taken note of the request".to_owned(),
-        Pending::Unplaced => "no engine has placed it: does a fleetd with its engine enabled run?".to_owned(),
+        Pending::Unplaced => {
+            "no engine has placed it: does a fleetd with its engine enabled run?".to_owned()
+        }
         Pending::Held(hold) => held(wish, hold, machines),
         Pending::OnMachine(id) => format!("{} is at it", machines.label(id, IdForm::Short)),
         Pending::InSystemd(row) => format!(

@@ -9,9 +9,15 @@ use super::{Patience, report};
 const MACHINE: &str = "aaaaaaaa00000000";
 
 fn unit(generation: u64, desired: &str, machine: bool, hold: bool) -> (String, String) {
-    let machine = if machine { format!(r#","machineID":"{MACHINE}""#) } else { String::new() };
+    let machine = if machine {
+        format!(r#","machineID":"{MACHINE}""#)
+    } else {
+        String::new()
+    };
     let hold = if hold {
-        format!(r#","hold":{{"reason":"no machine can run it","machines":12,"obstacles":[{{"machineID":"{MACHINE}","reason":"is cordoned"}}]}}"#)
+        format!(
+            r#","hold":{{"reason":"no machine can run it","machines":12,"obstacles":[{{"machineID":"{MACHINE}","reason":"is cordoned"}}]}}"#
+        )
     } else {
         String::new()
     };
@@ -37,7 +43,11 @@ fn state(generation: u64, states: &str, job: &str) -> (String, String) {
 }
 
 fn wish(goal: Goal) -> Wish {
-    Wish { name: "web.service".parse().unwrap(), goal, generation: api::types::Generation(7) }
+    Wish {
+        name: "web.service".parse().unwrap(),
+        goal,
+        generation: api::types::Generation(7),
+    }
 }
 
 fn observed(events: Vec<(String, String)>) -> Observed {
@@ -58,8 +68,13 @@ fn check(goal: Goal, events: Vec<(String, String)>, expected: &str) {
     let observed = observed(events);
     let wish = wish(goal);
     let text = match judge(&wish, &observed) {
-        Verdict::Reached { state, machine } => report::reached(&wish, state, machine.as_ref(), &observed.machines),
-        Verdict::Failed(failure) => format!("FAILED {}", report::failed(&wish, &failure, &observed.machines)),
+        Verdict::Reached { state, machine } => {
+            report::reached(&wish, state, machine.as_ref(), &observed.machines)
+        }
+        Verdict::Failed(failure) => format!(
+            "FAILED {}",
+            report::failed(&wish, &failure, &observed.machines)
+        ),
         Verdict::Pending(Pending::Unseen) => "unseen".to_owned(),
         Verdict::Pending(Pending::Unplaced) => "unplaced".to_owned(),
         Verdict::Pending(Pending::Held(_)) => "held".to_owned(),
@@ -73,19 +88,74 @@ fn check(goal: Goal, events: Vec<(String, String)>, expected: &str) {
 fn a_start_ends_well_only_by_what_is_said_of_this_request() {
     let placed = || unit(7, "launched", true, false);
     let launched = "Unit web.service launched on aaaaaaaa.../10.0.0.1";
-    check(Goal::Launched, vec![unit(6, "launched", true, false)], "unseen");
-    check(Goal::Launched, vec![unit(7, "launched", false, false)], "unplaced");
-    check(Goal::Launched, vec![unit(7, "launched", false, true)], "held");
+    check(
+        Goal::Launched,
+        vec![unit(6, "launched", true, false)],
+        "unseen",
+    );
+    check(
+        Goal::Launched,
+        vec![unit(7, "launched", false, false)],
+        "unplaced",
+    );
+    check(
+        Goal::Launched,
+        vec![unit(7, "launched", false, true)],
+        "held",
+    );
     check(Goal::Launched, vec![placed()], "on machine");
     // It was active before, it had failed before: both say nothing about this request.
-    check(Goal::Launched, vec![placed(), state(6, "launched active running", "start done 6")], "on machine");
-    check(Goal::Launched, vec![placed(), state(6, "launched failed failed", "start failed 6")], "on machine");
-    check(Goal::Launched, vec![placed(), state(7, "launched active running", "start done 7")], launched);
-    check(Goal::Launched, vec![placed(), state(8, "launched active running", "start done 8")], launched);
+    check(
+        Goal::Launched,
+        vec![
+            placed(),
+            state(6, "launched active running", "start done 6"),
+        ],
+        "on machine",
+    );
+    check(
+        Goal::Launched,
+        vec![
+            placed(),
+            state(6, "launched failed failed", "start failed 6"),
+        ],
+        "on machine",
+    );
+    check(
+        Goal::Launched,
+        vec![
+            placed(),
+            state(7, "launched active running", "start done 7"),
+        ],
+        launched,
+    );
+    check(
+        Goal::Launched,
+        vec![
+            placed(),
+            state(8, "launched active running", "start done 8"),
+        ],
+        launched,
+    );
     // A finished oneshot; a unit that ran already and needed no job.
-    check(Goal::Launched, vec![placed(), state(7, "launched inactive dead", "start done 7")], launched);
-    check(Goal::Launched, vec![placed(), state(7, "launched active running", "start failed 3")], launched);
-    check(Goal::Launched, vec![placed(), state(7, "launched activating start-pre", "")], "in systemd");
+    check(
+        Goal::Launched,
+        vec![placed(), state(7, "launched inactive dead", "start done 7")],
+        launched,
+    );
+    check(
+        Goal::Launched,
+        vec![
+            placed(),
+            state(7, "launched active running", "start failed 3"),
+        ],
+        launched,
+    );
+    check(
+        Goal::Launched,
+        vec![placed(), state(7, "launched activating start-pre", "")],
+        "in systemd",
+    );
 }
 
 #[test]
@@ -93,7 +163,10 @@ fn a_start_that_fails_says_how() {
     let placed = || unit(7, "launched", true, false);
     check(
         Goal::Launched,
-        vec![placed(), state(7, "launched failed failed", "start failed 7")],
+        vec![
+            placed(),
+            state(7, "launched failed failed", "start failed 7"),
+        ],
         "FAILED unit web.service failed on aaaaaaaa.../10.0.0.1: its start ended with result \"failed\": exit code 1; systemd says loaded, failed (failed)",
     );
     for (states, job) in [
@@ -104,19 +177,30 @@ fn a_start_that_fails_says_how() {
     ] {
         let observed = observed(vec![placed(), state(7, states, job)]);
         let verdict = judge(&wish(Goal::Launched), &observed);
-        assert!(matches!(verdict, Verdict::Failed(Failure::OnMachine(_))), "{states}, {job}: {verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Failed(Failure::OnMachine(_))),
+            "{states}, {job}: {verdict:?}"
+        );
     }
 }
 
 #[test]
 fn what_others_ask_for_meanwhile_ends_the_wait() {
-    check(Goal::Launched, vec![], "FAILED unit web.service was destroyed meanwhile");
+    check(
+        Goal::Launched,
+        vec![],
+        "FAILED unit web.service was destroyed meanwhile",
+    );
     check(
         Goal::Launched,
         vec![unit(8, "inactive", false, false)],
         "FAILED unit web.service was asked to be inactive meanwhile, by another request",
     );
-    check(Goal::Launched, vec![unit(8, "launched", true, false)], "on machine");
+    check(
+        Goal::Launched,
+        vec![unit(8, "launched", true, false)],
+        "on machine",
+    );
 }
 
 #[test]
@@ -124,32 +208,66 @@ fn load_and_stop_end_when_the_machine_says_so() {
     let placed = || unit(7, "loaded", true, false);
     let loaded = "Unit web.service loaded on aaaaaaaa.../10.0.0.1";
     for goal in [Goal::Loaded, Goal::Stopped] {
-        check(goal, vec![placed(), state(6, "launched active running", "")], "on machine");
-        check(goal, vec![placed(), state(7, "loaded deactivating stop", "")], "in systemd");
-        check(goal, vec![placed(), state(7, "loaded inactive dead", "stop done 7")], loaded);
+        check(
+            goal,
+            vec![placed(), state(6, "launched active running", "")],
+            "on machine",
+        );
+        check(
+            goal,
+            vec![placed(), state(7, "loaded deactivating stop", "")],
+            "in systemd",
+        );
+        check(
+            goal,
+            vec![placed(), state(7, "loaded inactive dead", "stop done 7")],
+            loaded,
+        );
     }
     // What is nowhere does not run; but it is not loaded either.
-    check(Goal::Stopped, vec![unit(7, "loaded", false, true)], "Unit web.service inactive");
+    check(
+        Goal::Stopped,
+        vec![unit(7, "loaded", false, true)],
+        "Unit web.service inactive",
+    );
     check(Goal::Loaded, vec![unit(7, "loaded", false, true)], "held");
 }
 
 #[test]
 fn unload_ends_when_no_machine_has_it() {
-    check(Goal::Inactive, vec![unit(7, "inactive", true, false)], "on machine");
     check(
         Goal::Inactive,
-        vec![unit(7, "inactive", false, false), state(6, "launched active running", "")],
+        vec![unit(7, "inactive", true, false)],
         "on machine",
     );
-    check(Goal::Inactive, vec![unit(7, "inactive", false, false)], "Unit web.service inactive");
+    check(
+        Goal::Inactive,
+        vec![
+            unit(7, "inactive", false, false),
+            state(6, "launched active running", ""),
+        ],
+        "on machine",
+    );
+    check(
+        Goal::Inactive,
+        vec![unit(7, "inactive", false, false)],
+        "Unit web.service inactive",
+    );
 }
 
 #[test]
 fn destroy_ends_when_record_and_states_are_gone_even_if_the_name_is_used_again() {
     check(Goal::Gone, vec![unit(7, "launched", true, false)], "unseen");
-    check(Goal::Gone, vec![state(7, "launched active running", "")], "on machine");
+    check(
+        Goal::Gone,
+        vec![state(7, "launched active running", "")],
+        "on machine",
+    );
     check(Goal::Gone, vec![], "Destroyed web.service");
-    let again = vec![unit(9, "launched", true, false), state(9, "launched active running", "")];
+    let again = vec![
+        unit(9, "launched", true, false),
+        state(9, "launched active running", ""),
+    ];
     check(Goal::Gone, again, "Destroyed web.service");
 }
 
@@ -169,5 +287,8 @@ fn a_hold_names_each_machine_and_counts_the_rest() {
 fn no_attempts_means_until_it_is_clear() {
     assert_eq!(Patience::of_attempts(0), Patience::UntilClear);
     assert_eq!(Patience::of_attempts(-1), Patience::UntilClear);
-    assert_eq!(Patience::of_attempts(3), Patience::Limited(std::time::Duration::from_secs(6)));
+    assert_eq!(
+        Patience::of_attempts(3),
+        Patience::Limited(std::time::Duration::from_secs(6))
+    );
 }

@@ -4,7 +4,8 @@
 //! the request is no success of it, and one that failed before is no failure of it.
 
 use api::types::{
-    ActiveState, Generation, Hold, Job, JobKind, JobResult, LoadState, MachineId, StateRow, TargetState, UnitName, UnitRow,
+    ActiveState, Generation, Hold, Job, JobKind, JobResult, LoadState, MachineId, StateRow,
+    TargetState, UnitName, UnitRow,
 };
 
 use crate::wait::observed::Observed;
@@ -113,7 +114,10 @@ pub(crate) fn judge(wish: &Wish, observed: &Observed) -> Verdict {
 }
 
 fn reached(state: TargetState, machine: Option<&MachineId>) -> Verdict {
-    Verdict::Reached { state, machine: machine.cloned() }
+    Verdict::Reached {
+        state,
+        machine: machine.cloned(),
+    }
 }
 
 fn is_nowhere(unit: &UnitRow, observed: &Observed) -> bool {
@@ -121,17 +125,28 @@ fn is_nowhere(unit: &UnitRow, observed: &Observed) -> bool {
 }
 
 /// Judges by what the machine reports that has answered this request, or by what keeps it from being answered.
-fn on_machine(wish: &Wish, unit: &UnitRow, observed: &Observed, judge: fn(&StateRow, Option<&Job>) -> Verdict) -> Verdict {
+fn on_machine(
+    wish: &Wish,
+    unit: &UnitRow,
+    observed: &Observed,
+    judge: fn(&StateRow, Option<&Job>) -> Verdict,
+) -> Verdict {
     let answers = |state: &&StateRow| state.generation >= wish.generation;
     let mut answered: Vec<_> = observed.states(&wish.name).filter(answers).collect();
     // A machine the unit was moved away from may still report it.
     answered.sort_by_key(|state| Some(&state.machine_id) != unit.machine_id.as_ref());
     if let Some(state) = answered.first() {
-        let job = state.job.as_ref().filter(|job| job.generation >= wish.generation);
+        let job = state
+            .job
+            .as_ref()
+            .filter(|job| job.generation >= wish.generation);
         return judge(state, job);
     }
     // While a machine still has it, the unit waits for that machine, not for one that fits.
-    let busy = observed.states(&wish.name).next().map(|state| &state.machine_id);
+    let busy = observed
+        .states(&wish.name)
+        .next()
+        .map(|state| &state.machine_id);
     let pending = match (unit.machine_id.as_ref().or(busy), &unit.hold) {
         (Some(machine), _) => Pending::OnMachine(machine.clone()),
         (None, Some(hold)) => Pending::Held(hold.clone()),
@@ -155,9 +170,10 @@ fn launched(state: &StateRow, job: Option<&Job>) -> Verdict {
         ActiveState::Activating if state.systemd_sub_state == "auto-restart" => failed(),
         ActiveState::Activating | ActiveState::Deactivating | ActiveState::Maintenance => pending(),
         // A oneshot that has finished is inactive, and so is a service that was meant to end.
-        ActiveState::Active | ActiveState::Reloading | ActiveState::Inactive | ActiveState::Other(_) => {
-            reached(TargetState::Launched, Some(&state.machine_id))
-        }
+        ActiveState::Active
+        | ActiveState::Reloading
+        | ActiveState::Inactive
+        | ActiveState::Other(_) => reached(TargetState::Launched, Some(&state.machine_id)),
     }
 }
 
@@ -167,10 +183,14 @@ fn loaded(state: &StateRow, job: Option<&Job>) -> Verdict {
         return failed();
     }
     match &state.systemd_load_state {
-        LoadState::NotFound | LoadState::BadSetting | LoadState::Error | LoadState::Masked => return failed(),
+        LoadState::NotFound | LoadState::BadSetting | LoadState::Error | LoadState::Masked => {
+            return failed();
+        }
         LoadState::Stub | LoadState::Loaded | LoadState::Merged | LoadState::Other(_) => {}
     }
-    if state.target_state == TargetState::Loaded && state.systemd_active_state != ActiveState::Deactivating {
+    if state.target_state == TargetState::Loaded
+        && state.systemd_active_state != ActiveState::Deactivating
+    {
         reached(TargetState::Loaded, Some(&state.machine_id))
     } else {
         Verdict::Pending(Pending::InSystemd(Box::new(state.clone())))
@@ -182,7 +202,10 @@ fn inactive(wish: &Wish, unit: &UnitRow, observed: &Observed) -> Verdict {
         return reached(TargetState::Inactive, None);
     }
     removal(wish, observed).unwrap_or_else(|| {
-        let busy = observed.states(&wish.name).next().map(|state| &state.machine_id);
+        let busy = observed
+            .states(&wish.name)
+            .next()
+            .map(|state| &state.machine_id);
         match unit.machine_id.as_ref().or(busy) {
             Some(machine) => Verdict::Pending(Pending::OnMachine(machine.clone())),
             None => Verdict::Pending(Pending::Unseen),
@@ -195,7 +218,9 @@ fn gone(wish: &Wish, unit: Option<&UnitRow>, observed: &Observed) -> Verdict {
     if unit.is_some_and(|unit| unit.generation <= wish.generation) {
         return Verdict::Pending(Pending::Unseen);
     }
-    let mut left = observed.states(&wish.name).filter(|state| state.generation <= wish.generation);
+    let mut left = observed
+        .states(&wish.name)
+        .filter(|state| state.generation <= wish.generation);
     match left.next() {
         None => reached(TargetState::Inactive, None),
         Some(state) => removal(wish, observed)
@@ -207,7 +232,10 @@ fn gone(wish: &Wish, unit: Option<&UnitRow>, observed: &Observed) -> Verdict {
 fn removal(wish: &Wish, observed: &Observed) -> Option<Verdict> {
     let stuck = observed.states(&wish.name).find(|state| {
         let of_this = |job: &Job| job.kind == JobKind::Stop && job.generation >= wish.generation;
-        state.job.as_ref().is_some_and(|job| of_this(job) && !ended_well(&job.result))
+        state
+            .job
+            .as_ref()
+            .is_some_and(|job| of_this(job) && !ended_well(&job.result))
     })?;
     Some(Verdict::Failed(Failure::OnMachine(Box::new(stuck.clone()))))
 }
