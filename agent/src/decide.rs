@@ -53,7 +53,7 @@ impl<S: ServiceManager> Agent<'_, S> {
     }
 
     fn begin(&mut self, name: UnitName, work: Work) {
-        tracing::info!(unit = %name, step = ?work.step, "begins");
+        tracing::info!(unit = %name, "{}", work.step);
         let body = match &work.step {
             // A file that was missing is asked for again when the load is tried again.
             Step::Load(mark, _) => {

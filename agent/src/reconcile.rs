@@ -4,6 +4,8 @@
 //! long never holds up another. Nothing about what is actual is remembered here: it is observed, and the mark tells what has been
 //! asked of systemd since the machine booted.
 
+use std::fmt;
+
 use model::{Assignment, Generation, JobReport, Mark, ServiceUnit, TargetState, UnitStatus};
 use unitfile::{FileHash, UnitHash};
 
@@ -22,6 +24,23 @@ pub enum Step {
     Start(Mark),
     /// Restart it, then remember this.
     Restart(Mark),
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Stop(StopReason::NotScheduled) => "stop: it is not scheduled here",
+            Step::Stop(StopReason::Replaced) => "stop: another file takes its place",
+            Step::Stop(StopReason::NotWanted(_)) => "stop: it is to be loaded only",
+            Step::Unload => "unload: it is not scheduled here",
+            Step::Load(_, LoadReason::New) => "load: it is scheduled here",
+            Step::Load(_, LoadReason::Replaced) => "load: another file takes its place",
+            Step::Load(_, LoadReason::Repair) => "load: its file was damaged",
+            Step::Reload => "daemon-reload: systemd still knows the old file",
+            Step::Start(_) => "start",
+            Step::Restart(_) => "restart",
+        })
+    }
 }
 
 /// Why a unit is stopped.

@@ -131,10 +131,7 @@ async fn pending(publishing: &mut Option<Publishing<'_>>) -> (Batch, Result<(), 
 }
 
 impl<'a, S: ServiceManager> Agent<'a, S> {
-    fn new(registry: Registry,
-        membership: &'a Membership,
-        manager: Arc<S>,
-    ) -> Agent<'a, S> {
+    fn new(registry: Registry, membership: &'a Membership, manager: Arc<S>) -> Agent<'a, S> {
         Agent {
             registry,
             membership,
@@ -329,21 +326,28 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             return;
         };
         let step = slot.working.as_ref().map(|work| work.step.clone());
+        let tried = step.as_ref().map(ToString::to_string).unwrap_or_default();
         match result {
             Ok(end) => {
                 let still_there = matches!(&observed, Ok(Some(unit)) if !unit.active.is_stopped());
                 // A stop that did not stop is tried again; a start that failed is left to systemd and the user.
                 let failed = matches!(step, Some(Step::Stop(_))) && still_there;
                 if end.result != JobResult::Done {
-                    tracing::warn!(unit = %name, ?step, result = %end.result, end.message, "the job did not end well");
+                    tracing::warn!(unit = %name, result = %end.result, end.message, "{tried}: did not end well");
                 }
                 slot.end(end, failed);
             }
             Err(error) => {
-                tracing::warn!(unit = %name, ?step, %error, "the step failed");
+                tracing::warn!(unit = %name, %error, "{tried}: failed");
                 let refused = matches!(step, Some(Step::Start(_) | Step::Restart(_)))
                     && !matches!(error, ServiceError::Unreachable { .. });
-                slot.end(JobEnd { result: JobResult::Failed, message: error.to_string() }, !refused);
+                slot.end(
+                    JobEnd {
+                        result: JobResult::Failed,
+                        message: error.to_string(),
+                    },
+                    !refused,
+                );
                 if refused {
                     slot.dealt = slot
                         .desired

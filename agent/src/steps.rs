@@ -60,13 +60,14 @@ async fn load<S: ServiceManager>(
             ),
         });
     };
-    manager
-        .load(name, &file, mark)
-        .await
-        .map(|()| done())
+    manager.load(name, &file, mark).await.map(|()| done())
 }
 
-async fn stop<S: ServiceManager>(manager: &S, name: &UnitName, reason: StopReason) -> Result<JobEnd, ServiceError> {
+async fn stop<S: ServiceManager>(
+    manager: &S,
+    name: &UnitName,
+    reason: StopReason,
+) -> Result<JobEnd, ServiceError> {
     let end = manager.stop(name).await?;
     match reason {
         StopReason::NotWanted(mark) => manager.mark(name, &mark).await?,
@@ -82,12 +83,18 @@ async fn refused<S: ServiceManager>(
     mark: &Mark,
     result: Result<JobEnd, ServiceError>,
 ) -> Result<JobEnd, ServiceError> {
-    if result.as_ref().is_err_and(|error| !matches!(error, ServiceError::Unreachable { .. })) {
+    if result
+        .as_ref()
+        .is_err_and(|error| !matches!(error, ServiceError::Unreachable { .. }))
+    {
         manager.mark(name, mark).await?;
     }
     result
 }
 
 fn done() -> JobEnd {
-    JobEnd { result: JobResult::Done, message: String::new() }
+    JobEnd {
+        result: JobResult::Done,
+        message: String::new(),
+    }
 }

@@ -151,9 +151,22 @@ impl Slot {
     pub(crate) fn status(&self, file_hash: Option<UnitHash>) -> Option<UnitStatus> {
         let next = next_step(self.desired.as_ref(), self.observed.as_ref());
         let busy = self.working.is_some() || self.cutting || (next.is_some() && !self.resting);
-        let progress = Progress { dealt: self.dealt, busy, job: self.job.clone() };
-        let hash = self.observed.as_ref().and_then(|unit| unit.hash).or(file_hash);
-        status(self.desired.as_ref(), self.observed.as_ref(), hash.unwrap_or(UnitHash::from_bytes([0; 20])), &progress)
+        let progress = Progress {
+            dealt: self.dealt,
+            busy,
+            job: self.job.clone(),
+        };
+        let hash = self
+            .observed
+            .as_ref()
+            .and_then(|unit| unit.hash)
+            .or(file_hash);
+        status(
+            self.desired.as_ref(),
+            self.observed.as_ref(),
+            hash.unwrap_or(UnitHash::from_bytes([0; 20])),
+            &progress,
+        )
     }
 }
 

@@ -8,6 +8,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::journal::Journal;
+
 /// Changes the level of a running fleetd.
 #[derive(Clone, Debug)]
 pub(crate) struct Verbosity(reload::Handle<LevelFilter, Registry>);
@@ -33,7 +35,7 @@ fn level_of(verbose: bool) -> LevelFilter {
 pub(crate) fn start(verbose: bool) -> Verbosity {
     let (level, handle) = reload::Layer::new(level_of(verbose));
     // systemd sets JOURNAL_STREAM if stderr goes to the journal: then structured records replace the text.
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| Journal::connect().ok());
     let text = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
@@ -42,11 +44,7 @@ pub(crate) fn start(verbose: bool) -> Verbosity {
             // Other people's crates speak up only when something is wrong.
             .with_filter(ours())
     });
-    let journal = journal.map(|layer| {
-        layer
-            .with_field_prefix(Some("FLEET".to_owned()))
-            .with_filter(ours())
-    });
+    let journal = journal.map(|layer| layer.with_filter(ours()));
     tracing_subscriber::registry()
         .with(level)
         .with(journal)

@@ -6,6 +6,7 @@ mod config;
 mod config_tests;
 mod host;
 mod ini;
+mod journal;
 mod lease_file;
 mod listeners;
 mod logging;
