@@ -213,3 +213,45 @@ fn verbs_do_what_they_say_and_wait_for_it() {
     lab.fleetctl("m2", &["destroy", "slow"]);
     assert_eq!(lab.fleetctl("m2", &["list-unit-files", "--no-legend"]), "");
 }
+
+#[test]
+fn a_reload_applies_new_metadata_and_moves_only_what_it_concerns() {
+    let Some(lab) = Lab::start("metadata is edited and fleetd reloaded", STORE) else {
+        return;
+    };
+    let sleeper = "[Service]\nExecStart=/bin/sleep infinity\n";
+    let other = lab.unit_file("m1", "other.service", sleeper);
+    let fast = format!("{sleeper}[X-Fleet]\nMachineMetadata=disk=ssd\n");
+    let pinned = lab.unit_file("m1", "pinned.service", &fast);
+    lab.fleetctl("m1", &["start", &other, &pinned]);
+    let (old, new) = (lab.machine("m1"), lab.machine("m3"));
+    let before = lab.invocations("m1");
+    let fleetd = old.pid_of("fleetd").unwrap();
+    for (machine, from, to) in [
+        (new, "zone=b", "zone=b,disk=ssd"),
+        (old, "zone=a,disk=ssd", "zone=a"),
+    ] {
+        let edit = format!(
+            "sed -i 's/metadata={from}/metadata={to}/' /etc/fleet/fleet.conf && systemctl reload fleet"
+        );
+        machine.shell(&edit).unwrap().success().unwrap();
+    }
+    lab.wait_for("the pinned unit on m3", "m1", |rows| {
+        machines_of(rows, "pinned.service") == BTreeSet::from([new.machine_id().to_owned()])
+    });
+    assert_ne!(lab.state(old, "pinned.service").active_state, "active");
+    assert_eq!(
+        old.pid_of("fleetd").unwrap(),
+        fleetd,
+        "the same process goes on"
+    );
+    let rest = before
+        .into_iter()
+        .filter(|((_, unit), _)| unit == "other.service")
+        .collect();
+    lab.assert_undisturbed(&rest, &[]);
+    assert!(
+        lab.fleetctl("m2", &["list-machines"])
+            .contains("disk=ssd,zone=b")
+    );
+}

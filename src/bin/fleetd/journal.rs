@@ -1,7 +1,7 @@
 //! Writes log events to systemd's journal in its native protocol: every field as a field of its own, and all of them in the message
 //! too, because people read `journalctl -u fleet` before they know what to filter for.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::io;
 use std::os::unix::net::UnixDatagram;
 
@@ -78,8 +78,9 @@ impl Fields {
 fn record(level: Level, target: &str, fields: &Fields) -> Vec<u8> {
     let mut message = fields.message.clone();
     for (name, value) in &fields.others {
-        // Writing to a string does not fail.
-        drop(write!(message, " {name}={value}"));
+        for part in [" ", name, "=", value] {
+            message.push_str(part);
+        }
     }
     let mut record = Vec::new();
     put(&mut record, "PRIORITY", priority(level));
