@@ -56,6 +56,9 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = ArgAction::Set)]
     pub(crate) debug: Option<String>,
+    /// Print help, of a command if one is named
+    #[arg(long, short, alias = "h", global = true, action = ArgAction::Help)]
+    help: Option<bool>,
     /// Only API; fleet 1.0 could also talk to etcd directly
     #[arg(long, global = true, hide = true)]
     pub(crate) driver: Option<String>,
