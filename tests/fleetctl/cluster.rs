@@ -47,6 +47,22 @@ pub(crate) struct Cluster {
     _directory: tempfile::TempDir,
 }
 
+/// A fleetd that was started again.
+pub(crate) struct Again {
+    shutdown: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Again {
+    /// Ends it, and waits until it has ended.
+    pub(crate) async fn end(self) {
+        self.shutdown.cancel();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
 /// The journal of the first machine, where the server is.
 struct Diary;
 
@@ -136,6 +152,28 @@ impl Cluster {
         println!("$ {line}\n{seen}");
         seen.replace(&self.socket.display().to_string(), "SOCKET")
             .replace(&self.address, "ADDRESS")
+    }
+
+    /// Ends the server, as a stop of fleetd does; machines too.
+    pub(crate) fn stop_fleetd(&self) {
+        println!("fleetd stops");
+        self.shutdown.cancel();
+    }
+
+    /// Serves at the same socket again, with machines that do what they are told.
+    pub(crate) fn start_fleetd(&self) -> Again {
+        println!("fleetd starts");
+        std::fs::remove_file(&self.socket).unwrap();
+        let listeners = vec![Listener::Unix(UnixListener::bind(&self.socket).unwrap())];
+        let shutdown = CancellationToken::new();
+        let settings = Settings::new(machine_id(FIRST));
+        let routes = router(self.store.clone(), Diary, settings, shutdown.clone());
+        let serving = tokio::spawn(serve(routes, listeners, shutdown.clone()));
+        let machines = tokio::spawn(run_machines(self.store.clone(), shutdown.clone()));
+        Again {
+            shutdown,
+            tasks: vec![serving, machines],
+        }
     }
 
     /// Ends everything, and waits until it has ended.

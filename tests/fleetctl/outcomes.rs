@@ -1,10 +1,10 @@
 //! How waiting ends when not all is well: units that fail, units that fit nowhere, time that runs out.
 
 use insta::assert_snapshot;
-use model::{Change, TargetState};
+use model::{Change, TargetState, Unit};
 use unitfile::UnitName;
 
-use crate::cluster::{FILE, cluster, machines_asleep};
+use crate::cluster::{Cluster, FILE, cluster, machines_asleep};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unit_that_fails_is_told_with_machine_result_and_journal() {
@@ -148,25 +148,12 @@ async fn block_attempts_limit_the_wait() {
 async fn what_others_ask_for_meanwhile_ends_the_wait() {
     let cluster = machines_asleep().await;
     cluster.file("web.service", FILE);
-    let name = UnitName::parse("web.service").unwrap();
     let meddle = async {
-        // Once fleetctl has asked for it, somebody else unloads it.
-        let mut unit = loop {
-            let records = cluster.store.records();
-            if let Some(unit) = records
-                .units
-                .get(&name)
-                .filter(|unit| unit.target == TargetState::Launched)
-            {
-                break unit.clone();
-            }
-            tokio::task::yield_now().await;
-        };
+        let mut unit = asked_for(&cluster, "web.service").await;
         unit.target = TargetState::Inactive;
         unit.generation.0 += 10;
-        cluster
-            .store
-            .change(vec![Change::Unit(name.clone(), Some(unit))]);
+        let change = Change::Unit(unit.name.clone(), Some(unit));
+        cluster.store.change(vec![change]);
     };
     let (seen, ()) = tokio::join!(cluster.run("fleetctl start web"), meddle);
     assert_snapshot!(seen, @r#"
@@ -177,4 +164,60 @@ async fn what_others_ask_for_meanwhile_ends_the_wait() {
     [exit 1]
     "#);
     cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleetd_that_goes_away_is_waited_for_and_then_told() {
+    let cluster = machines_asleep().await;
+    cluster.file("web.service", FILE);
+    let stop = async {
+        asked_for(&cluster, "web.service").await;
+        cluster.stop_fleetd();
+    };
+    let line = "fleetctl start web --request-timeout=1";
+    let (seen, ()) = tokio::join!(cluster.run(line), stop);
+    assert!(
+        seen.contains("Error starting units: lost touch with the cluster while waiting: "),
+        "{seen}"
+    );
+    assert!(
+        seen.ends_with("The request was accepted and will be carried out.\n[exit 1]"),
+        "{seen}"
+    );
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleetd_that_comes_back_is_found_again() {
+    let cluster = machines_asleep().await;
+    cluster.file("web.service", FILE);
+    let restart = async {
+        asked_for(&cluster, "web.service").await;
+        cluster.stop_fleetd();
+        cluster.start_fleetd()
+    };
+    let line = "fleetctl start web --request-timeout=30";
+    let (seen, again) = tokio::join!(cluster.run(line), restart);
+    assert_snapshot!(seen, @r#"
+    [stdout]
+    Unit web.service inactive
+    Unit web.service launched on aaaaaaaa.../10.0.0.1
+    [exit 0]
+    "#);
+    again.end().await;
+    cluster.end().await;
+}
+
+/// Returns the unit once fleetctl has asked for it to be started.
+async fn asked_for(cluster: &Cluster, name: &str) -> Unit {
+    let name = UnitName::parse(name).unwrap();
+    loop {
+        let records = cluster.store.records();
+        if let Some(unit) = records.units.get(&name)
+            && unit.target == TargetState::Launched
+        {
+            return unit.clone();
+        }
+        tokio::task::yield_now().await;
+    }
 }
