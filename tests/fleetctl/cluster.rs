@@ -413,7 +413,7 @@ fn status(unit: &Unit) -> UnitStatus {
         load: LoadState::Loaded,
         active,
         sub: sub.into(),
-        hash: unit.hash.clone(),
+        hash: unit.hash,
         state: unit.target,
         generation: unit.generation,
         job: Some(JobReport {
