@@ -199,15 +199,7 @@ fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
         }
     })?;
     let took = seconds(killed.elapsed());
-    stage.types(m1, "fleetctl list-machines")?;
-    stage.types(m1, "fleetctl list-units")?;
-    for unit in &moving {
-        stage.praise(&format!(
-            "{unit}: {} -> {}",
-            lost.name(),
-            after.home(unit).map_err(Error::msg)?
-        ))?;
-    }
+    show_moves(stage, bed, lost, &moving, &after)?;
     stage.praise(&format!("running again {took} after the loss (a machine may be silent for agent_ttl=10s before it counts as lost)"))?;
     ensure!(after.homes(web).is_empty(), "{web} runs beside another web");
     stage.say(&format!(
@@ -219,7 +211,35 @@ fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
     )?;
     unnoticed(bed, &witness, &others).context("units on the other machines")?;
     stage.praise("no unit on the other machines noticed (same InvocationID each)")?;
+    welcome_it_back(stage, bed, lost, web, &after)
+}
 
+fn show_moves(
+    stage: &Stage,
+    bed: &Testbed,
+    lost: &Machine,
+    moved: &[&str],
+    after: &Placements,
+) -> Result<()> {
+    stage.types(first(bed)?, "fleetctl list-machines")?;
+    stage.types(first(bed)?, "fleetctl list-units")?;
+    for unit in moved {
+        stage.praise(&format!(
+            "{unit}: {} -> {}",
+            lost.name(),
+            after.home(unit).map_err(Error::msg)?
+        ))?;
+    }
+    Ok(())
+}
+
+fn welcome_it_back(
+    stage: &Stage,
+    bed: &Testbed,
+    lost: &Machine,
+    web: &str,
+    meanwhile: &Placements,
+) -> Result<()> {
     stage.chapter("The machine comes back")?;
     let state = lost.power_on()?;
     stage.say(&format!(
@@ -227,10 +247,10 @@ fn lose_a_machine(stage: &Stage, bed: &Testbed) -> Result<()> {
         lost.name()
     ))?;
     let again = settled(bed)?;
-    stage.types(m1, "fleetctl list-units")?;
-    for unit in &moving {
+    stage.types(first(bed)?, "fleetctl list-units")?;
+    for unit in MOVABLE {
         ensure!(
-            again.home(unit) == after.home(unit),
+            again.home(unit) == meanwhile.home(unit),
             "{unit} moved without need"
         );
     }
