@@ -32,7 +32,7 @@ pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) 
             match ended {
                 Ok((name, Ok(()))) => gone.push((name, None)),
                 Ok((name, Err(error))) => {
-                    tracing::error!(unit = %name, %error, "the unit could not be taken away, and may run on")
+                    tracing::error!(unit = %name, %error, "the unit could not be taken away, and may run on");
                 }
                 Err(error) => tracing::error!(%error, "a task of the agent failed"),
             }

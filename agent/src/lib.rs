@@ -1,1 +1,19 @@
 //! Makes one machine match its schedule: the pure reconciler, and systemd over D-Bus.
+
+mod changes;
+mod decide;
+mod drain;
+pub mod fake;
+mod publish;
+mod reconcile;
+mod run;
+mod steps;
+mod systemd;
+mod units;
+
+pub use drain::drain;
+pub use reconcile::{
+    LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
+};
+pub use run::run;
+pub use systemd::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};

@@ -290,6 +290,35 @@ fn refuse_unstartable(world: &World, name: &UnitName) -> Result<(), ServiceError
     }
 }
 
+/// The host's own units come first, and `[Install]` must say something that systemd can do.
+fn refuse_unloadable(world: &World, name: &UnitName, file: &UnitFile) -> Result<(), ServiceError> {
+    let template = name.template();
+    let aliases = file
+        .get_all("Install", "Alias")
+        .flat_map(str::split_whitespace);
+    let names = std::iter::once(name.as_str())
+        .chain(template.as_ref().map(UnitName::as_str))
+        .chain(aliases);
+    for wanted in names {
+        if world.masked.contains(wanted) {
+            return Err(ServiceError::Masked { unit: name.clone() });
+        }
+        if world.host.contains(wanted) {
+            let path = format!("/etc/systemd/system/{wanted}");
+            return Err(ServiceError::Foreign {
+                unit: name.clone(),
+                path,
+            });
+        }
+    }
+    let mut rules = ["WantedBy", "RequiredBy", "Alias", "Also"].into_iter();
+    if file.has_install() && !rules.any(|rule| file.get_all("Install", rule).next().is_some()) {
+        let message = format!("{name} has an [Install] section that systemd cannot use");
+        return Err(ServiceError::Refused { message });
+    }
+    Ok(())
+}
+
 impl ServiceManager for FakeSystemd {
     async fn list(&self) -> Result<Vec<ServiceUnit>, ServiceError> {
         self.check_bus()?;
@@ -324,24 +353,7 @@ impl ServiceManager for FakeSystemd {
     ) -> Result<(), ServiceError> {
         self.check(name)?;
         tokio::task::yield_now().await;
-        self.with(|world, _| {
-            let template = name.template();
-            let names =
-                std::iter::once(name.as_str()).chain(template.as_ref().map(UnitName::as_str));
-            for wanted in names {
-                if world.masked.contains(wanted) {
-                    return Err(ServiceError::Masked { unit: name.clone() });
-                }
-                if world.host.contains(wanted) {
-                    let path = format!("/etc/systemd/system/{wanted}");
-                    return Err(ServiceError::Foreign {
-                        unit: name.clone(),
-                        path,
-                    });
-                }
-            }
-            Ok(())
-        })?;
+        self.with(|world, _| refuse_unloadable(world, name, file))?;
         self.check_disk(name)?;
         self.with(|world, _| {
             world.files.insert(name.clone(), file.clone());

@@ -125,19 +125,19 @@ impl World {
             job.waiting.push(told);
             return;
         }
-        unit.end_job(JobResult::Canceled, "");
+        unit.end_job(&JobResult::Canceled, "");
         unit.job = Some(Job {
             verb,
             waiting: vec![told],
         });
         let is_stopping = unit.active == ActiveState::Deactivating;
         match verb {
-            Verb::Start if unit.active == ActiveState::Active => unit.end_job(JobResult::Done, ""),
+            Verb::Start if unit.active == ActiveState::Active => unit.end_job(&JobResult::Done, ""),
             // It begins when the unit has stopped.
             Verb::Start | Verb::Restart | Verb::Stop if is_stopping => {}
             Verb::Start => self.begin(name, now),
             Verb::Restart if unit.active.is_stopped() => self.begin(name, now),
-            Verb::Stop if unit.active.is_stopped() => unit.end_job(JobResult::Done, ""),
+            Verb::Stop if unit.active.is_stopped() => unit.end_job(&JobResult::Done, ""),
             Verb::Stop | Verb::Restart => self.begin_stop(name, now),
         }
         self.changed.insert(name.clone());
@@ -294,7 +294,7 @@ impl World {
                     "running"
                 };
                 unit.become_state(ActiveState::Active, sub, now);
-                unit.end_job(JobResult::Done, "");
+                unit.end_job(&JobResult::Done, "");
                 if unit.behaviour.main.is_empty() {
                     unit.next = None;
                 }
@@ -327,7 +327,7 @@ impl World {
         let was_starting = unit.behaviour.start_type == StartType::Oneshot;
         if well && unit.behaviour.remains {
             unit.become_state(ActiveState::Active, "exited", now);
-            unit.end_job(JobResult::Done, "");
+            unit.end_job(&JobResult::Done, "");
         } else if again && unit.restarts < RESTARTS_MAX && !was_starting {
             unit.restarts += 1;
             unit.become_state(ActiveState::Activating, "auto-restart", now);
@@ -335,7 +335,7 @@ impl World {
             unit.next = now.at.checked_add(delay).map(|at| (at, Step::AutoRestart));
         } else if well {
             unit.become_state(ActiveState::Inactive, "dead", now);
-            unit.end_job(JobResult::Done, "");
+            unit.end_job(&JobResult::Done, "");
         } else {
             unit.fail(&format!("exit-code{}", status(exit)), now);
         }
@@ -364,7 +364,7 @@ impl World {
         }
         match unit.job.as_ref().map(|job| job.verb) {
             Some(Verb::Start | Verb::Restart) => self.begin(name, now),
-            Some(Verb::Stop) | None => unit.end_job(JobResult::Done, ""),
+            Some(Verb::Stop) | None => unit.end_job(&JobResult::Done, ""),
         }
         self.collect();
     }
@@ -389,10 +389,10 @@ impl Memory {
     fn fail(&mut self, reason: &str, now: Now) {
         self.reason = reason.to_owned();
         self.become_state(ActiveState::Failed, "failed", now);
-        self.end_job(JobResult::Failed, reason);
+        self.end_job(&JobResult::Failed, reason);
     }
 
-    fn end_job(&mut self, result: JobResult, message: &str) {
+    fn end_job(&mut self, result: &JobResult, message: &str) {
         for waiting in self.job.take().map(|job| job.waiting).unwrap_or_default() {
             // Whoever no longer listens does not need to know.
             drop(waiting.send(end(result.clone(), message)));

@@ -119,7 +119,7 @@ impl Link {
                     tracing::warn!("the connection to systemd was lost");
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "systemd's bus cannot be reached; trying again")
+                    tracing::warn!(%error, "systemd's bus cannot be reached; trying again");
                 }
             }
             *self.connection() = None;
@@ -199,18 +199,18 @@ impl Link {
         match member {
             "PropertiesChanged" => {
                 let path = header.path().map_or("", |path| path.as_str());
-                self.changed(unit_of_object(path));
+                self.changed(unit_of_object(path).as_deref());
             }
             "JobRemoved" => {
                 let end = body.deserialize::<(u32, OwnedObjectPath, String, String)>();
                 if let Ok((job, _, unit, result)) = end {
                     self.jobs.ended(job, &JobResult::from_word(&result));
-                    self.changed(Some(unit));
+                    self.changed(Some(&unit));
                 }
             }
             "UnitNew" | "UnitRemoved" => {
                 if let Ok((unit, _)) = body.deserialize::<(String, OwnedObjectPath)>() {
-                    self.changed(Some(unit));
+                    self.changed(Some(&unit));
                 }
             }
             "Reloading" => {
@@ -235,9 +235,9 @@ impl Link {
         Noted::Nothing
     }
 
-    fn changed(&self, unit: Option<String>) {
+    fn changed(&self, unit: Option<&str>) {
         // Names that fleet cannot have, such as those of slices, are no news.
-        if let Some(Ok(name)) = unit.as_deref().map(UnitName::parse)
+        if let Some(Ok(name)) = unit.map(UnitName::parse)
             && name.unit_type().is_recognized()
         {
             self.hub.tell(&ServiceChange::Unit(name));

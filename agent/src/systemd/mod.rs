@@ -6,6 +6,7 @@
 mod errors;
 mod exit_status;
 mod files;
+mod follow;
 mod host;
 mod jobs;
 mod link;
@@ -17,31 +18,21 @@ mod state;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
 use model::{
-    ActiveState, JobEnd, JobResult, LoadState, Mark, ServiceChange, ServiceError, ServiceManager,
-    ServiceUnit,
+    JobEnd, JobResult, LoadState, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
 };
-use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
 use unitfile::{UnitFile, UnitName, UnitType};
 
-use self::errors::{is_no_such_job, is_no_such_unit, of_unit};
+use self::errors::{is_no_such_unit, of_unit};
 use self::files::Files;
+use self::follow::Verb;
 use self::link::Link;
 use self::proxies::{JobProxy, ManagerProxy, UnitProxy};
 use self::reload::ReloadGate;
 use self::state::State;
-
-/// How often a job that takes long is looked for, in case the signal of its end was lost. Rare, as signals are not lost while
-/// the connection lives.
-const JOB_CHECK: Duration = Duration::from_secs(10);
-
-/// How long the signal of a job that is gone may still be under way.
-const JOB_GRACE: Duration = Duration::from_secs(1);
 
 /// Units looked at concurrently when all are; the answers of one fill the bus while the next are asked.
 const LOOKS_MAX: usize = 16;
@@ -108,13 +99,6 @@ struct Inner {
     unit_path: Mutex<Option<(u64, Arc<[PathBuf]>)>>,
     /// Ends with this.
     _pump: JoinSet<()>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
-    Start,
-    Stop,
-    Restart,
 }
 
 impl Systemd {
@@ -351,107 +335,6 @@ impl Systemd {
             self.enable(name).await?;
         }
         Ok(())
-    }
-
-    /// Makes a job, remembers `mark` once systemd has taken it on, and waits for its end.
-    async fn run_job(
-        &self,
-        name: &UnitName,
-        verb: Verb,
-        mark: Option<&Mark>,
-    ) -> Result<JobEnd, ServiceError> {
-        let calling = self.link().jobs.calling();
-        let what = format!("{verb:?} of {name}");
-        let job = self.link().call(&what, |connection| async move {
-            let manager = ManagerProxy::new(&connection).await?;
-            match verb {
-                Verb::Start => manager.start_unit(name.as_str(), "replace").await,
-                Verb::Stop => manager.stop_unit(name.as_str(), "replace").await,
-                Verb::Restart => manager.restart_unit(name.as_str(), "replace").await,
-            }
-        });
-        let path = job.await.map_err(|error| of_unit(name, error))?;
-        let number = path
-            .as_str()
-            .rsplit('/')
-            .next()
-            .and_then(|number| number.parse().ok());
-        let Some(number) = number else {
-            return Err(ServiceError::Refused {
-                message: format!("{path} is not the path of a job"),
-            });
-        };
-        let gaps = self.link().gaps();
-        let end = calling.wait(number);
-        if let Some(mark) = mark {
-            self.files().put_mark(name, mark)?;
-        }
-        let result = match self.wait_for_signal(number, end, gaps).await {
-            Some(result) => result,
-            None => self.result_from_state(name, verb).await?,
-        };
-        let message = self.explain(name, verb, &result).await;
-        Ok(JobEnd { result, message })
-    }
-
-    /// Waits for the end of a job without limit: a start may be allowed to take for ever. None if the job is gone and its
-    /// end was not heard.
-    async fn wait_for_signal(
-        &self,
-        job: u32,
-        mut end: oneshot::Receiver<JobResult>,
-        mut gaps: watch::Receiver<u64>,
-    ) -> Option<JobResult> {
-        let mut check_at = Instant::now() + JOB_CHECK;
-        loop {
-            tokio::select! {
-                biased;
-                result = &mut end => return result.ok(),
-                // The sender lives as long as we do.
-                _ = gaps.changed() => {}
-                () = sleep_until(check_at) => {}
-            }
-            check_at = Instant::now() + JOB_CHECK;
-            let known = self.link().call("a job", |connection| async move {
-                ManagerProxy::new(&connection).await?.get_job(job).await
-            });
-            match known.await {
-                Err(error) if is_no_such_job(&error) => {
-                    return timeout(JOB_GRACE, end).await.ok().and_then(Result::ok);
-                }
-                // While systemd is not there, nothing can be said: it comes back, or tells that the job is gone.
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-
-    /// What became of a job whose end was not heard.
-    async fn result_from_state(
-        &self,
-        name: &UnitName,
-        verb: Verb,
-    ) -> Result<JobResult, ServiceError> {
-        let state = self.state(name).await?;
-        Ok(match (verb, &state.active) {
-            (_, ActiveState::Failed) if verb != Verb::Stop => JobResult::Failed,
-            (Verb::Stop, active) if !active.is_stopped() => JobResult::Canceled,
-            (Verb::Start | Verb::Restart | Verb::Stop, _) => JobResult::Done,
-        })
-    }
-
-    async fn explain(&self, name: &UnitName, verb: Verb, result: &JobResult) -> String {
-        if verb == Verb::Stop || *result == JobResult::Done {
-            return String::new();
-        }
-        let reason = self
-            .link()
-            .call("the reason of a failure", |connection| async move {
-                state::failure(&connection, name, result).await
-            });
-        reason.await.unwrap_or_else(|error| {
-            tracing::debug!(unit = %name, %error, "why the job failed is not known");
-            String::new()
-        })
     }
 }
 
