@@ -1,11 +1,12 @@
 //! One pass of the agent: begins whatever is due, for every unit that something happened to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{JobResult, ServiceManager};
+use registry::{Registry, RegistryError};
 use tokio::time::Instant;
-use unitfile::{FileHash, UnitName};
+use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::reconcile::Step;
 use crate::run::{Agent, Ended};
@@ -118,7 +119,7 @@ impl<S: ServiceManager> Agent<'_, S> {
         self.fetching.extend(ask.iter().copied());
         let registry = self.registry.clone();
         self.tasks.spawn(async move {
-            let found = registry.files(&ask).await;
+            let found = files(&registry, &ask).await;
             Ended::Files(ask, found)
         });
     }
@@ -178,4 +179,26 @@ impl<S: ServiceManager> Agent<'_, S> {
             self.awake.extend(self.slots.keys().cloned());
         }
     }
+}
+
+/// The files that the store has of these. A damaged one counts as missing and holds up no other.
+async fn files(
+    registry: &Registry,
+    hashes: &[FileHash],
+) -> Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError> {
+    match registry.files(hashes).await {
+        Err(RegistryError::Damaged { .. }) => {}
+        outcome => return outcome,
+    }
+    let mut found = BTreeMap::new();
+    for hash in hashes {
+        match registry.file(hash).await {
+            Ok(file) => found.extend(file.map(|file| (*hash, file))),
+            Err(error @ RegistryError::Damaged { .. }) => {
+                tracing::error!(file = %hash, %error, "units with this file cannot be loaded");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
 }

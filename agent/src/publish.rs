@@ -1,11 +1,26 @@
 //! Publishes what changed, and only that, in one write at a time; what changes meanwhile goes into the next.
 
+use std::time::Duration;
+
 use model::{ServiceManager, UnitStatus};
 use registry::WriteError;
 use tokio::time::Instant;
 use unitfile::UnitName;
 
 use crate::run::{Agent, Batch, Publishing, STORE_RETRY};
+
+/// How often one unit's status is written within [`WINDOW`] when nobody asked anything of it: a unit that systemd restarts
+/// every 100 ms would otherwise cost the store 20 writes a second. What is kept back is written when the window ends, so a
+/// status is never more than that out of date.
+const WRITES_MAX: u32 = 4;
+const WINDOW: Duration = Duration::from_secs(2);
+
+/// How often a unit's status was written lately.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window {
+    begins: Instant,
+    writes: u32,
+}
 
 impl<'a, S: ServiceManager> Agent<'a, S> {
     /// Begins to publish what is due; none if nothing is.
@@ -25,8 +40,12 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         for name in due {
             self.unpublished.remove(&name);
             let status = self.status(&name);
-            if status.as_ref() != self.published.get(&name) || self.doubtful.contains(&name) {
-                batch.push((name, status));
+            if status.as_ref() == self.published.get(&name) && !self.doubtful.contains(&name) {
+                continue;
+            }
+            match self.held_back_until(&name, status.as_ref(), now) {
+                Some(at) => drop(self.unpublished.insert(name, at)),
+                None => batch.push((name, status)),
             }
         }
         if batch.is_empty() {
@@ -37,6 +56,39 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             let result = membership.publish(batch.clone()).await;
             (batch, result)
         }))
+    }
+
+    /// Until when a status waits because its unit changes too often; none if it is written now.
+    fn held_back_until(
+        &mut self,
+        name: &UnitName,
+        status: Option<&UnitStatus>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let Some(status) = status else {
+            self.windows.remove(name);
+            return None;
+        };
+        let window = self.windows.entry(name.clone()).or_insert(Window {
+            begins: now,
+            writes: 0,
+        });
+        if window.begins + WINDOW <= now {
+            *window = Window {
+                begins: now,
+                writes: 0,
+            };
+        }
+        let before = self.published.get(name);
+        let answers = before.is_none_or(|before| {
+            (before.generation, &before.job, before.state)
+                != (status.generation, &status.job, status.state)
+        });
+        if window.writes >= WRITES_MAX && !answers {
+            return Some(window.begins + WINDOW);
+        }
+        window.writes += 1;
+        None
     }
 
     fn status(&self, name: &UnitName) -> Option<UnitStatus> {

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use model::{
-    Assignment, Change, JobEnd, JobResult, MachineId, ServiceChange, ServiceError, ServiceManager,
-    ServiceUnit, UnitStatus,
+    Assignment, Change, JobEnd, JobResult, MachineId, Quarantined, RecordKey, ServiceChange,
+    ServiceError, ServiceManager, ServiceUnit, UnitStatus,
 };
 use registry::{FollowEvent, Membership, Registry, RegistryError, Scope, WriteError};
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::{FileHash, UnitFile, UnitName};
 
+use crate::publish::Window;
 use crate::reconcile::Step;
 use crate::steps::StepEnd;
 use crate::units::Slots;
@@ -74,6 +75,8 @@ pub(crate) struct Agent<'a, S> {
     pub(crate) doubtful: BTreeSet<UnitName>,
     /// Units whose status may have to be published, and from when on.
     pub(crate) unpublished: BTreeMap<UnitName, Instant>,
+    /// Units whose status was written, and how often lately.
+    pub(crate) windows: BTreeMap<UnitName, Window>,
     /// When to try again.
     pub(crate) retries: BTreeMap<UnitName, Instant>,
     pub(crate) relist_at: Option<Instant>,
@@ -147,6 +150,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             published: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             unpublished: BTreeMap::new(),
+            windows: BTreeMap::new(),
             retries: BTreeMap::new(),
             relist_at: None,
             publish_at: None,
@@ -188,14 +192,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                             wanted.insert(name, assignment);
                         }
                         Change::Quarantined { record, problem } => {
-                            tracing::error!(
-                                key = problem.key,
-                                reason = problem.reason,
-                                "a damaged entry of the schedule is skipped"
-                            );
-                            if let Some(model::RecordKey::Assignment(_, name)) = record {
-                                damaged.insert(name);
-                            }
+                            damaged.extend(self.take_damage(record, &problem));
                         }
                         _ => {}
                     }
@@ -212,12 +209,8 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 for change in changes {
                     match change {
                         Change::Assignment(_, name, assignment) => self.want(&name, assignment),
-                        Change::Quarantined { problem, .. } => {
-                            tracing::error!(
-                                key = problem.key,
-                                reason = problem.reason,
-                                "a damaged entry of the schedule is skipped"
-                            );
+                        Change::Quarantined { record, problem } => {
+                            self.take_damage(record, &problem);
                         }
                         _ => {}
                     }
@@ -235,6 +228,24 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 self.awake.extend(self.slots.keys().cloned());
             }
         }
+    }
+
+    /// Notes that an entry cannot be read; whose it is, if even that can be told.
+    fn take_damage(
+        &mut self,
+        record: Option<RecordKey>,
+        problem: &Quarantined,
+    ) -> Option<UnitName> {
+        tracing::error!(
+            key = problem.key,
+            reason = problem.reason,
+            "an entry of the schedule is damaged: the unit is left as it is"
+        );
+        let Some(RecordKey::Assignment(_, name)) = record else {
+            return None;
+        };
+        self.slots.entry(name.clone()).or_default().unreadable = true;
+        Some(name)
     }
 
     fn want(&mut self, name: &UnitName, assignment: Option<Assignment>) {

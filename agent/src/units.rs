@@ -12,6 +12,8 @@ use crate::reconcile::{Progress, Step, next_step, start_still_wanted, status};
 pub(crate) struct Slot {
     /// What the schedule wants; none if the unit is not to be here.
     pub(crate) desired: Option<Assignment>,
+    /// Its entry in the schedule cannot be read: what was wanted before stays in force, and if that is not known, nothing is done.
+    pub(crate) unreadable: bool,
     /// What was seen last; none if there is nothing.
     pub(crate) observed: Option<ServiceUnit>,
     /// What is being done.
@@ -68,7 +70,7 @@ impl Slot {
             self.cutting = true;
             return Advance::CutShort;
         }
-        if self.cutting || self.resting {
+        if self.cutting || self.resting || (self.unreadable && self.desired.is_none()) {
             return Advance::Nothing;
         }
         match next_step(self.desired.as_ref(), self.observed.as_ref()) {
@@ -131,6 +133,7 @@ impl Slot {
 
     /// Takes in what the schedule wants now. A change ends the rest after a failure.
     pub(crate) fn want(&mut self, desired: Option<Assignment>) {
+        self.unreadable = false;
         if self.desired != desired {
             self.desired = desired;
             self.resting = false;
@@ -145,6 +148,7 @@ impl Slot {
             && self.working.is_none()
             && self.looking.is_none()
             && !self.cutting
+            && !self.unreadable
     }
 
     /// What to publish. `file_hash` is the users' hash of a file that could not be loaded, if the file is at hand.

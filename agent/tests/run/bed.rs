@@ -1,0 +1,235 @@
+//! One machine and its cluster: an embedded store, a leader's hand that writes the schedule, and a fake systemd.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent::fake::FakeSystemd;
+use model::{
+    Action, AssignReason, Assignment, BootId, Capacity, Clock, ClusterStore, Decision, Generation,
+    Machine, MachineId, OnDifference, Records, TargetState, UnassignReason, UnitRequest,
+    UnitStatus,
+};
+use registry::embedded::Embedded;
+use registry::{Campaign, FollowEvent, Join, Leadership, Lease, Membership, Registry, Scope, View};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use unitfile::{UnitFile, UnitName};
+
+const PREFIX: &str = "/fleet/";
+const TTL: Duration = Duration::from_secs(60);
+
+/// How long nothing may happen before a test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) struct Bed {
+    pub(crate) systemd: FakeSystemd,
+    pub(crate) membership: Arc<Membership>,
+    machine: MachineId,
+    registry: Registry,
+    raw: etcd_client::Client,
+    leadership: Leadership,
+    view: View,
+    _leases: [Lease; 2],
+    _store: Embedded,
+}
+
+/// An agent at work.
+pub(crate) struct Running {
+    task: JoinHandle<()>,
+    shutdown: CancellationToken,
+}
+
+struct StoppedClock;
+
+impl Clock for StoppedClock {
+    fn unix_ms(&self) -> u64 {
+        1
+    }
+    fn boot_ms(&self) -> u64 {
+        1
+    }
+}
+
+impl Bed {
+    pub(crate) async fn new() -> Bed {
+        let store = Embedded::in_memory();
+        let registry = Registry::embedded(&store, PREFIX);
+        let id = MachineId::parse("m1").unwrap();
+        let machine = Machine {
+            id: id.clone(),
+            boot: BootId("boot".into()),
+            address: "10.0.0.1".into(),
+            metadata: Default::default(),
+            version: "test".into(),
+            capacity: Capacity::default(),
+        };
+        let lease = registry.lease(TTL, None).await.unwrap();
+        let Join::Joined(membership) = registry.join(&machine, &lease).await.unwrap() else {
+            panic!("the place is taken");
+        };
+        let leader_lease = registry.lease(TTL, None).await.unwrap();
+        let Campaign::Won(leadership) = registry.campaign(&id, &leader_lease).await.unwrap() else {
+            panic!("another leads");
+        };
+        Bed {
+            systemd: FakeSystemd::new(Arc::new(StoppedClock)),
+            membership: Arc::new(membership),
+            machine: id,
+            raw: etcd_client::Client::from_channel(store.channel(), None)
+                .await
+                .unwrap(),
+            leadership,
+            view: View::new(registry.clone(), CancellationToken::new()),
+            registry,
+            _leases: [lease, leader_lease],
+            _store: store,
+        }
+    }
+
+    /// Starts an agent.
+    pub(crate) fn agent(&self) -> Running {
+        let (registry, machine) = (self.registry.clone(), self.machine.clone());
+        let (membership, systemd) = (Arc::clone(&self.membership), Arc::new(self.systemd.clone()));
+        let shutdown = CancellationToken::new();
+        let ends = shutdown.clone();
+        let task = tokio::spawn(async move {
+            agent::run(registry, machine, &membership, systemd, ends).await;
+        });
+        Running { task, shutdown }
+    }
+
+    /// Stores the file, and puts the unit into the machine's schedule as this request wants it.
+    pub(crate) async fn assign(
+        &self,
+        unit: &UnitName,
+        file: &UnitFile,
+        target: TargetState,
+        request: u64,
+    ) {
+        let submit = UnitRequest {
+            name: unit.clone(),
+            action: Action::Submit,
+            file: Some(file.clone()),
+            template: None,
+            on_difference: OnDifference::Replace,
+        };
+        self.view.apply(vec![submit]).await.unwrap();
+        self.schedule(unit, file, target, request).await;
+    }
+
+    /// Puts the unit into the machine's schedule; its file is stored already.
+    pub(crate) async fn schedule(
+        &self,
+        unit: &UnitName,
+        file: &UnitFile,
+        target: TargetState,
+        request: u64,
+    ) {
+        let assignment = Assignment {
+            file: file.file_hash(),
+            target,
+            generation: Generation(request),
+            start: Generation(request),
+            restart: Generation(0),
+        };
+        let reason = AssignReason::Requested;
+        self.decide(Decision::Assign {
+            unit: unit.clone(),
+            machine: self.machine.clone(),
+            assignment,
+            reason,
+        })
+        .await;
+    }
+
+    pub(crate) async fn unassign(&self, unit: &UnitName) {
+        let reason = UnassignReason::Inactive;
+        self.decide(Decision::Unassign {
+            unit: unit.clone(),
+            machine: self.machine.clone(),
+            reason,
+        })
+        .await;
+    }
+
+    async fn decide(&self, decision: Decision) {
+        self.leadership.write(&[decision]).await.unwrap();
+    }
+
+    /// Someone writes nonsense over the unit's entry in the schedule.
+    pub(crate) async fn damage(&self, unit: &UnitName) {
+        let key = format!("{PREFIX}schedule/{}/{unit}", self.machine);
+        self.raw.clone().put(key, "nonsense", None).await.unwrap();
+    }
+
+    /// Someone writes another file over this one.
+    pub(crate) async fn damage_file(&self, file: &UnitFile) {
+        let key = format!("{PREFIX}files/{}", file.file_hash());
+        self.raw.clone().put(key, "nonsense", None).await.unwrap();
+    }
+
+    /// How often the unit's status has been written.
+    pub(crate) async fn writes(&self, unit: &UnitName) -> i64 {
+        let key = format!("{PREFIX}states/{}/{unit}", self.machine);
+        let answer = self.raw.clone().get(key, None).await.unwrap();
+        answer.kvs().first().map_or(0, etcd_client::KeyValue::version)
+    }
+
+    /// Waits until the unit's status is as wanted; it may be none.
+    pub(crate) async fn until(
+        &self,
+        unit: &UnitName,
+        wanted: impl Fn(Option<&UnitStatus>) -> bool,
+    ) -> Option<UnitStatus> {
+        let mut records = Records::default();
+        let mut follow = self.registry.follow(Scope::Cluster);
+        let status = |records: &Records| records.statuses.get(unit)?.get(&self.machine).cloned();
+        let wait = async {
+            loop {
+                match follow.next().await {
+                    FollowEvent::Snapshot { changes, .. }
+                    | FollowEvent::Changes { changes, .. } => {
+                        changes.into_iter().for_each(|change| records.apply(change));
+                    }
+                    FollowEvent::Disconnected { .. } | FollowEvent::Synced { .. } => {}
+                }
+                if wanted(status(&records).as_ref()) {
+                    return;
+                }
+            }
+        };
+        let in_time = timeout(PATIENCE, wait).await.is_ok();
+        assert!(in_time, "{unit}: {:?}", status(&records));
+        status(&records)
+    }
+
+    /// Waits until the unit's status answers this request.
+    pub(crate) async fn answered(&self, unit: &UnitName, request: u64) -> UnitStatus {
+        let answered = |status: Option<&UnitStatus>| {
+            status.is_some_and(|status| status.generation.0 >= request)
+        };
+        self.until(unit, answered).await.unwrap()
+    }
+}
+
+impl Running {
+    /// The process is told to end, as for a restart.
+    pub(crate) async fn end(self) {
+        self.shutdown.cancel();
+        timeout(PATIENCE, self.task).await.unwrap().unwrap();
+    }
+}
+
+pub(crate) fn name(text: &str) -> UnitName {
+    UnitName::parse(text).unwrap()
+}
+
+pub(crate) fn file(text: &str) -> UnitFile {
+    UnitFile::parse(text).unwrap()
+}
+
+/// A service that runs on.
+pub(crate) fn server() -> UnitFile {
+    file("[Service]\nExecStart=/bin/sleep infinity\n")
+}
