@@ -84,7 +84,8 @@ pub(crate) struct Agent<'a, S> {
     pub(crate) refetch_at: Option<Instant>,
 }
 
-/// Makes this machine match its schedule until told to stop. Units are left as they are then.
+/// Makes this machine match its schedule until told to stop, or until the membership turns out to be lost: join again then.
+/// Units are left as they are.
 pub async fn run<S: ServiceManager>(
     registry: Registry,
     machine: MachineId,
@@ -117,6 +118,10 @@ pub async fn run<S: ServiceManager>(
             },
             (batch, result) = pending(&mut publishing) => {
                 publishing = None;
+                if result == Err(WriteError::Deposed) {
+                    tracing::warn!("this machine's place in the cluster is lost: its units run on");
+                    return;
+                }
                 agent.take_published(batch, result);
             }
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => agent.wake(),

@@ -169,11 +169,20 @@ impl Bed {
         self.raw.clone().put(key, "nonsense", None).await.unwrap();
     }
 
+    /// Someone takes the machine's record away.
+    pub(crate) async fn remove_machine(&self) {
+        let key = format!("{PREFIX}machines/{}", self.machine);
+        self.raw.clone().delete(key, None).await.unwrap();
+    }
+
     /// How often the unit's status has been written.
     pub(crate) async fn writes(&self, unit: &UnitName) -> i64 {
         let key = format!("{PREFIX}states/{}/{unit}", self.machine);
         let answer = self.raw.clone().get(key, None).await.unwrap();
-        answer.kvs().first().map_or(0, etcd_client::KeyValue::version)
+        answer
+            .kvs()
+            .first()
+            .map_or(0, etcd_client::KeyValue::version)
     }
 
     /// Waits until the unit's status is as wanted; it may be none.
@@ -214,6 +223,11 @@ impl Bed {
 }
 
 impl Running {
+    /// Waits until it ends by itself.
+    pub(crate) async fn ends(self) {
+        timeout(PATIENCE, self.task).await.unwrap().unwrap();
+    }
+
     /// The process is told to end, as for a restart.
     pub(crate) async fn end(self) {
         self.shutdown.cancel();

@@ -313,3 +313,18 @@ async fn a_unit_that_comes_and_goes_costs_the_store_little() {
     );
     agent.end().await;
 }
+
+#[tokio::test]
+async fn a_lost_membership_ends_the_agent_and_no_unit() {
+    let bed = Bed::new().await;
+    let agent = bed.agent();
+    let web = name("web.service");
+    bed.assign(&web, &server(), Launched, 5).await;
+    bed.answered(&web, 5).await;
+    let before = bed.systemd.running();
+    bed.remove_machine().await;
+    // Something to report, which the store refuses.
+    bed.assign(&web, &server(), Launched, 6).await;
+    agent.ends().await;
+    assert_eq!(bed.systemd.running(), before);
+}
