@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{JobResult, ServiceManager};
+use model::{JobResult, ServiceManager, TargetState};
 use registry::{Registry, RegistryError};
 use tokio::time::Instant;
 use unitfile::{FileHash, UnitFile, UnitName};
 
-use crate::reconcile::Step;
-use crate::run::{Agent, Ended};
-use crate::steps::carry_out;
+use crate::reconcile::{LoadReason, Step};
+use crate::run::{Agent, Ended, TRANSITION_DELAY};
+use crate::steps::{LookAfter, carry_out};
 use crate::units::{Advance, Work};
 
 impl<S: ServiceManager> Agent<'_, S> {
@@ -64,14 +64,21 @@ impl<S: ServiceManager> Agent<'_, S> {
             Step::Stop(_) | Step::Unload | Step::Reload | Step::Start(_) | Step::Restart(_) => None,
         };
         let step = work.step.clone();
+        let mut look = LookAfter::Yes;
         if let Some(slot) = self.slots.get_mut(&name) {
+            let launches = slot.desired.as_ref().is_some_and(|wanted| wanted.target == TargetState::Launched);
+            if matches!(step, Step::Load(_, LoadReason::New)) && launches && slot.observed.is_none() {
+                look = LookAfter::StartFollows;
+            }
             slot.begin(work);
         }
-        self.touch(&name);
-        self.awake.remove(&name);
+        if self.published.contains_key(&name) {
+            // What it is on its way to is told when it is there, unless that takes long.
+            self.unpublished.insert(name.clone(), Instant::now() + TRANSITION_DELAY);
+        }
         let manager = Arc::clone(&self.manager);
         self.tasks.spawn(async move {
-            Ended::Step(Box::new(carry_out(manager, name, step, body).await))
+            Ended::Step(Box::new(carry_out(manager, name, step, body, look).await))
         });
     }
 
@@ -144,6 +151,7 @@ impl<S: ServiceManager> Agent<'_, S> {
             self.retries.values().min().copied(),
             self.relist_at,
             self.refetch_at,
+            self.looks.values().map(|look| look.due).min(),
             publication,
         ]
         .into_iter()
@@ -170,6 +178,16 @@ impl<S: ServiceManager> Agent<'_, S> {
                 }
             }
             self.awake.insert(name);
+        }
+        let looks: Vec<UnitName> = self
+            .looks
+            .iter()
+            .filter(|(_, look)| look.due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in looks {
+            self.looks.remove(&name);
+            self.look(&name);
         }
         if self.relist_at.is_some_and(|at| at <= now) {
             self.list();

@@ -15,6 +15,11 @@ use crate::run::{Agent, Batch, Publishing, STORE_RETRY};
 const WRITES_MAX: u32 = 4;
 const WINDOW: Duration = Duration::from_secs(2);
 
+/// Writes a machine makes over time, and how many of them may come at once. Many units that start together are told of in
+/// few writes; one unit's start has two and waits for none.
+pub(crate) const PACE: Duration = Duration::from_millis(50);
+const BURST: u32 = 4;
+
 /// How often a unit's status was written lately.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
@@ -51,6 +56,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         if batch.is_empty() {
             return None;
         }
+        self.paid_at = self.paid_at.max(now) + PACE;
+        let next = self.paid_at - PACE * BURST;
+        self.publish_at = (next > now).then_some(next);
         let membership = self.membership;
         Some(Box::pin(async move {
             let result = membership.publish(batch.clone()).await;

@@ -26,7 +26,10 @@ use crate::steps::StepEnd;
 use crate::units::Slots;
 
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
-const TRANSITION_DELAY: Duration = Duration::from_millis(100);
+pub(crate) const TRANSITION_DELAY: Duration = Duration::from_millis(100);
+
+/// How long further news of a unit are waited for before it is looked at: systemd sends several for one change.
+const LOOK_DELAY: Duration = Duration::from_millis(10);
 
 /// First and longest pause before something that failed is tried again.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
@@ -34,6 +37,14 @@ const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 /// The pause before the store is asked again after a failure.
 pub(crate) const STORE_RETRY: Duration = Duration::from_millis(500);
+
+/// A look at a unit that news have asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DueLook {
+    /// When the news came: what was seen after that covers them.
+    pub(crate) asked: Instant,
+    pub(crate) due: Instant,
+}
 
 /// What a task brought back.
 pub(crate) enum Ended {
@@ -77,10 +88,14 @@ pub(crate) struct Agent<'a, S> {
     pub(crate) unpublished: BTreeMap<UnitName, Instant>,
     /// Units whose status was written, and how often lately.
     pub(crate) windows: BTreeMap<UnitName, Window>,
+    /// Looks that news have asked for.
+    pub(crate) looks: BTreeMap<UnitName, DueLook>,
     /// When to try again.
     pub(crate) retries: BTreeMap<UnitName, Instant>,
     pub(crate) relist_at: Option<Instant>,
     pub(crate) publish_at: Option<Instant>,
+    /// When the writes of late are paid for, at one a [`crate::publish::PACE`].
+    pub(crate) paid_at: Instant,
     pub(crate) refetch_at: Option<Instant>,
 }
 
@@ -156,9 +171,11 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             doubtful: BTreeSet::new(),
             unpublished: BTreeMap::new(),
             windows: BTreeMap::new(),
+            looks: BTreeMap::new(),
             retries: BTreeMap::new(),
             relist_at: None,
             publish_at: None,
+            paid_at: Instant::now(),
             refetch_at: None,
         }
     }
@@ -284,7 +301,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
     fn take_change(&mut self, change: ServiceChange) {
         match change {
             ServiceChange::All => self.list(),
-            ServiceChange::Unit(name) => self.look(&name),
+            ServiceChange::Unit(name) => self.look_soon(name),
         }
     }
 
@@ -295,8 +312,24 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             .spawn(async move { Ended::List(manager.list().await) });
     }
 
+    /// Looks at a unit of ours once it has come to rest: systemd tells of every move on the way, and the end of a step under
+    /// way is looked at anyhow.
+    fn look_soon(&mut self, name: UnitName) {
+        let Some(slot) = self.slots.get(&name) else {
+            return;
+        };
+        let delay = if slot.working.is_some() {
+            TRANSITION_DELAY
+        } else {
+            LOOK_DELAY
+        };
+        let asked = Instant::now();
+        let due = asked + delay;
+        self.looks.entry(name).or_insert(DueLook { asked, due });
+    }
+
     /// Looks at a unit of ours again, once at a time.
-    fn look(&mut self, name: &UnitName) {
+    pub(crate) fn look(&mut self, name: &UnitName) {
         let Some(slot) = self.slots.get_mut(name) else {
             return;
         };
@@ -337,6 +370,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             name,
             result,
             observed,
+            observed_at,
         } = end;
         let Some(slot) = self.slots.get_mut(&name) else {
             return;
@@ -377,6 +411,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 .saturating_mul(1 << slot.failures.saturating_sub(1).min(6))
                 .min(RETRY_LONGEST);
             self.retries.insert(name.clone(), Instant::now() + pause);
+        }
+        if self.looks.get(&name).is_some_and(|look| look.asked <= observed_at) {
+            self.looks.remove(&name);
         }
         match observed {
             Ok(seen) => slot.observed = seen,

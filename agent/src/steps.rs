@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use model::{JobEnd, JobResult, Mark, ServiceError, ServiceManager, ServiceUnit};
+use model::{
+    ActiveState, JobEnd, JobResult, LoadState, Mark, ServiceError, ServiceManager, ServiceUnit,
+};
+use tokio::time::Instant;
 use unitfile::{UnitFile, UnitName};
 
 use crate::reconcile::{Step, StopReason};
@@ -15,6 +18,17 @@ pub(crate) struct StepEnd {
     pub(crate) result: Result<JobEnd, ServiceError>,
     /// The unit afterwards.
     pub(crate) observed: Result<Option<ServiceUnit>, ServiceError>,
+    /// When it was looked at: news from before then are covered.
+    pub(crate) observed_at: Instant,
+}
+
+/// Whether a unit is looked at after a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LookAfter {
+    /// It is.
+    Yes,
+    /// A new unit that is started next: there is nothing to see yet, and looking would make systemd load it twice.
+    StartFollows,
 }
 
 /// Carries out `step` to its end and looks at the unit afterwards. `file` is what a load writes.
@@ -23,7 +37,12 @@ pub(crate) async fn carry_out<S: ServiceManager>(
     name: UnitName,
     step: Step,
     file: Option<Arc<UnitFile>>,
+    look: LookAfter,
 ) -> StepEnd {
+    let unseen = match (&step, &file, look) {
+        (Step::Load(mark, _), Some(file), LookAfter::StartFollows) => Some(unseen(&name, file, mark)),
+        _ => None,
+    };
     let result = match step {
         Step::Stop(reason) => stop(&*manager, &name, reason).await,
         Step::Unload => manager.unload(&name).await.map(|()| done()),
@@ -38,11 +57,32 @@ pub(crate) async fn carry_out<S: ServiceManager>(
             refused(&*manager, &name, &mark, result).await
         }
     };
-    let observed = manager.unit(&name).await;
+    let observed_at = Instant::now();
+    let observed = match unseen.filter(|_| result.is_ok()) {
+        Some(unit) => Ok(Some(unit)),
+        None => manager.unit(&name).await,
+    };
     StepEnd {
         name,
         result,
         observed,
+        observed_at,
+    }
+}
+
+/// A unit whose file has just been written and that systemd has not been asked about.
+fn unseen(name: &UnitName, file: &UnitFile, mark: &Mark) -> ServiceUnit {
+    ServiceUnit {
+        name: name.clone(),
+        file: Some(file.file_hash()),
+        hash: Some(file.hash()),
+        mark: Some(mark.clone()),
+        load: LoadState::Loaded,
+        active: ActiveState::Inactive,
+        sub: "dead".to_owned(),
+        invocation: None,
+        since_unix_ms: 0,
+        needs_reload: false,
     }
 }
 
