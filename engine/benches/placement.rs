@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::schedule;
+use engine::{Planner, schedule};
 use model::{
     BootId, Capacity, Change, Decision, Generation, Machine, MachineId, Records, TargetState, Unit,
 };
@@ -27,11 +27,14 @@ const GLOBALS: usize = 10;
 /// The median of this many runs is shown.
 const RUNS: usize = 5;
 
+/// Units that wait in the question about explanations.
+const WAITING: usize = 1_000;
+
 fn main() {
+    let mut cold: Vec<(usize, usize, Duration)> = Vec::new();
     for (machines, units) in [(100, 1_000), (1_000, 10_000), (10_000, 100_000)] {
-        let empty = cluster(machines, units);
-        let size = format!("{} machines, {} units", grouped(machines), grouped(units));
-        let (took, plan) = median(&empty);
+        let records = cluster(machines, units);
+        let (took, plan) = median(&records, |_, _| {}, Start::Cold);
         let placed = plan
             .iter()
             .filter(|decision| matches!(decision, Decision::Assign { .. }))
@@ -40,46 +43,109 @@ fn main() {
             .iter()
             .filter(|decision| matches!(decision, Decision::Hold { .. }))
             .count();
-        let rate = placed as f64 / took.as_secs_f64();
+        let size = format!("{} machines, {} units", grouped(machines), grouped(units));
         println!(
-            "placement cold: {size}: {} ({} placed, {held} wait, {rate:.0} placements/s)",
+            "placement cold: {size}: {} ({} placed, {held} wait, {} placements a second)",
             shown(took),
             grouped(placed),
+            grouped((placed as f64 / took.as_secs_f64()) as usize),
         );
-        let mut full = empty;
+        cold.push((machines, units, took));
+        let mut full = records;
         apply(&mut full, &plan);
-        let (took, plan) = median(&full);
+        let (took, plan) = median(&full, |_, _| {}, Start::Cold);
         assert!(plan.is_empty(), "a plan was made of a plan");
-        println!("nothing to do: {size}: {}", shown(took));
-        let mut more = full.clone();
-        unit(&mut more, "one-more.service", "");
-        let (took, plan) = median(&more);
-        println!(
-            "one unit more: {size}: {} ({} decisions)",
-            shown(took),
-            plan.len()
+        println!("a leader's first look: {size}: {}", shown(took));
+        let one_more = |records: &mut Records, planner: &mut Planner| {
+            for change in unit("one-more.service", "") {
+                planner.take_in(records, change);
+            }
+        };
+        ask("one unit more", &size, &full, one_more);
+        let lost = full.machines.keys().nth(machines / 2).unwrap().clone();
+        let one_less = |records: &mut Records, planner: &mut Planner| {
+            planner.take_in(records, Change::Machine(lost.clone(), None));
+        };
+        ask("one machine lost", &size, &full, one_less);
+        let many_wait = |records: &mut Records, planner: &mut Planner| {
+            for number in 0..WAITING {
+                let options = format!("MachineMetadata=disk=tape{}", number % 10);
+                for change in unit(&format!("waiting{number}.service"), &options) {
+                    planner.take_in(records, change);
+                }
+            }
+        };
+        ask(
+            "explanations for 1,000 waiting units",
+            &size,
+            &full,
+            many_wait,
         );
-        let mut less = full;
-        let lost = less.machines.keys().next().unwrap().clone();
-        less.apply(Change::Machine(lost, None));
-        let (took, plan) = median(&less);
+    }
+    for pair in cold.windows(2) {
+        let [
+            (machines, units, before),
+            (more_machines, more_units, after),
+        ] = pair
+        else {
+            continue;
+        };
         println!(
-            "one machine lost: {size}: {} ({} decisions)",
-            shown(took),
-            plan.len()
+            "placement cold: growth from {} × {} to {} × {}: {:.1} times the time for {} times the units",
+            grouped(*machines),
+            grouped(*units),
+            grouped(*more_machines),
+            grouped(*more_units),
+            after.as_secs_f64() / before.as_secs_f64(),
+            more_units / units,
         );
     }
 }
 
-fn median(records: &Records) -> (Duration, Vec<Decision>) {
+fn ask(question: &str, size: &str, full: &Records, happens: impl Fn(&mut Records, &mut Planner)) {
+    let (took, plan) = median(full, happens, Start::Settled);
+    println!(
+        "{question}: {size}: {} ({} decisions)",
+        shown(took),
+        grouped(plan.len())
+    );
+}
+
+/// What the planner knows when the clock starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Nothing.
+    Cold,
+    /// The cluster as it is before anything happens.
+    Settled,
+}
+
+/// The time from what happens to the plan.
+fn median(
+    full: &Records,
+    happens: impl Fn(&mut Records, &mut Planner),
+    start: Start,
+) -> (Duration, Vec<Decision>) {
     let mut plan = Vec::new();
-    let mut times: Vec<Duration> = (0..RUNS)
-        .map(|_| {
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..RUNS {
+        if start == Start::Cold {
             let started = Instant::now();
-            plan = schedule(records);
-            started.elapsed()
-        })
-        .collect();
+            plan = schedule(full);
+            times.push(started.elapsed());
+            continue;
+        }
+        let mut records = full.clone();
+        let mut planner = Planner::of(&records);
+        assert!(
+            planner.plan(&records).is_empty(),
+            "a settled cluster changed"
+        );
+        let started = Instant::now();
+        happens(&mut records, &mut planner);
+        plan = planner.plan(&records);
+        times.push(started.elapsed());
+    }
     times.sort();
     (times[RUNS / 2], plan)
 }
@@ -108,7 +174,7 @@ fn cluster(machines: usize, units: usize) -> Records {
     for number in 0..units {
         match number % 50 {
             _ if number < GLOBALS => {
-                unit(
+                submit(
                     &mut records,
                     &format!("agent{number}.service"),
                     "Global=true",
@@ -116,7 +182,7 @@ fn cluster(machines: usize, units: usize) -> Records {
             }
             0 => {
                 let options = format!("MachineOf=plain{}.service", number + 2);
-                unit(&mut records, &format!("pair{number}.service"), &options);
+                submit(&mut records, &format!("pair{number}.service"), &options);
             }
             rest if rest % 3 == 0 => {
                 let disk = ["ssd", "hdd", "nvme"][number % 7 % 3];
@@ -124,24 +190,30 @@ fn cluster(machines: usize, units: usize) -> Records {
                     "MachineMetadata=disk={disk}\nMachineMetadata=zone=z{}",
                     number % 16
                 );
-                unit(&mut records, &format!("bound{number}.service"), &options);
+                submit(&mut records, &format!("bound{number}.service"), &options);
             }
             rest if rest % 3 == 1 => {
                 let group = number / (3 * GROUP);
                 let options = format!("Conflicts=group{group}@*.service");
-                unit(
+                submit(
                     &mut records,
                     &format!("group{group}@{number}.service"),
                     &options,
                 );
             }
-            _ => unit(&mut records, &format!("plain{number}.service"), ""),
+            _ => submit(&mut records, &format!("plain{number}.service"), ""),
         }
     }
     records
 }
 
-fn unit(records: &mut Records, name: &str, options: &str) {
+fn submit(records: &mut Records, name: &str, options: &str) {
+    for change in unit(name, options) {
+        records.apply(change);
+    }
+}
+
+fn unit(name: &str, options: &str) -> [Change; 2] {
     let file = UnitFile::parse(format!(
         "[Service]\nExecStart=/bin/true\n[X-Fleet]\n{options}\n"
     ))
@@ -155,8 +227,10 @@ fn unit(records: &mut Records, name: &str, options: &str) {
         start: Generation(1),
         restart: Generation(0),
     };
-    records.apply(Change::File(unit.file, Some(Arc::new(file))));
-    records.apply(Change::Unit(unit.name.clone(), Some(unit)));
+    [
+        Change::File(unit.file, Some(Arc::new(file))),
+        Change::Unit(unit.name.clone(), Some(unit)),
+    ]
 }
 
 fn apply(records: &mut Records, plan: &[Decision]) {

@@ -40,6 +40,10 @@ impl Bits {
         }
     }
 
+    pub(crate) fn clear(&mut self) {
+        self.words.fill(0);
+    }
+
     pub(crate) fn contains(&self, index: usize) -> bool {
         self.words
             .get(index / WORD)
@@ -76,6 +80,14 @@ impl Bits {
         for (word, other) in self.words.iter_mut().zip(&other.words) {
             *word |= other;
         }
+    }
+
+    /// True if there is a number that both have.
+    pub(crate) fn meets(&self, other: &Bits) -> bool {
+        self.words
+            .iter()
+            .zip(&other.words)
+            .any(|(word, other)| word & other != 0)
     }
 
     /// The smallest number that both have.

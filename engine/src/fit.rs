@@ -7,13 +7,13 @@
 use model::Obstacle;
 use unitfile::{MetadataTerm, UnitName};
 
-use crate::cluster::{Cluster, MachineIndex, Peer, UnitIndex};
+use crate::cluster::{Cluster, MachineIndex, UnitIndex};
 use crate::occupancy::Occupancy;
 
 /// Returns the first rule by which the machine, on which the unit is not, cannot take it.
 pub(crate) fn obstacle(
     cluster: &Cluster,
-    occupancy: &Occupancy<'_>,
+    occupancy: &Occupancy,
     unit: UnitIndex,
     machine: MachineIndex,
 ) -> Option<Obstacle> {
@@ -22,12 +22,12 @@ pub(crate) fn obstacle(
             missing_peer(cluster, occupancy, unit, machine).map(|peer| Obstacle::MachineOf { peer })
         })
         .or_else(|| {
-            let with = occupancy.conflicting(unit, machine)?;
+            let with = occupancy.conflicting(cluster, unit, machine)?;
             Some(Obstacle::Conflict {
                 with: cluster.node(with).name.clone(),
             })
         })
-        .or_else(|| (!cluster.open.contains(machine.0)).then_some(Obstacle::Cordoned))
+        .or_else(|| (!cluster.machines.is_open(machine)).then_some(Obstacle::Cordoned))
 }
 
 /// The first rule about the machine itself that fails: `MachineID=`, `MachineMetadata=`.
@@ -37,7 +37,7 @@ pub(crate) fn lasting_obstacle(
     machine: MachineIndex,
 ) -> Option<Obstacle> {
     let rules = &cluster.node(unit).rules;
-    if cluster.fitting[rules.class.0].contains(machine.0) {
+    if cluster.machines.fitting(rules.class).contains(machine.0) {
         return None;
     }
     if let Some(wanted) = &rules.requirements.machine_id
@@ -47,7 +47,7 @@ pub(crate) fn lasting_obstacle(
             wanted: wanted.clone(),
         });
     }
-    let metadata = &cluster.metadata[machine.0];
+    let metadata = cluster.machines.metadata(machine);
     rules.requirements.metadata.iter().find_map(|term| {
         let actual = metadata.get(&term.key);
         if term.allows(actual.map(String::as_str)) {
@@ -63,15 +63,15 @@ pub(crate) fn lasting_obstacle(
 /// The first peer that is not on the machine.
 pub(crate) fn missing_peer(
     cluster: &Cluster,
-    occupancy: &Occupancy<'_>,
+    occupancy: &Occupancy,
     unit: UnitIndex,
     machine: MachineIndex,
 ) -> Option<UnitName> {
-    cluster.node(unit).peers.iter().find_map(|peer| match peer {
-        Peer::Unknown(name) => Some(name.clone()),
-        Peer::Known(peer) if occupancy.is_scheduled(*peer, machine) => None,
-        Peer::Known(peer) => Some(cluster.node(*peer).name.clone()),
-    })
+    let peers = cluster.node(unit).peers.iter();
+    let missing = peers
+        .copied()
+        .find(|peer| !occupancy.is_scheduled(*peer, machine))?;
+    Some(cluster.node(missing).name.clone())
 }
 
 /// A term as its user would write it: `disk=ssd`, or `disk=ssd or disk=nvme`.

@@ -6,48 +6,66 @@ use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::fit::obstacle;
 use crate::occupancy::Occupancy;
 
-/// Returns why the unit waits; none if it does not.
-pub(crate) fn hold(cluster: &Cluster, occupancy: &Occupancy<'_>, unit: UnitIndex) -> Option<Hold> {
-    let node = cluster.node(unit);
-    if !occupancy.machines_of(unit).is_empty() {
-        return None;
-    }
-    let bare = |reason| Hold {
-        reason,
-        obstacles: Vec::new(),
-        machines: cluster.live,
-    };
-    match &node.want {
-        Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
-        Want::Frozen(reason) => Some(bare(reason.clone())),
-        Want::One | Want::Everywhere => {
-            let stopping = match node.want {
-                Want::One => node
-                    .statuses
-                    .iter()
-                    .map(|machine| cluster.machine(*machine))
-                    .min(),
-                Want::Everywhere
-                | Want::Frozen(_)
-                | Want::Untouched
-                | Want::Inactive
-                | Want::Destroyed
-                | Want::Trace => None,
-            };
-            Some(match stopping {
-                Some(on) => bare(HoldReason::Stopping { on: on.clone() }),
-                None if cluster.live == 0 => bare(HoldReason::NoMachines),
-                None => Hold {
-                    obstacles: (0..cluster.live)
-                        .filter_map(|machine| {
-                            let failed = obstacle(cluster, occupancy, unit, MachineIndex(machine))?;
-                            Some((cluster.machines[machine].clone(), failed))
-                        })
-                        .take(HOLD_OBSTACLES_MAX)
-                        .collect(),
-                    ..bare(HoldReason::NothingFits)
-                },
-            })
+/// Why a unit waits, and how far one had to look to see it.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    pub(crate) hold: Hold,
+    /// The last machine that was asked; none if it does not depend on machines. While no machine up
+    /// to it changes, nor how many there are, the unit waits for the same reason.
+    pub(crate) last: Option<MachineIndex>,
+}
+
+impl Looked {
+    /// Why the unit waits; none if it does not.
+    pub(crate) fn at(cluster: &Cluster, occupancy: &Occupancy, unit: UnitIndex) -> Option<Looked> {
+        let node = cluster.node(unit);
+        if !occupancy.machines_of(unit).is_empty() {
+            return None;
+        }
+        let bare = |reason| Looked {
+            hold: Hold {
+                reason,
+                obstacles: Vec::new(),
+                machines: cluster.machines.live_count(),
+            },
+            last: None,
+        };
+        match &node.want {
+            Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
+            Want::Frozen(reason) => Some(bare(reason.clone())),
+            Want::One => {
+                let seen = node.statuses.iter();
+                match seen.map(|machine| cluster.machine(*machine)).min() {
+                    Some(on) => Some(bare(HoldReason::Stopping { on: on.clone() })),
+                    None => Some(nowhere(cluster, occupancy, unit, bare)),
+                }
+            }
+            Want::Everywhere => Some(nowhere(cluster, occupancy, unit, bare)),
         }
     }
+}
+
+fn nowhere(
+    cluster: &Cluster,
+    occupancy: &Occupancy,
+    unit: UnitIndex,
+    bare: impl Fn(HoldReason) -> Looked,
+) -> Looked {
+    if cluster.machines.live_count() == 0 {
+        return bare(HoldReason::NoMachines);
+    }
+    let mut looked = bare(HoldReason::NothingFits);
+    for machine in cluster.machines.live().iter().map(MachineIndex) {
+        looked.last = Some(machine);
+        if let Some(failed) = obstacle(cluster, occupancy, unit, machine) {
+            let named = (cluster.machine(machine).clone(), failed);
+            looked.hold.obstacles.push(named);
+        }
+        if looked.hold.obstacles.len() == HOLD_OBSTACLES_MAX {
+            return looked;
+        }
+    }
+    // All were asked: one that comes behind them will be asked too.
+    looked.last = Some(MachineIndex(usize::MAX));
+    looked
 }

@@ -5,48 +5,61 @@ use std::collections::BTreeMap;
 
 use model::{Obstacle, UnassignReason};
 
-use crate::cluster::{Cluster, MachineIndex, Node, Peer, UnitIndex, Want};
+use crate::cluster::{Cluster, Entry, MachineIndex, Node, UnitIndex, Want};
 use crate::fit::{lasting_obstacle, missing_peer};
 use crate::occupancy::Occupancy;
 
 /// Entries that go, and why.
-pub(crate) type Removed = BTreeMap<(UnitIndex, MachineIndex), UnassignReason>;
+pub(crate) type Removed = BTreeMap<Entry, UnassignReason>;
 
-/// Puts into the occupancy what stays, and what may still run where it no longer is to be. Returns
-/// what goes.
-pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy<'_>) -> Removed {
+/// Judges entries, which are not in the occupancy. All others are in it and stay: whoever calls
+/// this has left none out that could go because of these. Puts into the occupancy what stays, and
+/// what may still run where it no longer is to be. Returns what goes.
+///
+/// `entries` are in order, each once, with all entries of each unit that is to have one machine.
+pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entry]) -> Removed {
     let mut removed = Removed::new();
-    let mut staying: Vec<(UnitIndex, MachineIndex)> = Vec::new();
-    for unit in cluster.units() {
-        let node = cluster.node(unit);
-        let mut machines = by_itself(cluster, unit, &mut removed);
-        if node.want == Want::One && machines.len() > 1 {
+    let mut staying: Vec<Entry> = Vec::new();
+    for of_unit in entries.chunk_by(|one, other| one.0 == other.0) {
+        let unit = of_unit[0].0;
+        let mut machines = by_itself(cluster, of_unit, &mut removed);
+        if cluster.node(unit).want == Want::One && machines.len() > 1 {
             machines = vec![single(cluster, unit, &machines, &mut removed)];
         }
         staying.extend(machines.into_iter().map(|machine| (unit, machine)));
     }
-    without_lone_followers(cluster, &mut staying, &mut removed);
+    staying.sort_by(|one, other| cluster.by_names(one, other));
+    without_lone_followers(cluster, occupancy, &mut staying, &mut removed);
+    let tied = tied(cluster, &staying);
     // Of two that conflict, the one whose file was replaced goes: it is to be stopped in any case.
     // What cannot be judged stays first of all.
-    let rank = |node: &Node| match &node.want {
-        Want::Frozen(_) | Want::Untouched => 0,
-        Want::One | Want::Everywhere if !node.file_changed => 1,
-        Want::One | Want::Everywhere | Want::Inactive | Want::Destroyed | Want::Trace => 2,
-    };
-    staying.sort_by_key(|(unit, machine)| (rank(cluster.node(*unit)), *unit, *machine));
+    staying.sort_by_key(|(unit, _)| rank(cluster.node(*unit)));
     for (unit, machine) in staying {
-        if may_go(&cluster.node(unit).want) && occupancy.conflicts(unit, machine) {
-            let with = occupancy.conflicting(unit, machine).unwrap_or(unit);
-            let with = cluster.node(with).name.clone();
-            let reason = UnassignReason::NoLongerFits(Obstacle::Conflict { with });
-            removed.insert((unit, machine), reason);
-        } else {
-            occupancy.schedule(unit, machine);
+        let with = match may_go(&cluster.node(unit).want) {
+            true => occupancy.conflicting_resident(cluster, unit, machine),
+            false => None,
+        };
+        match with {
+            Some(with) => {
+                let with = cluster.node(with).name.clone();
+                let reason = UnassignReason::NoLongerFits(Obstacle::Conflict { with });
+                removed.insert((unit, machine), reason);
+            }
+            None => occupancy.schedule(cluster, unit, machine),
         }
     }
-    drop_lone_followers(cluster, occupancy, &mut removed);
-    note_lingering(cluster, occupancy);
+    drop_lone_followers(cluster, occupancy, tied, &mut removed);
+    note_lingering(cluster, occupancy, entries);
     removed
+}
+
+/// Who stays first where not all can.
+fn rank(node: &Node) -> usize {
+    match &node.want {
+        Want::Frozen(_) | Want::Untouched => 0,
+        Want::One | Want::Everywhere if node.other_files == 0 => 1,
+        Want::One | Want::Everywhere | Want::Inactive | Want::Destroyed | Want::Trace => 2,
+    }
 }
 
 /// True if rules may take the unit from a machine.
@@ -57,30 +70,35 @@ fn may_go(want: &Want) -> bool {
     }
 }
 
-/// The unit's live machines on which nothing about unit and machine alone speaks against it.
-fn by_itself(cluster: &Cluster, unit: UnitIndex, removed: &mut Removed) -> Vec<MachineIndex> {
-    let node = cluster.node(unit);
+/// The live machines of these entries of one unit on which nothing about unit and machine alone
+/// speaks against it.
+fn by_itself(cluster: &Cluster, entries: &[Entry], removed: &mut Removed) -> Vec<MachineIndex> {
     let mut staying = Vec::new();
-    for machine in &node.scheduled {
+    for (unit, machine) in entries {
+        let (unit, machine) = (*unit, *machine);
+        let node = cluster.node(unit);
+        if node.scheduled.binary_search(&machine).is_err() {
+            continue;
+        }
         let reason = match &node.want {
-            Want::Untouched if cluster.is_live(*machine) => None,
+            Want::Untouched if cluster.is_live(machine) => None,
             // The machine may come back, and what is wanted of the unit is not known.
             Want::Untouched => continue,
             Want::Inactive => Some(UnassignReason::Inactive),
             Want::Destroyed | Want::Trace => Some(UnassignReason::Destroyed),
-            Want::One | Want::Everywhere | Want::Frozen(_) if !cluster.is_live(*machine) => {
+            Want::One | Want::Everywhere | Want::Frozen(_) if !cluster.is_live(machine) => {
                 Some(UnassignReason::MachineGone)
             }
             Want::Frozen(_) => None,
             Want::One | Want::Everywhere => {
-                lasting_obstacle(cluster, unit, *machine).map(UnassignReason::NoLongerFits)
+                lasting_obstacle(cluster, unit, machine).map(UnassignReason::NoLongerFits)
             }
         };
         match reason {
             Some(reason) => {
-                removed.insert((unit, *machine), reason);
+                removed.insert((unit, machine), reason);
             }
-            None => staying.push(*machine),
+            None => staying.push(machine),
         }
     }
     staying
@@ -112,73 +130,73 @@ fn single(
 /// drives no other away.
 fn without_lone_followers(
     cluster: &Cluster,
-    staying: &mut Vec<(UnitIndex, MachineIndex)>,
+    occupancy: &mut Occupancy,
+    staying: &mut Vec<Entry>,
     removed: &mut Removed,
 ) {
-    let mut alone = Occupancy::empty(cluster);
-    let tied: Vec<(UnitIndex, MachineIndex)> = staying
-        .iter()
-        .copied()
-        .filter(|(unit, _)| !cluster.node(*unit).peers.is_empty())
-        .collect();
+    let tied = tied(cluster, staying);
     if tied.is_empty() {
         return;
     }
     for (unit, machine) in staying.iter() {
-        alone.schedule(*unit, *machine);
+        occupancy.schedule(cluster, *unit, *machine);
     }
-    let before = removed.len();
-    drop_lone_followers(cluster, &mut alone, removed);
-    if removed.len() > before {
-        staying.retain(|entry| !removed.contains_key(entry));
-    }
+    drop_lone_followers(cluster, occupancy, tied, removed);
+    staying.retain(|(unit, machine)| occupancy.unschedule(cluster, *unit, *machine));
 }
 
-/// Takes from the plan, until nothing more follows, every unit that has a peer that is not on its
-/// machine.
-fn drop_lone_followers(cluster: &Cluster, occupancy: &mut Occupancy<'_>, removed: &mut Removed) {
-    let mut followers: BTreeMap<UnitIndex, Vec<UnitIndex>> = BTreeMap::new();
-    let mut suspects: Vec<UnitIndex> = Vec::new();
-    for unit in cluster.units() {
-        let node = cluster.node(unit);
-        if node.peers.is_empty() || !may_go(&node.want) {
+/// Those of the entries whose units follow others.
+fn tied(cluster: &Cluster, entries: &[Entry]) -> Vec<Entry> {
+    let is_tied = |entry: &&Entry| {
+        let node = cluster.node(entry.0);
+        !node.peers.is_empty() && may_go(&node.want)
+    };
+    entries.iter().filter(is_tied).copied().collect()
+}
+
+/// Takes from the plan, until nothing more follows, every one of these that has a peer that is not
+/// on its machine.
+fn drop_lone_followers(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
+    mut suspects: Vec<Entry>,
+    removed: &mut Removed,
+) {
+    suspects.reverse();
+    while let Some((unit, machine)) = suspects.pop() {
+        if !occupancy.is_scheduled(unit, machine) {
             continue;
         }
-        suspects.push(unit);
-        for peer in &node.peers {
-            if let Peer::Known(peer) = peer {
-                followers.entry(*peer).or_default().push(unit);
-            }
-        }
-    }
-    suspects.reverse();
-    while let Some(unit) = suspects.pop() {
-        let mut dropped = false;
-        for machine in occupancy.machines_of(unit).to_vec() {
-            if let Some(peer) = missing_peer(cluster, occupancy, unit, machine) {
-                occupancy.unschedule(unit, machine);
-                let reason = UnassignReason::NoLongerFits(Obstacle::MachineOf { peer });
-                removed.insert((unit, machine), reason);
-                dropped = true;
-            }
-        }
-        if dropped {
-            suspects.extend(followers.get(&unit).into_iter().flatten());
-        }
+        let Some(peer) = missing_peer(cluster, occupancy, unit, machine) else {
+            continue;
+        };
+        occupancy.unschedule(cluster, unit, machine);
+        let reason = UnassignReason::NoLongerFits(Obstacle::MachineOf { peer });
+        removed.insert((unit, machine), reason);
+        let followers = cluster.node(unit).followers.iter().copied();
+        let mut followers: Vec<UnitIndex> = followers
+            .filter(|follower| may_go(&cluster.node(*follower).want))
+            .collect();
+        followers.sort_by(|one, other| cluster.by_name(*one, *other));
+        suspects.extend(followers.into_iter().map(|follower| (follower, machine)));
     }
 }
 
 /// Notes where units may still run though they no longer are to be there.
-fn note_lingering(cluster: &Cluster, occupancy: &mut Occupancy<'_>) {
-    for unit in cluster.units() {
-        let node = cluster.node(unit);
-        for machine in &node.statuses {
-            if cluster.is_live(*machine) && !occupancy.is_scheduled(unit, *machine) {
-                occupancy.linger(unit, *machine);
-            }
+fn note_lingering(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entry]) {
+    for (unit, machine) in entries {
+        let node = cluster.node(*unit);
+        if node.statuses.binary_search(machine).is_ok()
+            && cluster.is_live(*machine)
+            && !occupancy.is_scheduled(*unit, *machine)
+            && !occupancy.lingers(*unit, *machine)
+        {
+            occupancy.linger(cluster, *unit, *machine);
         }
         for (trace, machine) in &node.traces {
-            occupancy.linger(*trace, *machine);
+            if cluster.is_live(*machine) && !occupancy.lingers(*trace, *machine) {
+                occupancy.linger(cluster, *trace, *machine);
+            }
         }
     }
 }

@@ -16,9 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::echo::Echo;
 use crate::log::log_decisions;
+use crate::planner::Planner;
 use crate::relevance::may_alter_plan;
 use crate::run::EngineReport;
-use crate::schedule::{schedule, unreferenced_files};
+use crate::schedule::unreferenced_files;
 
 /// Events taken in before a plan is made of them, so that a stream of events without end cannot put
 /// off a plan.
@@ -80,6 +81,7 @@ pub(crate) async fn lead(
         elected,
         report,
         watched: registry.follow(Scope::Cluster),
+        planner: Planner::of(&Records::default()),
         records: Records::default(),
         touch: Touch::Out,
         stale: false,
@@ -111,6 +113,8 @@ struct Leader<'a> {
     report: &'a watch::Sender<EngineReport>,
     watched: Follow,
     records: Records,
+    /// Of these records.
+    planner: Planner,
     touch: Touch,
     /// True if something changed that the last plan did not know of.
     stale: bool,
@@ -188,11 +192,14 @@ impl Leader<'_> {
         match event {
             FollowEvent::Snapshot { revision, changes } => {
                 self.records = Records::default();
+                self.planner = Planner::of(&self.records);
                 self.echo = Echo::default();
                 self.stale = true;
                 self.collect_at = Some(Instant::now() + COLLECT_DELAY);
                 self.in_touch();
                 self.take_in(revision, changes);
+                // Cheaper than to take in each record of a whole cluster as a change.
+                self.planner = Planner::of(&self.records);
                 let leader = self.records.leader.as_ref();
                 let is_ours = leader.is_some_and(|leader| leader.machine == self.elected.machine);
                 (!is_ours).then_some(StepDown::Deposed)
@@ -250,7 +257,7 @@ impl Leader<'_> {
             }
             let ours = self.echo.hear(&change);
             self.stale |= !ours && may_alter_plan(&self.records, &change);
-            self.records.apply(change);
+            self.planner.take_in(&mut self.records, change);
         }
         self.records.revision = revision;
     }
@@ -258,7 +265,7 @@ impl Leader<'_> {
     /// Decides and writes.
     async fn pass(&mut self) -> Result<(), WriteError> {
         let started = Instant::now();
-        let decisions = schedule(&self.records);
+        let decisions = self.planner.plan(&self.records);
         let took = started.elapsed();
         self.stale = false;
         self.report.send_modify(|report| {

@@ -1,4 +1,4 @@
-//! PURE. Who is where while a plan is being made: the load of each machine, and what patterns of
+//! PURE. Who is where, kept from plan to plan: the load of each machine, and what patterns of
 //! `Conflicts=` meet there.
 //!
 //! A unit is *scheduled* on a machine if the plan has it there, and *lingers* there if it may still
@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::bits::Bits;
-use crate::cluster::{Cluster, MachineIndex, UnitIndex};
+use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex};
 use crate::rules::PatternIndex;
 
 /// From how many machines on a pattern's machines are kept as bits too: clearing as many bits one
@@ -26,22 +26,26 @@ struct Met {
 
 /// Who is where.
 #[derive(Debug)]
-pub(crate) struct Occupancy<'a> {
-    cluster: &'a Cluster,
+pub(crate) struct Occupancy {
     /// By unit, machines in order.
     scheduled: Vec<Vec<MachineIndex>>,
     /// By machine.
     residents: Vec<Vec<UnitIndex>>,
     /// By machine.
     lingering: Vec<Vec<UnitIndex>>,
-    /// By load: the machines that have it.
-    by_load: Vec<Bits>,
-    /// By load: how many machines have it.
-    by_load_count: Vec<usize>,
+    /// By machine.
+    loads: Vec<usize>,
+    /// By load: the live machines that have it.
+    by_load: BTreeMap<usize, Bits>,
     /// By pattern: machines with an occupant whose name it matches.
     matched: Vec<Met>,
     /// By pattern: machines with an occupant that declares it.
     declared: Vec<Met>,
+    /// Machines to which an occupant came or from which one went since the last plan.
+    touched: Bits,
+    /// Machines from which an occupant went, or which came, since the last plan.
+    released: Bits,
+    slots: usize,
 }
 
 /// The machine that a unit is to have, and what it was chosen from.
@@ -51,21 +55,84 @@ pub(crate) struct LeastLoaded {
     pub(crate) load: usize,
 }
 
-impl<'a> Occupancy<'a> {
-    pub(crate) fn empty(cluster: &'a Cluster) -> Occupancy<'a> {
-        Occupancy {
-            cluster,
-            scheduled: vec![Vec::new(); cluster.nodes.len()],
-            residents: vec![Vec::new(); cluster.live],
-            lingering: vec![Vec::new(); cluster.live],
-            by_load: vec![Bits::full(cluster.live)],
-            by_load_count: vec![cluster.live],
-            matched: vec![Met::default(); cluster.patterns],
-            declared: vec![Met::default(); cluster.patterns],
+impl Occupancy {
+    /// Nobody is anywhere.
+    pub(crate) fn empty(cluster: &Cluster) -> Occupancy {
+        let slots = cluster.machines.slots();
+        let mut occupancy = Occupancy {
+            scheduled: Vec::new(),
+            residents: vec![Vec::new(); slots],
+            lingering: vec![Vec::new(); slots],
+            loads: vec![0; slots],
+            by_load: BTreeMap::from([(0, cluster.machines.live().clone())]),
+            matched: Vec::new(),
+            declared: Vec::new(),
+            touched: Bits::full(slots),
+            released: Bits::full(slots),
+            slots,
+        };
+        occupancy.grow(cluster);
+        occupancy
+    }
+
+    /// Makes room for units and patterns that came since.
+    pub(crate) fn grow(&mut self, cluster: &Cluster) {
+        self.scheduled.resize(cluster.nodes.len(), Vec::new());
+        let patterns = cluster.book.globs().len();
+        self.matched.resize(patterns, Met::default());
+        self.declared.resize(patterns, Met::default());
+    }
+
+    /// Notes that a machine came, on which nobody is yet.
+    pub(crate) fn add_machine(&mut self, machine: MachineIndex) {
+        self.loads[machine.0] = 0;
+        self.bits_of_load(0).insert(machine.0);
+        self.note(machine, Step::Leave);
+    }
+
+    /// Notes that a machine went, on which nobody is any more.
+    pub(crate) fn remove_machine(&mut self, machine: MachineIndex) {
+        self.drop_from_load(machine);
+        self.touched.insert(machine.0);
+    }
+
+    /// Counts a pattern that nobody declared before at those whose names it matches.
+    pub(crate) fn learn_pattern(
+        &mut self,
+        cluster: &Cluster,
+        pattern: PatternIndex,
+        matched: &[UnitIndex],
+    ) {
+        self.grow(cluster);
+        for unit in matched {
+            for machine in self.scheduled[unit.0].clone() {
+                self.matched[pattern.0].step(Step::Enter, machine, self.slots);
+            }
+        }
+        let lingering: Vec<MachineIndex> = matched
+            .iter()
+            .flat_map(|unit| self.lingering_of(cluster, *unit))
+            .collect();
+        for machine in lingering {
+            self.matched[pattern.0].step(Step::Enter, machine, self.slots);
         }
     }
 
-    /// Where the plan has the unit, in order of machine ids.
+    /// Where the unit, or the earlier version, lingers.
+    fn lingering_of(&self, cluster: &Cluster, unit: UnitIndex) -> Vec<MachineIndex> {
+        let node = cluster.node(unit);
+        let owner = cluster.find(&node.name).unwrap_or(unit);
+        let owner = cluster.node(owner);
+        let traced = owner.traces.iter().map(|(_, machine)| machine);
+        let mut machines: Vec<MachineIndex> =
+            owner.statuses.iter().chain(traced).copied().collect();
+        machines.sort_unstable();
+        machines.dedup();
+        machines.retain(|machine| self.lingers(unit, *machine));
+        machines
+    }
+
+    /// Where the plan has the unit, in order of machines.
     pub(crate) fn machines_of(&self, unit: UnitIndex) -> &[MachineIndex] {
         &self.scheduled[unit.0]
     }
@@ -74,90 +141,135 @@ impl<'a> Occupancy<'a> {
         self.scheduled[unit.0].binary_search(&machine).is_ok()
     }
 
+    pub(crate) fn lingers(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
+        self.lingering
+            .get(machine.0)
+            .is_some_and(|lingering| lingering.contains(&unit))
+    }
+
+    /// Units that the plan has on the machine.
+    pub(crate) fn residents(&self, machine: MachineIndex) -> &[UnitIndex] {
+        &self.residents[machine.0]
+    }
+
+    /// Units and earlier versions that the plan does not have on the machine, though they may run
+    /// there.
+    pub(crate) fn lingering(&self, machine: MachineIndex) -> &[UnitIndex] {
+        &self.lingering[machine.0]
+    }
+
     /// Units that the plan has on the machine.
     pub(crate) fn load(&self, machine: MachineIndex) -> usize {
-        self.residents[machine.0].len()
+        self.loads[machine.0]
+    }
+
+    /// Machines to which an occupant came or from which one went, or which came or went, since
+    /// this was cleared.
+    pub(crate) fn touched(&self) -> &Bits {
+        &self.touched
+    }
+
+    /// Machines that may have room for a unit for which they had none when this was cleared.
+    pub(crate) fn released(&self) -> &Bits {
+        &self.released
+    }
+
+    /// Says that what was touched or released has been seen to.
+    pub(crate) fn clear_touched(&mut self) {
+        self.touched.clear();
+        self.released.clear();
     }
 
     /// Puts the unit into the plan for a live machine on which it is not yet.
-    pub(crate) fn schedule(&mut self, unit: UnitIndex, machine: MachineIndex) {
+    pub(crate) fn schedule(&mut self, cluster: &Cluster, unit: UnitIndex, machine: MachineIndex) {
         let machines = &mut self.scheduled[unit.0];
         let at = machines.partition_point(|known| *known < machine);
         machines.insert(at, machine);
-        let load = self.residents[machine.0].len();
         self.residents[machine.0].push(unit);
-        self.reload(machine, load, load + 1);
-        self.count(unit, machine, Step::Enter);
-        self.leave_lingering(unit, machine);
+        self.reload(machine, self.loads[machine.0] + 1);
+        self.count(cluster, unit, machine, Step::Enter);
+        self.leave_lingering(cluster, unit, machine);
     }
 
-    /// Takes the unit out of the plan for a machine.
-    pub(crate) fn unschedule(&mut self, unit: UnitIndex, machine: MachineIndex) {
+    /// Takes the unit out of the plan for a machine; true if it was in it.
+    pub(crate) fn unschedule(
+        &mut self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> bool {
         let Ok(at) = self.scheduled[unit.0].binary_search(&machine) else {
-            return;
+            return false;
         };
         self.scheduled[unit.0].remove(at);
-        let load = self.residents[machine.0].len();
         self.residents[machine.0].retain(|resident| *resident != unit);
-        self.reload(machine, load, load - 1);
-        self.count(unit, machine, Step::Leave);
+        self.reload(machine, self.loads[machine.0] - 1);
+        self.count(cluster, unit, machine, Step::Leave);
+        true
     }
 
     /// Notes that the unit may still run on a live machine.
-    pub(crate) fn linger(&mut self, unit: UnitIndex, machine: MachineIndex) {
+    pub(crate) fn linger(&mut self, cluster: &Cluster, unit: UnitIndex, machine: MachineIndex) {
         self.lingering[machine.0].push(unit);
-        self.count(unit, machine, Step::Enter);
+        self.count(cluster, unit, machine, Step::Enter);
     }
 
     /// Forgets that the unit may still run there; true if that was known.
-    pub(crate) fn leave_lingering(&mut self, unit: UnitIndex, machine: MachineIndex) -> bool {
-        let lingering = &mut self.lingering[machine.0];
+    pub(crate) fn leave_lingering(
+        &mut self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> bool {
+        let Some(lingering) = self.lingering.get_mut(machine.0) else {
+            return false;
+        };
         let Some(at) = lingering.iter().position(|known| *known == unit) else {
             return false;
         };
         lingering.remove(at);
-        self.count(unit, machine, Step::Leave);
+        self.count(cluster, unit, machine, Step::Leave);
         true
     }
 
     /// Forgets for a moment where the unit and its earlier versions linger, so that it does not
     /// stand in its own way.
-    pub(crate) fn lift(&mut self, unit: UnitIndex) -> Vec<(UnitIndex, MachineIndex)> {
-        let node = self.cluster.node(unit);
+    pub(crate) fn lift(&mut self, cluster: &Cluster, unit: UnitIndex) -> Vec<Entry> {
+        let node = cluster.node(unit);
+        if node.statuses.is_empty() && node.traces.is_empty() {
+            return Vec::new();
+        }
         let own = node
             .statuses
             .iter()
             .map(|machine| (unit, *machine))
             .chain(node.traces.iter().copied());
-        own.filter(|(unit, machine)| {
-            self.cluster.is_live(*machine) && self.leave_lingering(*unit, *machine)
-        })
-        .collect()
+        let released = self.released.clone();
+        let touched = self.touched.clone();
+        let lifted = own
+            .filter(|(unit, machine)| self.leave_lingering(cluster, *unit, *machine))
+            .collect();
+        self.released = released;
+        self.touched = touched;
+        lifted
     }
 
     /// Takes back what [`Occupancy::lift`] returned.
-    pub(crate) fn restore(&mut self, lifted: Vec<(UnitIndex, MachineIndex)>) {
+    pub(crate) fn restore(&mut self, cluster: &Cluster, lifted: Vec<Entry>) {
         for (unit, machine) in lifted {
-            self.linger(unit, machine);
+            self.linger(cluster, unit, machine);
         }
-    }
-
-    /// True if an occupant of the machine and the unit, which is not there itself, must not share
-    /// it.
-    pub(crate) fn conflicts(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
-        let node = self.cluster.node(unit);
-        let there = |met: &[Met], patterns: &[PatternIndex]| {
-            patterns
-                .iter()
-                .any(|pattern| met[pattern.0].counts.contains_key(&machine))
-        };
-        there(&self.matched, &node.rules.declares) || there(&self.declared, &node.matches)
     }
 
     /// Takes out of `machines` all where an occupant conflicts with the unit, which is nowhere
     /// itself.
-    pub(crate) fn without_conflicts(&self, unit: UnitIndex, machines: &mut Bits) {
-        let node = self.cluster.node(unit);
+    pub(crate) fn without_conflicts(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machines: &mut Bits,
+    ) {
+        let node = cluster.node(unit);
         for pattern in &node.rules.declares {
             self.matched[pattern.0].take_from(machines);
         }
@@ -166,60 +278,105 @@ impl<'a> Occupancy<'a> {
         }
     }
 
+    /// The unit that the plan has on the machine, first by name, that conflicts with the unit.
+    pub(crate) fn conflicting_resident(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> Option<UnitIndex> {
+        first_conflicting(cluster, unit, self.residents[machine.0].iter())
+    }
+
     /// The occupant of the machine, first by name, that conflicts with the unit.
-    pub(crate) fn conflicting(&self, unit: UnitIndex, machine: MachineIndex) -> Option<UnitIndex> {
+    pub(crate) fn conflicting(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> Option<UnitIndex> {
         let there = self.residents[machine.0]
             .iter()
             .chain(&self.lingering[machine.0]);
-        there
-            .copied()
-            .filter(|other| self.cluster.conflict(unit, *other))
-            .min_by_key(|other| &self.cluster.node(*other).name)
+        first_conflicting(cluster, unit, there)
     }
 
     /// True if a unit that only lingers on the machine conflicts with the unit.
-    pub(crate) fn conflicts_with_lingering(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
-        self.lingering[machine.0]
-            .iter()
-            .any(|other| self.cluster.conflict(unit, *other))
+    pub(crate) fn conflicts_with_lingering(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> bool {
+        first_conflicting(cluster, unit, self.lingering[machine.0].iter()).is_some()
     }
 
     /// Of these machines the one with the fewest units, then the smallest id.
     pub(crate) fn least_loaded(&self, among: &Bits) -> Option<LeastLoaded> {
-        self.by_load
-            .iter()
-            .zip(&self.by_load_count)
-            .enumerate()
-            .filter(|(_, (_, count))| **count > 0)
-            .find_map(|(load, (machines, _))| {
-                let machine = machines.first_common(among)?;
-                Some(LeastLoaded {
-                    machine: MachineIndex(machine),
-                    load,
-                })
+        self.by_load.iter().find_map(|(load, machines)| {
+            let machine = machines.first_common(among)?;
+            Some(LeastLoaded {
+                machine: MachineIndex(machine),
+                load: *load,
             })
+        })
     }
 
-    fn reload(&mut self, machine: MachineIndex, from: usize, to: usize) {
-        self.by_load[from].remove(machine.0);
-        self.by_load_count[from] -= 1;
-        if to == self.by_load.len() {
-            self.by_load.push(Bits::empty(self.cluster.live));
-            self.by_load_count.push(0);
+    fn reload(&mut self, machine: MachineIndex, to: usize) {
+        self.drop_from_load(machine);
+        self.loads[machine.0] = to;
+        self.bits_of_load(to).insert(machine.0);
+    }
+
+    fn bits_of_load(&mut self, load: usize) -> &mut Bits {
+        let slots = self.slots;
+        self.by_load
+            .entry(load)
+            .or_insert_with(|| Bits::empty(slots))
+    }
+
+    fn drop_from_load(&mut self, machine: MachineIndex) {
+        let load = self.loads[machine.0];
+        if let Some(machines) = self.by_load.get_mut(&load) {
+            machines.remove(machine.0);
+            if machines.is_empty() {
+                self.by_load.remove(&load);
+            }
         }
-        self.by_load[to].insert(machine.0);
-        self.by_load_count[to] += 1;
     }
 
-    fn count(&mut self, unit: UnitIndex, machine: MachineIndex, step: Step) {
-        let node = self.cluster.node(unit);
+    fn count(&mut self, cluster: &Cluster, unit: UnitIndex, machine: MachineIndex, step: Step) {
+        let node = cluster.node(unit);
         for pattern in &node.matches {
-            self.matched[pattern.0].step(step, machine, self.cluster.live);
+            self.matched[pattern.0].step(step, machine, self.slots);
         }
         for pattern in &node.rules.declares {
-            self.declared[pattern.0].step(step, machine, self.cluster.live);
+            self.declared[pattern.0].step(step, machine, self.slots);
+        }
+        self.note(machine, step);
+    }
+
+    fn note(&mut self, machine: MachineIndex, step: Step) {
+        self.touched.insert(machine.0);
+        match step {
+            Step::Enter => {}
+            Step::Leave => self.released.insert(machine.0),
         }
     }
+}
+
+fn first_conflicting<'u>(
+    cluster: &Cluster,
+    unit: UnitIndex,
+    there: impl Iterator<Item = &'u UnitIndex>,
+) -> Option<UnitIndex> {
+    if cluster.is_peaceful(unit) {
+        return None;
+    }
+    there
+        .copied()
+        .filter(|other| cluster.conflict(unit, *other))
+        .min_by_key(|other| &cluster.node(*other).name)
 }
 
 /// An occupant comes or goes.

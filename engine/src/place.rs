@@ -7,7 +7,7 @@
 //! stopped.
 
 use crate::bits::Bits;
-use crate::cluster::{Cluster, MachineIndex, Peer, UnitIndex, Want};
+use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::keep::Removed;
 use crate::occupancy::Occupancy;
 use crate::ties::{Knot, Ties, ties};
@@ -31,28 +31,20 @@ pub(crate) struct Placement {
     pub(crate) why: Why,
 }
 
-/// Puts into the occupancy all that can be placed now. Returns it in an order in which every unit
-/// is after those it needs.
-pub(crate) fn place<'c>(
-    cluster: &'c Cluster,
-    occupancy: &mut Occupancy<'c>,
+/// Puts into the occupancy all of these units that can be placed now. Returns it in an order in
+/// which every unit is after those it needs.
+///
+/// `open` are units that are to be placed, in order of their names, with all others that are to be
+/// placed and that they are tied to.
+pub(crate) fn place(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
     removed: &Removed,
+    open: &[UnitIndex],
 ) -> Vec<Placement> {
-    let is_open: Vec<bool> = cluster
-        .units()
-        .map(|unit| match cluster.node(unit).want {
-            Want::One => occupancy.machines_of(unit).is_empty(),
-            Want::Everywhere => true,
-            Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => {
-                false
-            }
-        })
-        .collect();
-    let mut ties = ties(cluster, |unit| is_open[unit.0]);
-    ties.groups.sort_by_cached_key(|group| {
-        let first = group.iter().flatten().min().copied();
-        (!is_somewhere(cluster, group), choice(cluster, group), first)
-    });
+    let mut ties = ties(cluster, open);
+    ties.groups
+        .sort_by_cached_key(|group| (!is_somewhere(cluster, group), choice(cluster, group)));
     let mut placer = Placer {
         cluster,
         occupancy,
@@ -89,7 +81,11 @@ fn is_somewhere(cluster: &Cluster, group: &[Knot]) -> bool {
 
 /// How many machines the most particular unit of the group can choose from.
 fn choice(cluster: &Cluster, group: &[Knot]) -> usize {
-    let count = |unit: &UnitIndex| cluster.fitting_open_count[cluster.node(*unit).rules.class.0];
+    let count = |unit: &UnitIndex| {
+        cluster
+            .machines
+            .fitting_open_count(cluster.node(*unit).rules.class)
+    };
     group.iter().flatten().map(count).min().unwrap_or(0)
 }
 
@@ -98,14 +94,14 @@ fn has_peers(cluster: &Cluster, knot: &Knot) -> bool {
         .any(|unit| !cluster.node(*unit).peers.is_empty())
 }
 
-struct Placer<'p, 'c> {
-    cluster: &'c Cluster,
-    occupancy: &'p mut Occupancy<'c>,
+struct Placer<'p> {
+    cluster: &'p Cluster,
+    occupancy: &'p mut Occupancy,
     removed: &'p Removed,
     placements: Vec<Placement>,
 }
 
-impl Placer<'_, '_> {
+impl Placer<'_> {
     fn place_all(&mut self, ties: &Ties) {
         for knot in &ties.wide {
             self.place_everywhere(knot);
@@ -117,9 +113,12 @@ impl Placer<'_, '_> {
 
     /// Puts a knot of global units on every machine that can take all of them.
     fn place_everywhere(&mut self, knot: &Knot) {
-        let Some(machines) = self.joined(None, knot, &[]) else {
+        let Some(mut machines) = self.joined(None, knot, &[]) else {
             return;
         };
+        if let [unit] = knot[..] {
+            machines.subtract(&self.places(unit));
+        }
         for machine in machines.iter().map(MachineIndex) {
             for unit in knot {
                 self.put(*unit, machine, Why::Everywhere);
@@ -176,11 +175,11 @@ impl Placer<'_, '_> {
         let class = self.cluster.node(unit).rules.class;
         let Some(chosen) = self
             .occupancy
-            .least_loaded(&self.cluster.fitting_open[class.0])
+            .least_loaded(self.cluster.machines.fitting_open(class))
         else {
             return;
         };
-        let candidates = self.cluster.fitting_open_count[class.0];
+        let candidates = self.cluster.machines.fitting_open_count(class);
         self.put(
             unit,
             chosen.machine,
@@ -252,7 +251,7 @@ impl Placer<'_, '_> {
     }
 
     fn live<'m>(&self, machines: impl Iterator<Item = &'m MachineIndex>) -> Bits {
-        let mut live = Bits::empty(self.cluster.live);
+        let mut live = Bits::empty(self.cluster.machines.slots());
         machines
             .filter(|machine| self.cluster.is_live(**machine))
             .for_each(|machine| live.insert(machine.0));
@@ -263,15 +262,14 @@ impl Placer<'_, '_> {
     fn fitting(&mut self, unit: UnitIndex, comes_along: impl Fn(UnitIndex) -> bool) -> Bits {
         let cluster = self.cluster;
         let node = cluster.node(unit);
-        let mut machines = cluster.fitting_open[node.rules.class.0].clone();
-        let lifted = self.occupancy.lift(unit);
-        self.occupancy.without_conflicts(unit, &mut machines);
-        self.occupancy.restore(lifted);
+        let mut machines = cluster.machines.fitting_open(node.rules.class).clone();
+        let lifted = self.occupancy.lift(cluster, unit);
+        self.occupancy
+            .without_conflicts(cluster, unit, &mut machines);
+        self.occupancy.restore(cluster, lifted);
         for peer in &node.peers {
-            match peer {
-                Peer::Known(peer) if comes_along(*peer) => {}
-                Peer::Known(peer) => machines.intersect(&self.places(*peer)),
-                Peer::Unknown(_) => return Bits::empty(cluster.live),
+            if !comes_along(*peer) {
+                machines.intersect(&self.places(*peer));
             }
         }
         if node.want == Want::Everywhere {
@@ -281,7 +279,7 @@ impl Placer<'_, '_> {
     }
 
     fn places(&self, unit: UnitIndex) -> Bits {
-        let mut machines = Bits::empty(self.cluster.live);
+        let mut machines = Bits::empty(self.cluster.machines.slots());
         self.occupancy
             .machines_of(unit)
             .iter()
@@ -336,12 +334,10 @@ impl Placer<'_, '_> {
                 .iter()
                 .all(|where_seen| *where_seen == machine);
         stopped
-            && node.peers.iter().all(|peer| match peer {
-                Peer::Known(peer) => {
-                    knot.contains(peer) || self.occupancy.is_scheduled(*peer, machine)
-                }
-                Peer::Unknown(_) => false,
-            })
+            && node
+                .peers
+                .iter()
+                .all(|peer| knot.contains(peer) || self.occupancy.is_scheduled(*peer, machine))
     }
 
     fn put(&mut self, unit: UnitIndex, machine: MachineIndex, why: Why) {
@@ -353,7 +349,7 @@ impl Placer<'_, '_> {
         } else {
             why
         };
-        self.occupancy.schedule(unit, machine);
+        self.occupancy.schedule(self.cluster, unit, machine);
         self.placements.push(Placement { unit, machine, why });
     }
 }

@@ -9,7 +9,9 @@ pub(crate) fn may_alter_plan(records: &Records, change: &Change) -> bool {
         Change::Unit(name, unit) => records.units.get(name) != unit.as_ref(),
         Change::File(hash, file) => records.files.contains_key(hash) != file.is_some(),
         Change::Machine(id, machine) => match (records.machines.get(id), machine) {
-            (Some(before), Some(after)) => before.metadata != after.metadata,
+            (Some(before), Some(after)) => {
+                before.metadata != after.metadata || before.capacity != after.capacity
+            }
             (None, None) => false,
             (Some(_), None) | (None, Some(_)) => true,
         },

@@ -5,11 +5,11 @@
 //! not how many units: a class is one combination of `MachineID=` and `MachineMetadata=`, a pattern
 //! is one glob of `Conflicts=`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::Records;
-use unitfile::{FileHash, Glob, MetadataTerm, Requirements, UnitFile, UnitName, X_FLEET};
+use unitfile::{FileHash, Glob, MetadataTerm, Requirements, UnitFile, UnitHash, UnitName, X_FLEET};
 
 /// How much of what is wrong with a file is kept in a hold, in characters: enough for the first
 /// errors.
@@ -45,14 +45,22 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct RuleBook {
     classes: BTreeMap<ClassKey, ClassIndex>,
+    class_keys: Vec<ClassKey>,
     patterns: BTreeMap<String, PatternIndex>,
     globs: Vec<Glob>,
     /// Rules of files that say the same under every name; none for a file whose rules depend on the
     /// name.
     shared: BTreeMap<FileHash, Option<Arc<Rules>>>,
+    /// Files with an `[X-Fleet]` by what they say; none until an earlier version of a unit is seen.
+    versions: Option<BTreeMap<UnitHash, BTreeSet<FileHash>>>,
     /// The rules of a unit that demands nothing.
     free: Arc<Rules>,
+    /// How many rules were read since all was read.
+    reads: usize,
 }
+
+/// So many rules may be read before it is looked at whether most of them are forgotten.
+const READS_MAX: usize = 100_000;
 
 impl RuleBook {
     pub(crate) fn new() -> RuleBook {
@@ -64,9 +72,12 @@ impl RuleBook {
         };
         RuleBook {
             classes: BTreeMap::from([(ClassKey::default(), ClassIndex(0))]),
+            class_keys: vec![ClassKey::default()],
             patterns: BTreeMap::new(),
             globs: Vec::new(),
             shared: BTreeMap::new(),
+            versions: None,
+            reads: 0,
             free: Arc::new(free),
         }
     }
@@ -84,6 +95,7 @@ impl RuleBook {
         hash: &FileHash,
         records: &Records,
     ) -> Option<Arc<Rules>> {
+        self.reads += 1;
         if let Some(Some(rules)) = self.shared.get(hash) {
             return Some(Arc::clone(rules));
         }
@@ -100,14 +112,60 @@ impl RuleBook {
         Some(rules)
     }
 
+    /// Takes in that a file came or went.
+    pub(crate) fn update_file(
+        &mut self,
+        hash: &FileHash,
+        before: Option<&UnitFile>,
+        now: Option<&UnitFile>,
+    ) {
+        self.shared.remove(hash);
+        if let Some(versions) = &mut self.versions {
+            if let Some(file) = before
+                && let Some(files) = versions.get_mut(&file.hash())
+            {
+                files.remove(hash);
+            }
+            if let Some(file) = now.filter(|file| says_something(file)) {
+                versions.entry(file.hash()).or_default().insert(*hash);
+            }
+        }
+    }
+
+    /// A file that says what `hash` stands for and has an `[X-Fleet]`.
+    pub(crate) fn version(&mut self, hash: &UnitHash, records: &Records) -> Option<FileHash> {
+        let versions = self.versions.get_or_insert_with(|| {
+            let mut versions: BTreeMap<UnitHash, BTreeSet<FileHash>> = BTreeMap::new();
+            for (address, file) in records
+                .files
+                .iter()
+                .filter(|(_, file)| says_something(file))
+            {
+                versions.entry(file.hash()).or_default().insert(*address);
+            }
+            versions
+        });
+        versions.get(hash)?.last().copied()
+    }
+
+    /// True if so many rules were read one by one that most may be of units that are gone.
+    pub(crate) fn is_overgrown(&self) -> bool {
+        self.reads > READS_MAX + 2 * self.shared.len()
+    }
+
+    /// Says that all there is has been read.
+    pub(crate) fn all_read(&mut self) {
+        self.reads = 0;
+    }
+
     /// The patterns, each at its index.
     pub(crate) fn globs(&self) -> &[Glob] {
         &self.globs
     }
 
-    /// The classes and their indices.
-    pub(crate) fn classes(&self) -> impl Iterator<Item = (&ClassKey, ClassIndex)> {
-        self.classes.iter().map(|(key, index)| (key, *index))
+    /// The classes, each at its index.
+    pub(crate) fn classes(&self) -> &[ClassKey] {
+        &self.class_keys
     }
 
     fn intern(&mut self, name: &UnitName, file: &UnitFile) -> Rules {
@@ -116,8 +174,15 @@ impl RuleBook {
             machine_id: requirements.machine_id.clone(),
             metadata: requirements.metadata.clone(),
         };
-        let next = ClassIndex(self.classes.len());
-        let class = *self.classes.entry(key).or_insert(next);
+        let class = match self.classes.get(&key) {
+            Some(class) => *class,
+            None => {
+                let class = ClassIndex(self.class_keys.len());
+                self.class_keys.push(key.clone());
+                self.classes.insert(key, class);
+                class
+            }
+        };
         let mut declares: Vec<PatternIndex> = requirements
             .conflicts
             .iter()
@@ -146,6 +211,12 @@ impl RuleBook {
         self.globs.push(glob.clone());
         index
     }
+}
+
+fn says_something(file: &UnitFile) -> bool {
+    file.options()
+        .iter()
+        .any(|option| option.section == X_FLEET)
 }
 
 /// Whether two units with one file have the same rules.

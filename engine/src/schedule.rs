@@ -14,10 +14,11 @@ use unitfile::{FileHash, UnitName};
 
 use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::fit::obstacle;
-use crate::hold::hold;
-use crate::keep::{Removed, keep};
+use crate::hold::Looked;
+use crate::keep::Removed;
 use crate::occupancy::Occupancy;
-use crate::place::{Placement, Why, place};
+use crate::place::{Placement, Why};
+use crate::planner::Planner;
 
 /// Decides what to write. In this order: what is taken from machines, what is renewed where it is,
 /// what is put on machines (each unit after those it needs), and why the others wait.
@@ -26,25 +27,10 @@ use crate::place::{Placement, Why, place};
 /// - A unit is put on a machine only if no status says that it may run on another.
 /// - `MachineOf=` and `Conflicts=` hold in the schedule that results, and a unit is not put where
 ///   one it conflicts with has not stopped yet.
+///
+/// What follows the changes of a cluster keeps a [`Planner`] instead, which decides the same.
 pub fn schedule(records: &Records) -> Vec<Decision> {
-    let cluster = Cluster::of(records);
-    let mut occupancy = Occupancy::empty(&cluster);
-    let removed = keep(&cluster, &mut occupancy);
-    let placements = place(&cluster, &mut occupancy, &removed);
-    let plan = Plan {
-        records,
-        cluster: &cluster,
-        occupancy: &occupancy,
-    };
-    let mut decisions = plan.unassign(&removed);
-    decisions.extend(plan.renew());
-    decisions.extend(
-        placements
-            .iter()
-            .filter_map(|placement| plan.assign(placement)),
-    );
-    decisions.extend(plan.holds());
-    decisions
+    Planner::of(records).plan(records)
 }
 
 /// Returns the files that no unit and no entry of the schedule refers to, in order of their hashes,
@@ -80,17 +66,21 @@ pub fn unreferenced_files(records: &Records) -> Vec<FileHash> {
 }
 
 /// What was found, beside what the store has.
-struct Plan<'a> {
-    records: &'a Records,
-    cluster: &'a Cluster,
-    occupancy: &'a Occupancy<'a>,
+pub(crate) struct Plan<'a> {
+    pub(crate) records: &'a Records,
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) occupancy: &'a Occupancy,
 }
 
 impl Plan<'_> {
-    fn unassign(&self, removed: &Removed) -> Vec<Decision> {
-        removed
+    /// What is taken from machines.
+    pub(crate) fn unassign(&self, removed: &Removed) -> Vec<Decision> {
+        let mut gone: Vec<_> = removed
             .iter()
             .filter(|((unit, machine), _)| !self.occupancy.is_scheduled(*unit, *machine))
+            .collect();
+        gone.sort_by(|(one, _), (other, _)| self.cluster.by_names(one, other));
+        gone.into_iter()
             .map(|((unit, machine), reason)| Decision::Unassign {
                 unit: self.name(*unit),
                 machine: self.id(*machine),
@@ -122,37 +112,35 @@ impl Plan<'_> {
         }
     }
 
-    /// Entries that stay but say something else than the unit's users ask for.
-    fn renew(&self) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        for (name, entries) in &self.records.schedule {
-            let Some(unit) = self.records.units.get(name) else {
+    /// Renews the entries of a unit that stay but say something else than its users ask for.
+    /// Returns how many there are of such entries.
+    pub(crate) fn renew(&self, unit: UnitIndex, decisions: &mut Vec<Decision>) -> usize {
+        let node = self.cluster.node(unit);
+        let Some(assignment) = &node.assignment else {
+            return 0;
+        };
+        let entries = self.records.schedule.get(&node.name);
+        let behind: Vec<(&MachineId, &Assignment)> = entries
+            .into_iter()
+            .flatten()
+            .filter(|(_, entry)| *entry != assignment)
+            .collect();
+        for (id, entry) in &behind {
+            let Some(machine) = self.cluster.machines.find(id) else {
                 continue;
             };
-            let assignment = Assignment::of(unit);
-            if entries.values().all(|entry| *entry == assignment) {
-                continue;
-            }
-            let Some(index) = self.index(name) else {
-                continue;
-            };
-            for machine in self.cluster.node(index).scheduled.iter().copied() {
-                let id = self.cluster.machine(machine);
-                let differs = entries.get(id).is_some_and(|entry| *entry != assignment);
-                if differs
-                    && self.occupancy.is_scheduled(index, machine)
-                    && self.may_renew(index, machine, &assignment, entries.get(id))
-                {
-                    decisions.push(Decision::Assign {
-                        unit: name.clone(),
-                        machine: id.clone(),
-                        assignment: assignment.clone(),
-                        reason: AssignReason::Requested,
-                    });
-                }
+            if self.occupancy.is_scheduled(unit, machine)
+                && self.may_renew(unit, machine, assignment, entry)
+            {
+                decisions.push(Decision::Assign {
+                    unit: node.name.clone(),
+                    machine: (*id).clone(),
+                    assignment: assignment.clone(),
+                    reason: AssignReason::Requested,
+                });
             }
         }
-        decisions
+        behind.len()
     }
 
     fn may_renew(
@@ -160,18 +148,20 @@ impl Plan<'_> {
         unit: UnitIndex,
         machine: MachineIndex,
         assignment: &Assignment,
-        entry: Option<&Assignment>,
+        entry: &Assignment,
     ) -> bool {
         match &self.cluster.node(unit).want {
             // A file that is missing or not understood changes nothing; what was asked of the file
             // before can be done.
             Want::Frozen(HoldReason::FileMissing { .. } | HoldReason::Invalid { .. }) => {
-                entry.is_some_and(|entry| entry.file == assignment.file)
+                entry.file == assignment.file
             }
             // What conflicts with it there must have stopped before it is started.
             Want::One | Want::Everywhere => {
                 assignment.target != TargetState::Launched
-                    || !self.occupancy.conflicts_with_lingering(unit, machine)
+                    || !self
+                        .occupancy
+                        .conflicts_with_lingering(self.cluster, unit, machine)
             }
             Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => {
                 false
@@ -180,10 +170,10 @@ impl Plan<'_> {
     }
 
     /// None if the store has the entry already.
-    fn assign(&self, placement: &Placement) -> Option<Decision> {
+    pub(crate) fn assign(&self, placement: &Placement) -> Option<Decision> {
         let Placement { unit, machine, why } = *placement;
         let node = self.cluster.node(unit);
-        if node.scheduled.contains(&machine) {
+        if node.scheduled.binary_search(&machine).is_ok() {
             return None;
         }
         let assignment = node.assignment.clone()?;
@@ -200,35 +190,26 @@ impl Plan<'_> {
         })
     }
 
-    /// Reasons that changed, and reasons of units that no longer wait.
-    fn holds(&self) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        let mut known = self.records.holds.iter().peekable();
-        let release = |name: &UnitName| {
-            let untouched = self.records.quarantined_units.contains(name)
-                && !self.records.units.contains_key(name);
-            (!untouched).then(|| Decision::Release { unit: name.clone() })
-        };
-        for unit in self.cluster.units() {
-            let name = &self.cluster.node(unit).name;
-            while let Some((gone, _)) = known.next_if(|(gone, _)| *gone < name) {
-                decisions.extend(release(gone));
+    /// Whether the reason why the unit waits changed, or is none any more. Returns what was found.
+    pub(crate) fn hold(&self, unit: UnitIndex, decisions: &mut Vec<Decision>) -> Option<Looked> {
+        let name = &self.cluster.node(unit).name;
+        let looked = Looked::at(self.cluster, self.occupancy, unit);
+        match (&looked, self.records.holds.get(name)) {
+            (Some(looked), Some(before)) if looked.hold == *before => {}
+            (Some(looked), _) => decisions.push(Decision::Hold {
+                unit: name.clone(),
+                hold: looked.hold.clone(),
+            }),
+            (None, Some(_)) => {
+                let untouched = self.records.quarantined_units.contains(name)
+                    && !self.records.units.contains_key(name);
+                if !untouched {
+                    decisions.push(Decision::Release { unit: name.clone() });
+                }
             }
-            let before = known
-                .next_if(|(held, _)| *held == name)
-                .map(|(_, hold)| hold);
-            match (hold(self.cluster, self.occupancy, unit), before) {
-                (Some(hold), Some(before)) if hold == *before => {}
-                (Some(hold), _) => decisions.push(Decision::Hold {
-                    unit: name.clone(),
-                    hold,
-                }),
-                (None, Some(_)) => decisions.extend(release(name)),
-                (None, None) => {}
-            }
+            (None, None) => {}
         }
-        decisions.extend(known.filter_map(|(gone, _)| release(gone)));
-        decisions
+        looked
     }
 
     fn name(&self, unit: UnitIndex) -> UnitName {
@@ -237,13 +218,5 @@ impl Plan<'_> {
 
     fn id(&self, machine: MachineIndex) -> MachineId {
         self.cluster.machine(machine).clone()
-    }
-
-    fn index(&self, name: &UnitName) -> Option<UnitIndex> {
-        let units = &self.cluster.nodes[..self.cluster.named];
-        units
-            .binary_search_by(|node| node.name.cmp(name))
-            .ok()
-            .map(UnitIndex)
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{Cluster, Peer, UnitIndex, Want};
+use crate::cluster::{Cluster, UnitIndex, Want};
 
 /// Units that need each other: all or none of them are on a machine.
 pub(crate) type Knot = Vec<UnitIndex>;
@@ -21,46 +21,66 @@ pub(crate) struct Ties {
     pub(crate) groups: Vec<Vec<Knot>>,
 }
 
-/// Ties together the units that `is_open` says are to be placed.
-pub(crate) fn ties(cluster: &Cluster, is_open: impl Fn(UnitIndex) -> bool) -> Ties {
-    let mut forest = Forest::new(cluster.named);
+/// Ties together units that are to be placed, which are in order of their names and hold, with one
+/// unit, all others to be placed that it is tied to.
+pub(crate) fn ties(cluster: &Cluster, open: &[UnitIndex]) -> Ties {
+    let links = Links::of(cluster, open);
+    let mut forest = Forest::new(open.len());
     let mut narrow = Vec::new();
     let mut ties = Ties::default();
-    for knot in knots(cluster, &is_open) {
-        let is_single = |unit: &UnitIndex| cluster.node(*unit).want == Want::One;
+    let is_single = |unit: &usize| cluster.node(open[*unit]).want == Want::One;
+    let numbered = |knot: &[usize]| -> Knot { knot.iter().map(|unit| open[*unit]).collect() };
+    for knot in knots(&links) {
         let Some(first) = knot.iter().copied().find(is_single) else {
-            ties.wide.push(knot);
+            ties.wide.push(numbered(&knot));
             continue;
         };
         for unit in knot.iter().copied().filter(is_single) {
             forest.join(first, unit);
-            for peer in open_peers(cluster, unit, &is_open).filter(is_single) {
+            for peer in links.peers(unit).iter().copied().filter(is_single) {
                 forest.join(unit, peer);
             }
         }
-        narrow.push((first, knot));
+        narrow.push((first, numbered(&knot)));
     }
-    let mut groups: BTreeMap<UnitIndex, Vec<Knot>> = BTreeMap::new();
+    let mut groups: Vec<Vec<Knot>> = vec![Vec::new(); open.len()];
     for (unit, knot) in narrow {
-        groups.entry(forest.root(unit)).or_default().push(knot);
+        groups[forest.root(unit)].push(knot);
     }
-    ties.groups = groups.into_values().collect();
+    groups.retain(|group| !group.is_empty());
+    ties.groups = groups;
     ties
 }
 
-fn open_peers<'a>(
-    cluster: &'a Cluster,
-    unit: UnitIndex,
-    is_open: &'a impl Fn(UnitIndex) -> bool,
-) -> impl Iterator<Item = UnitIndex> + 'a {
-    cluster
-        .node(unit)
-        .peers
-        .iter()
-        .filter_map(|peer| match peer {
-            Peer::Known(peer) if is_open(*peer) => Some(*peer),
-            Peer::Known(_) | Peer::Unknown(_) => None,
-        })
+/// Which of the units to be placed name which in `MachineOf=`, by their places in the list.
+struct Links {
+    count: usize,
+    peers: BTreeMap<usize, Vec<usize>>,
+}
+
+impl Links {
+    fn of(cluster: &Cluster, open: &[UnitIndex]) -> Links {
+        let mut peers = BTreeMap::new();
+        for (at, unit) in open.iter().enumerate() {
+            let node = cluster.node(*unit);
+            if node.peers.is_empty() {
+                continue;
+            }
+            let place = |peer: &UnitIndex| {
+                open.binary_search_by(|known| cluster.by_name(*known, *peer))
+                    .ok()
+            };
+            peers.insert(at, node.peers.iter().filter_map(place).collect());
+        }
+        Links {
+            count: open.len(),
+            peers,
+        }
+    }
+
+    fn peers(&self, unit: usize) -> &[usize] {
+        self.peers.get(&unit).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Where Tarjan's walk is with one unit.
@@ -72,24 +92,24 @@ enum Seen {
     Done,
 }
 
-/// The knots of all open units, each after those it needs (Tarjan's algorithm, without recursion
-/// because chains may be as long as there are units).
-fn knots(cluster: &Cluster, is_open: &impl Fn(UnitIndex) -> bool) -> Vec<Knot> {
-    let mut seen = vec![Seen::No; cluster.named];
+/// The knots of all units, each after those it needs (Tarjan's algorithm, without recursion because
+/// chains may be as long as there are units).
+fn knots(links: &Links) -> Vec<Vec<usize>> {
+    let mut seen = vec![Seen::No; links.count];
     let mut knots = Vec::new();
     let mut number = 0;
-    for start in cluster.units().filter(|unit| is_open(*unit)) {
-        if seen[start.0] != Seen::No {
+    for start in 0..links.count {
+        if seen[start] != Seen::No {
             continue;
         }
-        let mut stack: Vec<UnitIndex> = Vec::new();
-        let mut path: Vec<(UnitIndex, Vec<UnitIndex>)> = Vec::new();
+        let mut stack: Vec<usize> = Vec::new();
+        let mut path: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut next = Some(start);
         while let Some(unit) = next.take() {
-            seen[unit.0] = Seen::Open(number, number);
+            seen[unit] = Seen::Open(number, number);
             number += 1;
             stack.push(unit);
-            path.push((unit, open_peers(cluster, unit, is_open).collect()));
+            path.push((unit, links.peers(unit).to_vec()));
             next = walk(&mut seen, &mut stack, &mut path, &mut knots);
         }
     }
@@ -99,14 +119,14 @@ fn knots(cluster: &Cluster, is_open: &impl Fn(UnitIndex) -> bool) -> Vec<Knot> {
 /// Follows the path until it meets a unit not seen before, closing knots on the way back.
 fn walk(
     seen: &mut [Seen],
-    stack: &mut Vec<UnitIndex>,
-    path: &mut Vec<(UnitIndex, Vec<UnitIndex>)>,
-    knots: &mut Vec<Knot>,
-) -> Option<UnitIndex> {
+    stack: &mut Vec<usize>,
+    path: &mut Vec<(usize, Vec<usize>)>,
+    knots: &mut Vec<Vec<usize>>,
+) -> Option<usize> {
     while let Some((unit, peers)) = path.last_mut() {
         let unit = *unit;
         if let Some(peer) = peers.pop() {
-            match seen[peer.0] {
+            match seen[peer] {
                 Seen::No => return Some(peer),
                 Seen::Open(_, low) => lower(seen, unit, low),
                 Seen::Done => {}
@@ -114,14 +134,14 @@ fn walk(
             continue;
         }
         path.pop();
-        let Seen::Open(number, low) = seen[unit.0] else {
+        let Seen::Open(number, low) = seen[unit] else {
             continue;
         };
         if low == number {
             let from = stack.iter().rposition(|other| *other == unit).unwrap_or(0);
             let mut knot = stack.split_off(from);
             knot.sort_unstable();
-            knot.iter().for_each(|unit| seen[unit.0] = Seen::Done);
+            knot.iter().for_each(|unit| seen[*unit] = Seen::Done);
             knots.push(knot);
         } else if let Some((parent, _)) = path.last() {
             lower(seen, *parent, low);
@@ -130,13 +150,13 @@ fn walk(
     None
 }
 
-fn lower(seen: &mut [Seen], unit: UnitIndex, low: usize) {
-    if let Seen::Open(_, known) = &mut seen[unit.0] {
+fn lower(seen: &mut [Seen], unit: usize, low: usize) {
+    if let Seen::Open(_, known) = &mut seen[unit] {
         *known = low.min(*known);
     }
 }
 
-/// Disjoint sets of units; the root of a set is its smallest unit.
+/// Disjoint sets of units; the root of a set is its first unit.
 struct Forest {
     parents: Vec<usize>,
 }
@@ -148,17 +168,17 @@ impl Forest {
         }
     }
 
-    fn root(&mut self, unit: UnitIndex) -> UnitIndex {
-        let mut at = unit.0;
+    fn root(&mut self, unit: usize) -> usize {
+        let mut at = unit;
         while self.parents[at] != at {
             self.parents[at] = self.parents[self.parents[at]];
             at = self.parents[at];
         }
-        UnitIndex(at)
+        at
     }
 
-    fn join(&mut self, one: UnitIndex, other: UnitIndex) {
+    fn join(&mut self, one: usize, other: usize) {
         let (one, other) = (self.root(one), self.root(other));
-        self.parents[one.0.max(other.0)] = one.0.min(other.0);
+        self.parents[one.max(other)] = one.min(other);
     }
 }

@@ -62,6 +62,8 @@ pub fn status(unit: &Unit) -> UnitStatus {
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
     pub records: Records,
+    /// Every change since it was last taken from here.
+    pub changes: Vec<Change>,
     requests: u64,
 }
 
@@ -108,6 +110,14 @@ impl Picture {
                 self.edit(unit, |unit| unit.target = target.parse().unwrap());
             }
             ["restart", unit] => self.edit(unit, |unit| unit.restart = unit.generation),
+            ["restart-if-there", unit] if self.records.units.contains_key(&name(unit)) => {
+                self.edit(unit, |unit| unit.restart = unit.generation);
+            }
+            ["lose-file-if-there", unit] if self.records.units.contains_key(&name(unit)) => {
+                let file = self.records.units[&name(unit)].file;
+                self.change(Change::File(file, None));
+            }
+            ["restart-if-there" | "lose-file-if-there", _] => {}
             ["destroy", unit] => self.change(Change::Unit(name(unit), None)),
             ["damage", unit] => {
                 let record = Some(RecordKey::Unit(name(unit)));
@@ -158,6 +168,7 @@ impl Picture {
     }
 
     pub fn change(&mut self, change: Change) {
+        self.changes.push(change.clone());
         self.records.apply(change);
     }
 
@@ -178,7 +189,21 @@ impl Picture {
                     .insert(machine.clone(), status(unit));
             }
         }
-        self.records.statuses = statuses;
+        for (unit, seen) in &self.records.statuses.clone() {
+            for machine in seen.keys() {
+                let stays = statuses
+                    .get(unit)
+                    .is_some_and(|seen| seen.contains_key(machine));
+                if !stays {
+                    self.change(Change::Status(machine.clone(), unit.clone(), None));
+                }
+            }
+        }
+        for (unit, seen) in statuses {
+            for (machine, status) in seen {
+                self.change(Change::Status(machine, unit.clone(), Some(status)));
+            }
+        }
     }
 
     /// Carries out decisions, as the store would have it.

@@ -3,8 +3,8 @@
 
 use crate::oracle;
 use crate::picture::{Picture, id, written};
-use engine::schedule;
-use model::{Decision, MachineId};
+use engine::{Planner, schedule};
+use model::{Decision, MachineId, Records};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -74,6 +74,7 @@ fn command() -> impl Strategy<Value = String> {
         1 => (machine(), select(vec!["disk=ssd", "disk=hdd", "zone=x"]))
             .prop_map(|(id, pair)| format!("set {id} {pair}")),
         1 => unit().prop_map(|unit| format!("destroy {unit}")),
+
         2 => (unit(), machine()).prop_map(|(unit, id)| format!("assign {unit} {id}")),
         2 => (unit(), machine()).prop_map(|(unit, id)| format!("seen {unit} {id}")),
         1 => (unit(), machine()).prop_map(|(unit, id)| format!("stopped {unit} {id}")),
@@ -86,6 +87,22 @@ fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
     let many = vec(command(), 8..30);
     (many, vec(vec(command(), 0..4), 0..5)).prop_map(|(first, mut others)| {
         others.insert(0, first);
+        others
+    })
+}
+
+/// Many steps of few commands each, after one that makes a cluster.
+fn steps_of_few() -> impl Strategy<Value = Vec<Vec<String>>> {
+    let machines: Vec<String> = MACHINES.iter().map(|id| format!("machine {id}")).collect();
+    let also = prop_oneof![
+        20 => command(),
+        1 => unit().prop_map(|unit| format!("restart-if-there {unit}")),
+        1 => unit().prop_map(|unit| format!("lose-file-if-there {unit}")),
+        1 => unit().prop_map(|unit| format!("damage {unit}")),
+    ];
+    let few = vec(vec(also, 0..4), 4..24);
+    (vec(command(), 8..30), few).prop_map(move |(first, mut others)| {
+        others.insert(0, [machines.clone(), first].concat());
         others
     })
 }
@@ -138,6 +155,39 @@ fn touches(decision: &Decision, machine: &MachineId) -> bool {
     }
 }
 
+/// A planner that is told every change and nothing else.
+struct Follower {
+    records: Records,
+    planner: Planner,
+}
+
+impl Follower {
+    fn of(picture: &mut Picture) -> Follower {
+        picture.changes.clear();
+        Follower {
+            records: picture.records.clone(),
+            planner: Planner::of(&picture.records),
+        }
+    }
+
+    /// Takes in what happened to the picture, plans, and compares with a plan made from scratch.
+    fn follow(&mut self, picture: &mut Picture) -> Result<Vec<Decision>, TestCaseError> {
+        for change in picture.changes.drain(..) {
+            self.planner.take_in(&mut self.records, change);
+        }
+        prop_assert_eq!(&self.records, &picture.records);
+        let decisions = self.planner.plan(&self.records);
+        let whole = schedule(&picture.records);
+        prop_assert!(
+            decisions == whole,
+            "change by change:\n{}from scratch:\n{}",
+            written(&decisions),
+            written(&whole)
+        );
+        Ok(decisions)
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
@@ -149,6 +199,19 @@ proptest! {
             step(&mut picture)?;
         }
         come_to_rest(&mut picture)?;
+    }
+
+    #[test]
+    fn planning_change_by_change_is_planning_from_scratch(steps in steps_of_few()) {
+        let mut picture = Picture::default();
+        let mut follower = Follower::of(&mut picture);
+        for commands in steps {
+            picture.draw(&commands.join("\n"));
+            let decisions = follower.follow(&mut picture)?;
+            picture.apply(&decisions);
+        }
+        let again = follower.follow(&mut picture)?;
+        prop_assert!(again.is_empty(), "{}", written(&again));
     }
 
     #[test]

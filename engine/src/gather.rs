@@ -1,0 +1,283 @@
+//! PURE. Fills the numbered cluster from the records: all of it at first, then unit by unit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use model::{Assignment, HoldReason, MachineId, Records, TargetState, Unit, UnitStatus};
+use unitfile::{FileHash, UnitName};
+
+use crate::cluster::{Cluster, MachineIndex, Node, UnitIndex, Want};
+use crate::machines::Machines;
+use crate::rules::{PatternIndex, RuleBook, Rules};
+
+/// What the records have of one unit.
+#[derive(Clone, Copy)]
+struct Found<'r> {
+    unit: Option<&'r Unit>,
+    entries: Option<&'r BTreeMap<MachineId, Assignment>>,
+    reports: Option<&'r BTreeMap<MachineId, UnitStatus>>,
+}
+
+impl Cluster {
+    /// Numbers everything.
+    pub(crate) fn of(records: &Records) -> Cluster {
+        let names = names(records);
+        let book = RuleBook::new();
+        let free = book.free();
+        let blank = |name: &&UnitName| blank((*name).clone(), Want::Destroyed, Arc::clone(&free));
+        let mut cluster = Cluster {
+            sorted: names.len(),
+            nodes: names.iter().map(blank).collect(),
+            later: BTreeMap::new(),
+            spare: Vec::new(),
+            machines: Machines::of(records),
+            book,
+        };
+        let mut units = records.units.iter().peekable();
+        let mut schedule = records.schedule.iter().peekable();
+        let mut statuses = records.statuses.iter().peekable();
+        for (index, name) in names.iter().enumerate() {
+            let found = Found {
+                unit: units.next_if(|(key, _)| key == name).map(|(_, it)| it),
+                entries: schedule.next_if(|(key, _)| key == name).map(|(_, it)| it),
+                reports: statuses.next_if(|(key, _)| key == name).map(|(_, it)| it),
+            };
+            cluster.fill(records, UnitIndex(index), found);
+        }
+        for pattern in 0..cluster.book.globs().len() {
+            cluster.match_pattern(PatternIndex(pattern));
+        }
+        cluster.machines.learn_classes(&cluster.book);
+        cluster.book.all_read();
+        cluster
+    }
+
+    /// The number of the unit with this name, which gets one if it has none.
+    pub(crate) fn index(&mut self, name: &UnitName) -> UnitIndex {
+        if let Some(index) = self.find(name) {
+            return index;
+        }
+        let mut node = blank(name.clone(), Want::Destroyed, self.book.free());
+        for (index, glob) in self.book.globs().iter().enumerate() {
+            if glob.matches(name.as_str()) {
+                node.matches.push(PatternIndex(index));
+            }
+        }
+        let index = UnitIndex(self.nodes.len());
+        self.nodes.push(node);
+        self.later.insert(name.clone(), index);
+        index
+    }
+
+    /// Reads anew what the records have of one unit. Returns patterns that nobody declared before,
+    /// with the units that they match.
+    pub(crate) fn refresh(
+        &mut self,
+        records: &Records,
+        unit: UnitIndex,
+    ) -> Vec<(PatternIndex, Vec<UnitIndex>)> {
+        let name = self.node(unit).name.clone();
+        let found = Found {
+            unit: records.units.get(&name),
+            entries: records.schedule.get(&name),
+            reports: records.statuses.get(&name),
+        };
+        let known = self.book.globs().len();
+        self.fill(records, unit, found);
+        let new: Vec<_> = (known..self.book.globs().len())
+            .map(PatternIndex)
+            .map(|pattern| (pattern, self.match_pattern(pattern)))
+            .collect();
+        let matches = self.node(unit).matches.clone();
+        for (trace, _) in self.node(unit).traces.clone() {
+            self.nodes[trace.0].matches.clone_from(&matches);
+        }
+        self.machines.learn_classes(&self.book);
+        new
+    }
+
+    fn fill(&mut self, records: &Records, unit: UnitIndex, found: Found<'_>) {
+        let name = self.node(unit).name.clone();
+        let (want, rules) = wanted(records, &name, found.unit, &mut self.book);
+        let before = std::mem::take(&mut self.nodes[unit.0].peers);
+        for peer in before {
+            self.nodes[peer.0].followers.retain(|known| *known != unit);
+        }
+        let peers: Vec<UnitIndex> = rules
+            .requirements
+            .machine_of
+            .iter()
+            .map(|peer| self.index(peer))
+            .collect();
+        for peer in &peers {
+            self.nodes[peer.0].followers.push(unit);
+        }
+        let mut scheduled = Vec::new();
+        let mut other_files = 0;
+        for (id, entry) in found.entries.into_iter().flatten() {
+            scheduled.push(self.machines.index(id));
+            other_files += usize::from(found.unit.is_some_and(|unit| unit.file != entry.file));
+        }
+        let mut statuses: Vec<MachineIndex> = found
+            .reports
+            .into_iter()
+            .flatten()
+            .map(|(id, _)| self.machines.index(id))
+            .collect();
+        // Machines that were never there have numbers behind all others.
+        scheduled.sort_unstable();
+        statuses.sort_unstable();
+        self.fill_traces(records, unit, &name, found);
+        let node = &mut self.nodes[unit.0];
+        node.want = want;
+        node.rules = rules;
+        node.peers = peers;
+        node.assignment = found.unit.map(Assignment::of);
+        node.scheduled = scheduled;
+        node.statuses = statuses;
+        node.other_files = other_files;
+    }
+
+    /// Notes the earlier versions that statuses speak of: a unit that was replaced or destroyed may
+    /// still run by its old file, and the conflicts of that file hold until it has stopped.
+    fn fill_traces(
+        &mut self,
+        records: &Records,
+        unit: UnitIndex,
+        name: &UnitName,
+        found: Found<'_>,
+    ) {
+        let gone = std::mem::take(&mut self.nodes[unit.0].traces);
+        self.spare.extend(gone.into_iter().map(|(trace, _)| trace));
+        let now = found.unit.map(|unit| unit.hash);
+        for (id, status) in found.reports.into_iter().flatten() {
+            if Some(status.hash) == now {
+                continue;
+            }
+            let Some(file) = self.book.version(&status.hash, records) else {
+                continue;
+            };
+            let Some(rules) = self.book.read(name, &file, records) else {
+                continue;
+            };
+            let machine = self.machines.index(id);
+            let node = blank(name.clone(), Want::Trace, rules);
+            let trace = match self.spare.pop() {
+                Some(trace) => {
+                    self.nodes[trace.0] = node;
+                    trace
+                }
+                None => {
+                    self.nodes.push(node);
+                    UnitIndex(self.nodes.len() - 1)
+                }
+            };
+            self.nodes[unit.0].traces.push((trace, machine));
+        }
+    }
+
+    /// Notes at each unit whose name the pattern matches that it does. Goes from the pattern to the
+    /// names that begin alike, because the product of all names and all patterns is too large.
+    fn match_pattern(&mut self, pattern: PatternIndex) -> Vec<UnitIndex> {
+        let glob = &self.book.globs()[pattern.0];
+        let prefix = glob.literal_prefix();
+        let sorted = &self.nodes[..self.sorted];
+        let start = sorted.partition_point(|node| node.name.as_str() < prefix.as_str());
+        let mut matched: Vec<UnitIndex> = (start..self.sorted)
+            .take_while(|index| sorted[*index].name.as_str().starts_with(&prefix))
+            .filter(|index| glob.matches(sorted[*index].name.as_str()))
+            .map(UnitIndex)
+            .collect();
+        let later = self.later.iter();
+        matched.extend(
+            later
+                .filter(|(name, _)| glob.matches(name.as_str()))
+                .map(|(_, index)| *index),
+        );
+        let traces: Vec<UnitIndex> = matched
+            .iter()
+            .flat_map(|unit| &self.node(*unit).traces)
+            .map(|(trace, _)| *trace)
+            .collect();
+        matched.extend(traces);
+        for unit in &matched {
+            let matches = &mut self.nodes[unit.0].matches;
+            // A unit that came after the pattern knows it.
+            if let Err(at) = matches.binary_search(&pattern) {
+                matches.insert(at, pattern);
+            }
+        }
+        matched
+    }
+}
+
+fn blank(name: UnitName, want: Want, rules: Arc<Rules>) -> Node {
+    Node {
+        name,
+        want,
+        rules,
+        matches: Vec::new(),
+        peers: Vec::new(),
+        followers: Vec::new(),
+        assignment: None,
+        scheduled: Vec::new(),
+        statuses: Vec::new(),
+        traces: Vec::new(),
+        other_files: 0,
+    }
+}
+
+/// Every name that the records speak of, in order.
+fn names(records: &Records) -> Vec<&UnitName> {
+    let mut names: Vec<&UnitName> = records
+        .units
+        .keys()
+        .chain(records.schedule.keys())
+        .chain(records.statuses.keys())
+        .collect();
+    // Three ordered runs: the sort merges them.
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn wanted(
+    records: &Records,
+    name: &UnitName,
+    unit: Option<&Unit>,
+    book: &mut RuleBook,
+) -> (Want, Arc<Rules>) {
+    let Some(unit) = unit else {
+        let want = match records.quarantined_units.contains(name) {
+            true => Want::Untouched,
+            false => Want::Destroyed,
+        };
+        return (want, book.free());
+    };
+    let rules = book.read(name, &unit.file, records);
+    let want = match (&rules, unit.target) {
+        (_, TargetState::Inactive) => Want::Inactive,
+        (None, TargetState::Loaded | TargetState::Launched) => {
+            Want::Frozen(HoldReason::FileMissing { file: unit.file })
+        }
+        (Some(rules), TargetState::Loaded | TargetState::Launched) => match &rules.problem {
+            Some(message) => Want::Frozen(HoldReason::Invalid {
+                message: message.clone(),
+            }),
+            None if name.is_template() => Want::Frozen(HoldReason::Invalid {
+                message: format!("{name} is a template: start an instance of it"),
+            }),
+            None if rules.requirements.global => Want::Everywhere,
+            None => Want::One,
+        },
+    };
+    (want, rules.unwrap_or_else(|| book.free()))
+}
+
+/// True if the unit as it was and as it is now are of one file and both to run or both not to: then
+/// nothing about where it is to be has changed.
+pub(crate) fn is_same_demand(before: &Unit, after: &Unit) -> bool {
+    let runs = |unit: &Unit| unit.target != TargetState::Inactive;
+    let file = |unit: &Unit| -> (FileHash, _) { (unit.file, unit.hash) };
+    file(before) == file(after) && runs(before) == runs(after)
+}
