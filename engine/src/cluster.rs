@@ -147,7 +147,7 @@ impl Cluster {
 }
 
 /// So many units may come after the numbering in any case.
-const LATER_UNITS_MAX: usize = 1024;
+pub(crate) const LATER_UNITS_MAX: usize = 1024;
 
 /// True if two ordered lists have a member in common.
 fn share(left: &[PatternIndex], right: &[PatternIndex]) -> bool {

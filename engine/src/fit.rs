@@ -5,7 +5,7 @@
 //! holds the two together.
 
 use model::Obstacle;
-use unitfile::{MetadataTerm, UnitName};
+use unitfile::UnitName;
 
 use crate::cluster::{Cluster, MachineIndex, UnitIndex};
 use crate::occupancy::Occupancy;
@@ -54,7 +54,7 @@ pub(crate) fn lasting_obstacle(
             return None;
         }
         Some(Obstacle::Metadata {
-            wanted: written(term),
+            wanted: term.to_string(),
             actual: actual.cloned(),
         })
     })
@@ -72,14 +72,4 @@ pub(crate) fn missing_peer(
         .copied()
         .find(|peer| !occupancy.is_scheduled(*peer, machine))?;
     Some(cluster.node(missing).name.clone())
-}
-
-/// A term as its user would write it: `disk=ssd`, or `disk=ssd or disk=nvme`.
-fn written(term: &MetadataTerm) -> String {
-    let pairs: Vec<String> = term
-        .values
-        .iter()
-        .map(|value| format!("{}={value}", term.key))
-        .collect();
-    pairs.join(" or ")
 }

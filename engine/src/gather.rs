@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::{Assignment, HoldReason, MachineId, Records, TargetState, Unit, UnitStatus};
 use unitfile::{FileHash, UnitName};
 
-use crate::cluster::{Cluster, MachineIndex, Node, UnitIndex, Want};
+use crate::cluster::{Cluster, LATER_UNITS_MAX, MachineIndex, Node, UnitIndex, Want};
 use crate::machines::Machines;
 use crate::rules::{PatternIndex, RuleBook, Rules};
 
@@ -25,9 +25,12 @@ impl Cluster {
         let book = RuleBook::new();
         let free = book.free();
         let blank = |name: &&UnitName| blank((*name).clone(), Want::Destroyed, Arc::clone(&free));
+        // With room for those that come later: moving all nodes would cost more than a plan.
+        let mut nodes = Vec::with_capacity(names.len() + names.len() / 2 + 2 * LATER_UNITS_MAX);
+        nodes.extend(names.iter().map(blank));
         let mut cluster = Cluster {
             sorted: names.len(),
-            nodes: names.iter().map(blank).collect(),
+            nodes,
             later: BTreeMap::new(),
             spare: Vec::new(),
             machines: Machines::of(records),
@@ -58,11 +61,7 @@ impl Cluster {
             return index;
         }
         let mut node = blank(name.clone(), Want::Destroyed, self.book.free());
-        for (index, glob) in self.book.globs().iter().enumerate() {
-            if glob.matches(name.as_str()) {
-                node.matches.push(PatternIndex(index));
-            }
-        }
+        node.matches = self.book.matching(name);
         let index = UnitIndex(self.nodes.len());
         self.nodes.push(node);
         self.later.insert(name.clone(), index);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use model::{MachineId, Records, Schedulable};
-use unitfile::MetadataTerm;
+use unitfile::{MetadataTerm, MetadataTest};
 
 use crate::bits::Bits;
 use crate::rules::{ClassIndex, ClassKey, RuleBook};
@@ -264,14 +264,36 @@ impl Machines {
         fitting
     }
 
+    /// The live machines that a term leaves. Asks each value that some machine has, not each
+    /// machine.
     fn allowed(&self, term: &MetadataTerm) -> Bits {
+        let nothing = BTreeMap::new();
+        let by_value = self.by_value.get(&term.key).unwrap_or(&nothing);
         let mut allowed = Bits::empty(self.slots);
-        let values = self.by_value.get(&term.key);
-        for value in &term.values {
-            let having = values.and_then(|values| values.get(value));
-            for machine in having.into_iter().flatten() {
+        let mut allow = |having: &Vec<usize>| {
+            for machine in having {
                 allowed.insert(*machine);
             }
+        };
+        match &term.test {
+            MetadataTest::OneOf { values, patterns } if patterns.is_empty() => values
+                .iter()
+                .filter_map(|value| by_value.get(value))
+                .for_each(&mut allow),
+            MetadataTest::OneOf { .. }
+            | MetadataTest::Not(_)
+            | MetadataTest::Number(..)
+            | MetadataTest::Exists => by_value
+                .iter()
+                .filter(|(value, _)| term.allows(Some(value)))
+                .for_each(|(_, having)| allow(having)),
+        }
+        if term.allows(None) {
+            let mut without = self.live.clone();
+            for machine in by_value.values().flatten() {
+                without.remove(*machine);
+            }
+            allowed.unite(&without);
         }
         allowed
     }

@@ -60,7 +60,7 @@ impl Occupancy {
     pub(crate) fn empty(cluster: &Cluster) -> Occupancy {
         let slots = cluster.machines.slots();
         let mut occupancy = Occupancy {
-            scheduled: Vec::new(),
+            scheduled: Vec::with_capacity(cluster.nodes.capacity()),
             residents: vec![Vec::new(); slots],
             lingering: vec![Vec::new(); slots],
             loads: vec![0; slots],

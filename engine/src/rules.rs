@@ -48,6 +48,8 @@ pub(crate) struct RuleBook {
     class_keys: Vec<ClassKey>,
     patterns: BTreeMap<String, PatternIndex>,
     globs: Vec<Glob>,
+    /// The patterns by what every name that they match begins with.
+    by_prefix: BTreeMap<String, Vec<PatternIndex>>,
     /// Rules of files that say the same under every name; none for a file whose rules depend on the
     /// name.
     shared: BTreeMap<FileHash, Option<Arc<Rules>>>,
@@ -75,6 +77,7 @@ impl RuleBook {
             class_keys: vec![ClassKey::default()],
             patterns: BTreeMap::new(),
             globs: Vec::new(),
+            by_prefix: BTreeMap::new(),
             shared: BTreeMap::new(),
             versions: None,
             reads: 0,
@@ -163,6 +166,20 @@ impl RuleBook {
         &self.globs
     }
 
+    /// The patterns that match the name, smallest index first.
+    pub(crate) fn matching(&self, name: &UnitName) -> Vec<PatternIndex> {
+        let name = name.as_str();
+        let prefixes = (0..=name.len()).filter_map(|end| name.get(..end));
+        let mut matching: Vec<PatternIndex> = prefixes
+            .filter_map(|prefix| self.by_prefix.get(prefix))
+            .flatten()
+            .copied()
+            .filter(|pattern| self.globs[pattern.0].matches(name))
+            .collect();
+        matching.sort_unstable();
+        matching
+    }
+
     /// The classes, each at its index.
     pub(crate) fn classes(&self) -> &[ClassKey] {
         &self.class_keys
@@ -209,6 +226,10 @@ impl RuleBook {
         let index = PatternIndex(self.globs.len());
         self.patterns.insert(glob.as_str().to_owned(), index);
         self.globs.push(glob.clone());
+        self.by_prefix
+            .entry(glob.literal_prefix())
+            .or_default()
+            .push(index);
         index
     }
 }

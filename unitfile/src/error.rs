@@ -133,15 +133,42 @@ pub enum ErrorKind {
         /// The option.
         option: &'static str,
     },
-    /// A value of `MachineMetadata` that is not `key=value`.
-    #[error("MachineMetadata \"{value}\" is not of the form key=value")]
+    /// A value of `MachineMetadata` or `Prefers` that is no demand on metadata.
+    #[error("{option} \"{value}\" {reason}")]
     MalformedMetadata {
+        /// The option.
+        option: &'static str,
         /// The value.
         value: String,
+        /// What is wrong with it.
+        reason: String,
     },
-    /// A value of `MachineMetadata` with blanks and without quotes, of which some piece is not `key=value`.
-    #[error("MachineMetadata {value} has a blank in it and is not quoted")]
+    /// Terms of `MachineMetadata` that no value can satisfy together.
+    #[error(
+        "unresolvable requirements: no value of \"{key}\" satisfies all that MachineMetadata asks of it"
+    )]
+    ContradictingMetadata {
+        /// The key.
+        key: String,
+    },
+    /// A value that is not of the kind that the option takes.
+    #[error("{option} \"{value}\" is not {expected}")]
+    InvalidValue {
+        /// The option.
+        option: &'static str,
+        /// The value.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// `MaxPerMachine` of a unit that no other shares a template with.
+    #[error("MaxPerMachine has no meaning for a unit that is not an instance of a template")]
+    NoSiblings,
+    /// A value of `MachineMetadata` or `Prefers` with blanks and without quotes, of which some piece is not `key=value`.
+    #[error("{option} {value} has a blank in it and is not quoted")]
     UnquotedBlank {
+        /// The option.
+        option: &'static str,
         /// The value.
         value: String,
     },
@@ -151,9 +178,11 @@ pub enum ErrorKind {
         /// The value.
         value: String,
     },
-    /// A value of `Global` that is neither true nor false.
-    #[error("Global \"{value}\" is neither true nor false")]
+    /// A value of `Global` or `Sticky` that is neither true nor false.
+    #[error("{option} \"{value}\" is neither true nor false")]
     NotABoolean {
+        /// The option.
+        option: &'static str,
         /// The value.
         value: String,
     },

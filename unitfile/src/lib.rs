@@ -67,9 +67,12 @@ mod hash;
 mod parse;
 
 mod glob;
+mod metadata;
+mod quantity;
 mod requirements;
 mod specifier;
 mod x_fleet;
+mod x_fleet_placement;
 mod x_fleet_reader;
 
 mod error;
@@ -82,10 +85,11 @@ pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, HashError, UnitHash};
 pub use limits::{
     MAX_ERRORS, MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATTERN_BYTES, MAX_RUNNABLE_NAME_BYTES,
-    MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION,
+    MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION, MAX_WEIGHT,
 };
+pub use metadata::{Comparison, Decimal, MetadataTerm, MetadataTest};
 pub use name::{NameError, UnitName, UnitType};
-pub use requirements::{MetadataTerm, Requirements};
+pub use requirements::{Demand, Preference, Requirements, Weight};
 pub use specifier::expand_specifiers;
 pub use submit::check_submission;
 pub use x_fleet::{X_FLEET, X_FLEET_OPTIONS, XFleetKey, XFleetOption};

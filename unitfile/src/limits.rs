@@ -24,6 +24,11 @@ pub const MAX_ERRORS: usize = 50;
 /// pattern at submission, so it bounds what one unit can cost. Longer lists are what patterns and metadata are for.
 pub const MAX_VALUES_PER_OPTION: usize = 128;
 
+/// Largest `Weight` and largest weight of a `Prefers` value.
+///
+/// One unit counts for at most as many as a machine can run; sums over a cluster stay far from any overflow.
+pub const MAX_WEIGHT: u32 = 1000;
+
 /// Longest single value of an `[X-Fleet]` option in bytes, after specifiers are expanded.
 ///
 /// `%n` is 2 bytes and a name up to 256, so without it a file could grow 128-fold in memory.

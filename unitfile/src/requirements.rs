@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Errors};
 use crate::x_fleet_reader::read;
-use crate::{Glob, UnitFile, UnitName};
+use crate::{Glob, MetadataTerm, UnitFile, UnitName};
 
 /// The requirements of one unit, specifiers expanded. The default demands nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requirements {
     /// Only the machine with this id; 8 characters stand for the beginning of an id.
     pub machine_id: Option<String>,
-    /// What the machine's metadata must be: all terms, ordered by key, each key once.
+    /// What the machine's metadata must be: all terms, ordered by key.
     pub metadata: Vec<MetadataTerm>,
     /// Units that must run on the same machine: all of them, in the order of the file, each once.
     pub machine_of: Vec<UnitName>,
@@ -23,21 +23,54 @@ pub struct Requirements {
     pub replaces: Vec<Glob>,
     /// Whether the unit runs on every machine that fits, rather than on one.
     pub global: bool,
+    /// The metadata key over whose values units of the same template are spread evenly.
+    pub spread: Option<String>,
+    /// Metadata that it would like, in the order of the file.
+    pub prefers: Vec<Preference>,
+    /// How much it counts as load.
+    pub weight: Weight,
+    /// What it needs of the machine's resources.
+    pub demand: Demand,
+    /// How many units of the same template a machine may have where this one is.
+    pub max_per_machine: Option<u32>,
+    /// Whether it waits for its machine rather than move when that is gone.
+    pub sticky: bool,
 }
 
-/// One key of a machine's metadata and the values that will do.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MetadataTerm {
-    /// The key.
-    pub key: String,
-    /// The alternatives, at least one, in the order of the file.
-    pub values: Vec<String>,
+/// How much a unit counts when units are spread evenly; 1 unless stated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight(pub u32);
+
+impl Default for Weight {
+    fn default() -> Weight {
+        Weight(1)
+    }
 }
 
-impl MetadataTerm {
-    /// Whether a machine fits whose metadata has `value` for the key of this term.
-    pub fn allows(&self, value: Option<&str>) -> bool {
-        value.is_some_and(|value| self.values.iter().any(|wanted| wanted == value))
+/// Metadata that a unit would like its machine to have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Preference {
+    /// How much, against its other preferences; 1 unless stated.
+    pub weight: u32,
+    /// What.
+    pub term: MetadataTerm,
+}
+
+/// What a unit needs of a machine's resources. The default needs nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Demand {
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Processors in thousandths.
+    pub cpu_milli: u64,
+    /// Anything that is counted, by name; none of them 0.
+    pub counted: BTreeMap<String, u64>,
+}
+
+impl Demand {
+    /// True if nothing is needed.
+    pub fn is_nothing(&self) -> bool {
+        *self == Demand::default()
     }
 }
 

@@ -18,6 +18,22 @@ pub enum XFleetKey {
     Replaces,
     /// On every machine.
     Global,
+    /// Evenly over the values of a metadata key.
+    Spread,
+    /// Rather on machines with this metadata.
+    Prefers,
+    /// How much it counts as load.
+    Weight,
+    /// How much memory it needs.
+    Memory,
+    /// How much processor time it needs.
+    Cpu,
+    /// How much it needs of what machines count.
+    Resources,
+    /// How many of one template a machine may have.
+    MaxPerMachine,
+    /// Waits for its machine.
+    Sticky,
 }
 
 /// One row of [`X_FLEET_OPTIONS`].
@@ -51,7 +67,7 @@ pub const X_FLEET_OPTIONS: &[XFleetOption] = &[
         key: XFleetKey::MachineMetadata,
         name: "MachineMetadata",
         legacy: &["X-ConditionMachineMetadata"],
-        doc: "Run only on machines with this key=value; several values of one key are alternatives.",
+        doc: "Run only on machines with this metadata: key=value, key!=value, key>=8, key~web-*, key in a,b or key?.",
     },
     XFleetOption {
         key: XFleetKey::Conflicts,
@@ -70,6 +86,54 @@ pub const X_FLEET_OPTIONS: &[XFleetOption] = &[
         name: "Global",
         legacy: &[],
         doc: "Run on every machine that fits.",
+    },
+    XFleetOption {
+        key: XFleetKey::Spread,
+        name: "Spread",
+        legacy: &[],
+        doc: "Spread the units of one template evenly over the values of this metadata key.",
+    },
+    XFleetOption {
+        key: XFleetKey::Prefers,
+        name: "Prefers",
+        legacy: &[],
+        doc: "Rather run on machines with this metadata; 10:key=value counts ten times.",
+    },
+    XFleetOption {
+        key: XFleetKey::Weight,
+        name: "Weight",
+        legacy: &[],
+        doc: "Count as this many units when units are spread evenly (1 to 1000).",
+    },
+    XFleetOption {
+        key: XFleetKey::Memory,
+        name: "Memory",
+        legacy: &[],
+        doc: "Run only where so much memory is not yet promised to others, such as 512M.",
+    },
+    XFleetOption {
+        key: XFleetKey::Cpu,
+        name: "CPU",
+        legacy: &[],
+        doc: "Run only where so many processors are not yet promised to others, such as 0.5.",
+    },
+    XFleetOption {
+        key: XFleetKey::Resources,
+        name: "Resources",
+        legacy: &[],
+        doc: "Run only where so much of a counted resource is left, such as gpu=1; machines state it as metadata.",
+    },
+    XFleetOption {
+        key: XFleetKey::MaxPerMachine,
+        name: "MaxPerMachine",
+        legacy: &[],
+        doc: "Do not run on a machine that has so many units of the same template already.",
+    },
+    XFleetOption {
+        key: XFleetKey::Sticky,
+        name: "Sticky",
+        legacy: &[],
+        doc: "Wait for its machine when that is gone, rather than move.",
     },
 ];
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, ErrorKind, excerpt};
 use crate::limits::{MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION};
+use crate::metadata::{NotATerm, combine, contradiction};
 use crate::x_fleet::{
     X_FLEET, X_FLEET_OPTIONS, XFleetKey, find_option, is_misspelt_section, nearest_option,
     parse_truth, split_quoted,
@@ -14,9 +15,9 @@ use crate::x_fleet::{
 use crate::{Glob, MetadataTerm, Requirements, UnitFile, UnitName, UnitOption, expand_specifiers};
 
 /// A value and the line on which it stands.
-struct Located<T> {
-    line: u32,
-    value: T,
+pub(crate) struct Located<T> {
+    pub(crate) line: u32,
+    pub(crate) value: T,
 }
 
 /// What `[X-Fleet]` of `file` demands under this name, and everything that is wrong with it.
@@ -32,7 +33,8 @@ pub(crate) fn read(name: &UnitName, file: &UnitFile) -> (Requirements, Vec<Error
     let machine_of = reader.machine_of(get(XFleetKey::MachineOf));
     let conflicts = reader.patterns(XFleetKey::Conflicts, get(XFleetKey::Conflicts));
     let replaces = reader.patterns(XFleetKey::Replaces, get(XFleetKey::Replaces));
-    let global = reader.global(get(XFleetKey::Global));
+    let global = reader.truth(XFleetKey::Global, get(XFleetKey::Global));
+    let placement = reader.placement(get);
     reader.check_contradictions(&machine_of, &conflicts, &replaces);
     let requirements = Requirements {
         machine_id,
@@ -41,6 +43,7 @@ pub(crate) fn read(name: &UnitName, file: &UnitFile) -> (Requirements, Vec<Error
         conflicts: distinct(conflicts),
         replaces: distinct(replaces),
         global,
+        ..placement
     };
     (requirements, reader.errors)
 }
@@ -56,14 +59,14 @@ fn distinct<T: PartialEq>(values: Vec<Located<T>>) -> Vec<T> {
 }
 
 /// One occurrence of an option: how it was spelt (rank, 0 is today's name) and its text.
-struct Occurrence {
+pub(crate) struct Occurrence {
     rank: usize,
-    line: u32,
-    text: String,
+    pub(crate) line: u32,
+    pub(crate) text: String,
 }
 
-struct Reader<'n> {
-    name: &'n UnitName,
+pub(crate) struct Reader<'n> {
+    pub(crate) name: &'n UnitName,
     errors: Vec<Error>,
 }
 
@@ -140,43 +143,65 @@ impl Reader<'_> {
     }
 
     fn metadata(&mut self, texts: &[Occurrence]) -> Vec<MetadataTerm> {
-        let mut terms: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut last_line = 0;
+        let mut terms = Vec::new();
+        for Located { line, value } in self.metadata_texts(XFleetKey::MachineMetadata, texts) {
+            terms.extend(self.metadata_term(XFleetKey::MachineMetadata, line, &value));
+            last_line = line;
+        }
+        let terms = combine(terms);
+        if let Some(key) = contradiction(&terms) {
+            let kind = ErrorKind::ContradictingMetadata { key: excerpt(key) };
+            self.error(last_line, kind, "Remove one of its terms");
+        }
+        terms
+    }
+
+    /// The texts of an option that lists demands on metadata, specifiers expanded.
+    pub(crate) fn metadata_texts(
+        &mut self,
+        key: XFleetKey,
+        texts: &[Occurrence],
+    ) -> Vec<Located<String>> {
+        let mut located = Vec::new();
         let mut count = 0;
         for occurrence in texts {
-            for pair in self.metadata_pairs(occurrence) {
+            for pair in self.metadata_pairs(key, occurrence) {
                 count += 1;
-                if !self.within_limit(XFleetKey::MachineMetadata, occurrence.line, count) {
+                let line = occurrence.line;
+                if !self.within_limit(key, line, count) {
                     break;
                 }
-                let Some(pair) = self.expand(XFleetKey::MachineMetadata, occurrence.line, &pair)
-                else {
-                    continue;
-                };
-                match key_and_value(&pair) {
-                    Some((key, value)) => {
-                        let values = terms.entry(key.to_owned()).or_default();
-                        if !values.iter().any(|known| known == value) {
-                            values.push(value.to_owned());
-                        }
-                    }
-                    None => {
-                        let kind = ErrorKind::MalformedMetadata {
-                            value: excerpt(&pair),
-                        };
-                        let hint = "Write one key, one \"=\" and one value, none of them empty";
-                        self.error(occurrence.line, kind, hint);
-                    }
+                if let Some(value) = self.expand(key, line, &pair) {
+                    located.push(Located { line, value });
                 }
             }
         }
-        terms
-            .into_iter()
-            .map(|(key, values)| MetadataTerm { key, values })
-            .collect()
+        located
     }
 
-    /// The `key=value` texts of one line. Without quotes, blanks separate, but only if each piece is one.
-    fn metadata_pairs(&mut self, occurrence: &Occurrence) -> Vec<String> {
+    pub(crate) fn metadata_term(
+        &mut self,
+        key: XFleetKey,
+        line: u32,
+        text: &str,
+    ) -> Option<MetadataTerm> {
+        match MetadataTerm::parse(text) {
+            Ok(term) => Some(term),
+            Err(NotATerm { reason, hint }) => {
+                let kind = ErrorKind::MalformedMetadata {
+                    option: key.option().name,
+                    value: excerpt(text),
+                    reason,
+                };
+                self.error(line, kind, hint);
+                None
+            }
+        }
+    }
+
+    /// The texts of one line. Without quotes, blanks separate, but only if each piece is one.
+    fn metadata_pairs(&mut self, key: XFleetKey, occurrence: &Occurrence) -> Vec<String> {
         let text = occurrence.text.as_str();
         if text.starts_with('"') && text.ends_with('"') {
             return split_quoted(text);
@@ -184,14 +209,15 @@ impl Reader<'_> {
         if !text.contains(char::is_whitespace) {
             return vec![text.to_owned()];
         }
-        let pieces: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        let pieces = metadata_pieces(text);
         if pieces
             .iter()
-            .all(|piece| !piece.contains('"') && key_and_value(piece).is_some())
+            .all(|piece| !piece.contains('"') && MetadataTerm::parse(piece).is_ok())
         {
             return pieces;
         }
         let kind = ErrorKind::UnquotedBlank {
+            option: key.option().name,
             value: excerpt(text),
         };
         let hint = "Several values are written k=v k=v or \"k=v\" \"k=v\"; a value with a blank in it is written \"k=a b\"";
@@ -260,7 +286,7 @@ impl Reader<'_> {
     }
 
     /// The values of an option whose values hold no blanks: quotes drop out, blanks separate, specifiers are expanded.
-    fn words(&mut self, key: XFleetKey, texts: &[Occurrence]) -> Vec<Located<String>> {
+    pub(crate) fn words(&mut self, key: XFleetKey, texts: &[Occurrence]) -> Vec<Located<String>> {
         let mut words = Vec::new();
         for occurrence in texts {
             for value in split_quoted(&occurrence.text) {
@@ -280,24 +306,25 @@ impl Reader<'_> {
         words
     }
 
-    fn global(&mut self, texts: &[Occurrence]) -> bool {
-        let mut global = false;
+    pub(crate) fn truth(&mut self, key: XFleetKey, texts: &[Occurrence]) -> bool {
+        let mut result = false;
         for occurrence in texts {
             let Some(value) = split_quoted(&occurrence.text).pop() else {
                 continue;
             };
             match parse_truth(value.trim()) {
-                Some(truth) => global = truth,
+                Some(truth) => result = truth,
                 None => {
-                    global = false;
+                    result = false;
                     let kind = ErrorKind::NotABoolean {
+                        option: key.option().name,
                         value: excerpt(&value),
                     };
                     self.error(occurrence.line, kind, "Write true or false");
                 }
             }
         }
-        global
+        result
     }
 
     fn check_contradictions(
@@ -357,7 +384,7 @@ impl Reader<'_> {
     }
 
     /// The value with specifiers expanded; `None`, with an error, if it becomes too long.
-    fn expand(&mut self, key: XFleetKey, line: u32, text: &str) -> Option<String> {
+    pub(crate) fn expand(&mut self, key: XFleetKey, line: u32, text: &str) -> Option<String> {
         // The text is checked first too, so that what is expanded is short.
         let value = if text.len() > MAX_VALUE_BYTES {
             None
@@ -389,16 +416,25 @@ impl Reader<'_> {
         count <= MAX_VALUES_PER_OPTION
     }
 
-    fn error(&mut self, line: u32, kind: ErrorKind, hint: &str) {
+    pub(crate) fn error(&mut self, line: u32, kind: ErrorKind, hint: &str) {
         self.errors.push(Error::new(Some(line), kind, hint));
     }
 }
 
-/// The two sides of the only `=`, if neither is empty.
-fn key_and_value(pair: &str) -> Option<(&str, &str)> {
-    let (key, value) = pair.split_once('=')?;
-    let valid = !key.is_empty() && !value.is_empty() && !value.contains('=');
-    valid.then_some((key, value))
+/// The pieces of a text without quotes: blanks separate, except around `in`.
+fn metadata_pieces(text: &str) -> Vec<String> {
+    let mut words = text.split_whitespace().peekable();
+    let mut pieces = Vec::new();
+    while let Some(word) = words.next() {
+        match words.next_if(|next| *next == "in") {
+            Some(within) => {
+                let values = words.next().unwrap_or_default();
+                pieces.push(format!("{word} {within} {values}"));
+            }
+            None => pieces.push(word.to_owned()),
+        }
+    }
+    pieces
 }
 
 /// Why a pattern matches no unit name, and what to do; `None` if it may match one.

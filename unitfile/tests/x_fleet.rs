@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use unitfile::{MAX_VALUES_PER_OPTION, Requirements, UnitFile, UnitName, check_submission};
+use unitfile::{
+    MAX_VALUES_PER_OPTION, MetadataTest, Requirements, UnitFile, UnitName, check_submission,
+};
 
 /// The requirements in one line, or the errors.
 fn show(requirements: &Requirements) -> String {
@@ -13,12 +15,15 @@ fn show(requirements: &Requirements) -> String {
             .iter()
             .map(|id| format!("id={id:?}")),
     );
-    parts.extend(
-        requirements
-            .metadata
-            .iter()
-            .map(|term| format!("{}∈{:?}", term.key, term.values)),
-    );
+    parts.extend(requirements.metadata.iter().map(|term| match &term.test {
+        MetadataTest::OneOf { values, patterns } if patterns.is_empty() => {
+            format!("{}∈{values:?}", term.key)
+        }
+        MetadataTest::OneOf { .. }
+        | MetadataTest::Not(_)
+        | MetadataTest::Number(..)
+        | MetadataTest::Exists => term.to_string(),
+    }));
     parts.extend(
         requirements
             .machine_of
@@ -38,6 +43,21 @@ fn show(requirements: &Requirements) -> String {
             .map(|pattern| format!("replaces={pattern}")),
     );
     parts.extend(requirements.global.then(|| "global".to_owned()));
+    let spread = requirements.spread.iter();
+    parts.extend(spread.map(|key| format!("spread={key}")));
+    let prefers = requirements.prefers.iter();
+    parts.extend(prefers.map(|it| format!("prefers={}:{}", it.weight, it.term)));
+    if requirements.weight.0 != 1 {
+        parts.push(format!("weight={}", requirements.weight.0));
+    }
+    if !requirements.demand.is_nothing() {
+        let demand = &requirements.demand;
+        let (memory, cpu) = (demand.memory_bytes, demand.cpu_milli);
+        parts.push(format!("needs={memory}B,{cpu}m,{:?}", demand.counted));
+    }
+    let most = requirements.max_per_machine.iter();
+    parts.extend(most.map(|most| format!("max={most}")));
+    parts.extend(requirements.sticky.then(|| "sticky".to_owned()));
     parts.join(" ")
 }
 
@@ -126,6 +146,147 @@ fn metadata() {
         "c∈[\"d\"]",
     );
     check("MachineMetadata=load=50%", "load∈[\"50%\"]");
+}
+
+#[test]
+fn metadata_operators() {
+    check("MachineMetadata=disk!=hdd", "disk!=hdd");
+    check(
+        "MachineMetadata=cores>=4 cores<=64 load<0.5 age>-1",
+        "age>-1 cores<=64 cores>=4 load<0.5",
+    );
+    check("MachineMetadata=gpu?", "gpu?");
+    check("MachineMetadata=host~web-*", "host~web-*");
+    check(
+        "MachineMetadata=zone in a,b disk=ssd",
+        "disk∈[\"ssd\"] zone∈[\"a\", \"b\"]",
+    );
+    check(
+        "MachineMetadata=\"zone in a,b\" \"zone=c\"",
+        "zone∈[\"a\", \"b\", \"c\"]",
+    );
+    check(
+        "MachineMetadata=host=db host~web-*",
+        "host=db or host~web-*",
+    );
+    check(
+        "MachineMetadata=cores>=many",
+        "line 2: MachineMetadata \"cores>=many\" compares with \"many\", which is not a number. \
+         Write a number such as 8, -1 or 2.5",
+    );
+    check(
+        "MachineMetadata=host~web-[",
+        "line 2: MachineMetadata \"host~web-[\" has a malformed pattern: \"[\" without \"]\". \
+         Patterns have *, ?, [a-z], [^a-z] and \\ before a literal",
+    );
+    for value in [
+        "disk!=",
+        "!=hdd",
+        "<5",
+        "?",
+        "a??",
+        "zone in a,,b",
+        "zone in",
+        "cores=>4=",
+    ] {
+        let came = submit(&format!("MachineMetadata={value}"));
+        let refused = came.contains("is not of the form") || came.contains("has a blank in it");
+        assert!(refused, "{value}: {came}");
+    }
+}
+
+#[test]
+fn metadata_that_no_machine_can_have_is_refused() {
+    for (value, key) in [
+        ("disk=ssd disk!=ssd", "disk"),
+        ("cores>8 cores<8", "cores"),
+        ("cores>=8 cores<8", "cores"),
+        ("cores=4 cores>4", "cores"),
+        ("zone in a,b zone!=a zone!=b", "zone"),
+    ] {
+        check(
+            &format!("MachineMetadata={value}"),
+            &format!(
+                "line 2: unresolvable requirements: no value of \"{key}\" satisfies all that MachineMetadata asks \
+                 of it. Remove one of its terms"
+            ),
+        );
+    }
+    check("MachineMetadata=cores>=8 cores<=8", "cores<=8 cores>=8");
+    check(
+        "MachineMetadata=disk=ssd disk=hdd disk!=hdd",
+        "disk∈[\"ssd\", \"hdd\"] disk!=hdd",
+    );
+}
+
+#[test]
+fn spread_preferences_and_weight() {
+    check("Spread=zone", "spread=zone");
+    check("Spread=zone\nSpread=rack", "spread=rack");
+    check("Spread=zone\nSpread=", "");
+    check(
+        "Spread=zone rack",
+        "line 2: Spread \"zone rack\" is not one metadata key, such as zone. Correct or remove it",
+    );
+    check(
+        "Prefers=disk=ssd 10:zone=a\nPrefers=5:cores>=8",
+        "prefers=1:disk=ssd prefers=10:zone=a prefers=5:cores>=8",
+    );
+    check(
+        "Prefers=0:disk=ssd",
+        "line 2: Prefers \"0:disk=ssd\" is not preceded by a weight from 1 to 1000, as in 10:disk=ssd. \
+         Correct or remove it",
+    );
+    check(
+        "Prefers=ssd",
+        "line 2: Prefers \"ssd\" is not of the form key=value. \
+         Write one key, one \"=\" and one value, none of them empty",
+    );
+    check("Weight=3", "weight=3");
+    for bad in ["0", "1001", "-1", "1.5", "heavy", "99999999999999999999"] {
+        check(
+            &format!("Weight={bad}"),
+            &format!(
+                "line 2: Weight \"{bad}\" is not a whole number from 1 to 1000. Correct or remove it"
+            ),
+        );
+    }
+}
+
+#[test]
+fn reservations() {
+    check("Memory=512M\nCPU=0.5", "needs=536870912B,500m,{}");
+    check(
+        "CPU=250m\nResources=gpu=1 slots=4",
+        "needs=0B,250m,{\"gpu\": 1, \"slots\": 4}",
+    );
+    check("Resources=gpu=0", "");
+    check(
+        "Memory=lots",
+        "line 2: Memory \"lots\" is not an amount of memory, such as 512M or 4G. Correct or remove it",
+    );
+    check(
+        "CPU=50%",
+        "line 2: CPU \"50%\" is not a number of processors, such as 2, 0.5 or 250m. Correct or remove it",
+    );
+    check(
+        "Resources=gpu",
+        "line 2: Resources \"gpu\" is not of the form name=count, such as gpu=1. Correct or remove it",
+    );
+}
+
+#[test]
+fn most_of_a_template_and_sticky() {
+    check("MaxPerMachine=2\nSticky=yes", "max=2 sticky");
+    check(
+        "Sticky=maybe",
+        "line 2: Sticky \"maybe\" is neither true nor false. Write true or false",
+    );
+    assert_eq!(
+        submit_as("plain.service", "MaxPerMachine=2"),
+        "line 2: MaxPerMachine has no meaning for a unit that is not an instance of a template. \
+         Name the unit like web@1.service, or remove the option"
+    );
 }
 
 #[test]
@@ -287,7 +448,8 @@ fn unknown_options_are_refused_with_the_nearest_known_one() {
     check(
         "ExecStart=/bin/true",
         "line 2: unknown option \"ExecStart\" in [X-Fleet]. \
-         Known are MachineID, MachineOf, MachineMetadata, Conflicts, Replaces, Global",
+         Known are MachineID, MachineOf, MachineMetadata, Conflicts, Replaces, Global, Spread, Prefers, \
+         Weight, Memory, CPU, Resources, MaxPerMachine, Sticky",
     );
     assert_eq!(
         stored("MachineOff=a.service\nGlobal=yes"),

@@ -7,7 +7,7 @@ use model::{
     AssignReason, Assignment, Decision, HOLD_OBSTACLES_MAX, HoldReason, MachineId, Obstacle,
     Records, Schedulable, TargetState, UnassignReason,
 };
-use unitfile::{Requirements, UnitName};
+use unitfile::{Comparison, MetadataTerm, MetadataTest, Requirements, UnitName};
 
 type Schedule = BTreeMap<UnitName, BTreeSet<MachineId>>;
 
@@ -34,6 +34,34 @@ fn schedule_of(records: &Records) -> Schedule {
         (unit.clone(), entries.keys().cloned().collect())
     };
     records.schedule.iter().map(machines).collect()
+}
+
+/// Metadata once more, by other means than the engine's.
+fn holds(term: &MetadataTerm, value: Option<&str>) -> bool {
+    let number = |text: &str| text.parse::<f64>().ok();
+    match &term.test {
+        MetadataTest::OneOf { values, patterns } => value.is_some_and(|value| {
+            values.contains(&value.to_owned())
+                || patterns.iter().any(|glob| {
+                    let text = glob.as_str();
+                    let (head, tail) = text.split_once('*').unwrap_or((text, ""));
+                    value.starts_with(head) && value.ends_with(tail)
+                })
+        }),
+        MetadataTest::Not(unwanted) => value.is_none_or(|value| value != unwanted),
+        MetadataTest::Exists => value.is_some(),
+        MetadataTest::Number(comparison, limit) => {
+            let limit = number(&limit.to_string()).unwrap();
+            value
+                .and_then(number)
+                .is_some_and(|value| match comparison {
+                    Comparison::Less => value < limit,
+                    Comparison::LessOrEqual => value <= limit,
+                    Comparison::Greater => value > limit,
+                    Comparison::GreaterOrEqual => value >= limit,
+                })
+        }
+    }
 }
 
 fn on(schedule: &Schedule, unit: &UnitName, machine: &MachineId) -> bool {
@@ -90,20 +118,9 @@ impl<'a> Oracle<'a> {
         let metadata = self.before.metadata(machine).unwrap();
         for term in &needs.metadata {
             let actual = metadata.get(&term.key).cloned();
-            if !term
-                .values
-                .iter()
-                .any(|value| Some(value) == actual.as_ref())
-            {
-                let wanted: Vec<_> = term
-                    .values
-                    .iter()
-                    .map(|value| format!("{}={value}", term.key))
-                    .collect();
-                return Some(Obstacle::Metadata {
-                    wanted: wanted.join(" or "),
-                    actual,
-                });
+            if !holds(term, actual.as_deref()) {
+                let wanted = term.to_string();
+                return Some(Obstacle::Metadata { wanted, actual });
             }
         }
         for peer in &needs.machine_of {

@@ -40,8 +40,9 @@ fn metadata() -> impl Strategy<Value = String> {
     (
         select(vec!["disk=ssd", "disk=hdd", ""]),
         select(vec!["zone=x", "zone=y", ""]),
+        select(vec!["cores=2", "cores=4", "cores=16", "cores=many", ""]),
     )
-        .prop_map(|(disk, zone)| format!("{disk} {zone}"))
+        .prop_map(|(disk, zone, cores)| format!("{disk} {zone} {cores}"))
 }
 
 fn option() -> impl Strategy<Value = String> {
@@ -55,7 +56,10 @@ fn option() -> impl Strategy<Value = String> {
     ]);
     prop_oneof![
         1 => machine().prop_map(|id| format!("MachineID={id}")),
-        2 => select(vec!["disk=ssd", "disk=hdd", "zone=x", "zone=y"])
+        2 => select(vec![
+            "disk=ssd", "disk=hdd", "zone=x", "zone=y", "disk!=ssd", "zone?", "zone in x,y", "disk~s*d",
+            "cores>=4", "cores<4", "cores>2", "cores<=8",
+        ])
             .prop_map(|pair| format!("MachineMetadata={pair}")),
         3 => unit().prop_map(|peer| format!("MachineOf={peer}")),
         4 => pattern.prop_map(|pattern| format!("Conflicts={pattern}")),
@@ -71,7 +75,7 @@ fn command() -> impl Strategy<Value = String> {
         1 => machine().prop_map(|id| format!("crash {id}")),
         1 => machine().prop_map(|id| format!("leave {id}")),
         1 => machine().prop_map(|id| format!("cordon {id}")),
-        1 => (machine(), select(vec!["disk=ssd", "disk=hdd", "zone=x"]))
+        1 => (machine(), select(vec!["disk=ssd", "disk=hdd", "zone=x", "cores=8"]))
             .prop_map(|(id, pair)| format!("set {id} {pair}")),
         1 => unit().prop_map(|unit| format!("destroy {unit}")),
 
