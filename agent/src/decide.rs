@@ -66,15 +66,20 @@ impl<S: ServiceManager> Agent<'_, S> {
         let step = work.step.clone();
         let mut look = LookAfter::Yes;
         if let Some(slot) = self.slots.get_mut(&name) {
-            let launches = slot.desired.as_ref().is_some_and(|wanted| wanted.target == TargetState::Launched);
-            if matches!(step, Step::Load(_, LoadReason::New)) && launches && slot.observed.is_none() {
+            let launches = slot
+                .desired
+                .as_ref()
+                .is_some_and(|wanted| wanted.target == TargetState::Launched);
+            if matches!(step, Step::Load(_, LoadReason::New)) && launches && slot.observed.is_none()
+            {
                 look = LookAfter::StartFollows;
             }
             slot.begin(work);
         }
         if self.published.contains_key(&name) {
             // What it is on its way to is told when it is there, unless that takes long.
-            self.unpublished.insert(name.clone(), Instant::now() + TRANSITION_DELAY);
+            self.unpublished
+                .insert(name.clone(), Instant::now() + TRANSITION_DELAY);
         }
         let manager = Arc::clone(&self.manager);
         self.tasks.spawn(async move {

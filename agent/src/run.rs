@@ -412,7 +412,11 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 .min(RETRY_LONGEST);
             self.retries.insert(name.clone(), Instant::now() + pause);
         }
-        if self.looks.get(&name).is_some_and(|look| look.asked <= observed_at) {
+        if self
+            .looks
+            .get(&name)
+            .is_some_and(|look| look.asked <= observed_at)
+        {
             self.looks.remove(&name);
         }
         match observed {

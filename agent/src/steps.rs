@@ -40,7 +40,9 @@ pub(crate) async fn carry_out<S: ServiceManager>(
     look: LookAfter,
 ) -> StepEnd {
     let unseen = match (&step, &file, look) {
-        (Step::Load(mark, _), Some(file), LookAfter::StartFollows) => Some(unseen(&name, file, mark)),
+        (Step::Load(mark, _), Some(file), LookAfter::StartFollows) => {
+            Some(unseen(&name, file, mark))
+        }
         _ => None,
     };
     let result = match step {

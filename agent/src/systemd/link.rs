@@ -23,6 +23,7 @@ use super::Bus;
 use super::errors::refused;
 use super::jobs::Jobs;
 use super::proxies::{ManagerProxy, unit_of_object};
+use super::watched::{Announcement, Watched};
 use crate::changes::ChangeHub;
 
 /// How long systemd may take to answer. PID 1 answers nothing during a daemon-reload, which was seen to take 30 s on large
@@ -61,6 +62,7 @@ pub(super) struct Link {
     pub(super) reloads: watch::Sender<u64>,
     pub(super) jobs: Jobs,
     pub(super) hub: ChangeHub,
+    pub(super) watched: Watched,
 }
 
 type Preparation = Pin<Box<dyn Future<Output = zbus::Result<()>> + Send>>;
@@ -75,6 +77,7 @@ impl Link {
             reloads: watch::Sender::new(0),
             jobs: Jobs::default(),
             hub: ChangeHub::default(),
+            watched: Watched::default(),
         }
     }
 
@@ -116,6 +119,7 @@ impl Link {
                     wait = RECONNECT.0;
                     *self.connection() = Some(calls.clone());
                     self.pump(&signals, &calls).await;
+                    self.watched.forget_all();
                     tracing::warn!("the connection to systemd was lost");
                 }
                 Err(error) => {
@@ -184,6 +188,7 @@ impl Link {
     }
 
     fn may_have_missed_signals(&self) {
+        self.watched.forget_all();
         self.gaps.send_modify(|gaps| *gaps += 1);
         self.hub.tell(&ServiceChange::All);
     }
@@ -199,7 +204,7 @@ impl Link {
         match member {
             "PropertiesChanged" => {
                 let path = header.path().map_or("", |path| path.as_str());
-                self.changed(unit_of_object(path).as_deref());
+                self.announced(unit_of_object(path).as_deref(), body.deserialize().ok());
             }
             "JobRemoved" => {
                 let end = body.deserialize::<(u32, OwnedObjectPath, String, String)>();
@@ -210,6 +215,9 @@ impl Link {
             }
             "UnitNew" | "UnitRemoved" => {
                 if let Ok((unit, _)) = body.deserialize::<(String, OwnedObjectPath)>() {
+                    if let Ok(name) = UnitName::parse(&unit) {
+                        self.watched.forget(&name);
+                    }
                     self.changed(Some(&unit));
                 }
             }
@@ -217,12 +225,14 @@ impl Link {
                 if body.deserialize::<bool>().is_ok_and(|begins| begins) {
                     self.reloads.send_modify(|reloads| *reloads += 1);
                 } else {
+                    self.watched.forget_all();
                     self.hub.tell(&ServiceChange::All);
                 }
             }
             "NameOwnerChanged" => {
                 if let Ok((_, _, new)) = body.deserialize::<(String, String, String)>() {
                     self.jobs.forget_ends();
+                    self.watched.forget_all();
                     if new.is_empty() {
                         tracing::warn!("systemd has left the bus");
                     } else {
@@ -233,6 +243,16 @@ impl Link {
             _ => {}
         }
         Noted::Nothing
+    }
+
+    fn announced(&self, unit: Option<&str>, announcement: Option<Announcement>) {
+        if let Some(Ok(name)) = unit.map(UnitName::parse) {
+            match announcement {
+                Some(announcement) => self.watched.note(&name, &announcement),
+                None => self.watched.forget_all(),
+            }
+        }
+        self.changed(unit);
     }
 
     fn changed(&self, unit: Option<&str>) {

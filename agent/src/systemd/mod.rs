@@ -14,6 +14,7 @@ mod mark;
 mod proxies;
 mod reload;
 mod state;
+mod watched;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -213,7 +214,10 @@ impl Systemd {
     }
 
     async fn look(&self, name: &UnitName) -> Result<ServiceUnit, ServiceError> {
-        let state = self.state(name).await?;
+        let state = match self.link().watched.running(name) {
+            Some(state) => state,
+            None => self.state(name).await?,
+        };
         let found = self.files().read(name);
         Ok(ServiceUnit {
             name: name.clone(),
@@ -329,6 +333,9 @@ impl Systemd {
         let before = self.files().read(name);
         if before.is_some_and(|before| before.file != file.file_hash() && before.may_be_enabled()) {
             self.disable(name).await?;
+        }
+        if self.files().has(name) {
+            self.link().watched.rewritten(name);
         }
         self.files().put(name, file)?;
         if file.has_install() {

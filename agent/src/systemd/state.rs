@@ -21,28 +21,28 @@ pub(super) struct State {
     pub(super) needs_reload: bool,
 }
 
-type Properties = HashMap<String, OwnedVariant>;
+/// Properties of a unit by name.
+pub(super) type Properties = HashMap<String, OwnedVariant>;
 
 /// Asks for a unit's state. systemd answers also for names it does not know.
 pub(super) async fn state(connection: &Connection, name: &UnitName) -> zbus::Result<State> {
     let properties = properties(connection, name, "Unit").await?;
-    let invocation: Vec<u8> = take(&properties, "InvocationID").unwrap_or_default();
     let since_us: u64 = take(&properties, "StateChangeTimestamp").unwrap_or_default();
     Ok(State {
         load: LoadState::from_word(&text(&properties, "LoadState")),
         active: ActiveState::from_word(&text(&properties, "ActiveState")),
         sub: text(&properties, "SubState"),
-        invocation: (!invocation.is_empty()).then(|| {
-            InvocationId(
-                invocation
-                    .iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect(),
-            )
-        }),
+        invocation: invocation(&properties),
         since_unix_ms: since_us / 1000,
         needs_reload: take(&properties, "NeedDaemonReload").unwrap_or_default(),
     })
+}
+
+/// The id of a unit's activation; none if it was never activated.
+pub(super) fn invocation(properties: &Properties) -> Option<InvocationId> {
+    let id: Vec<u8> = take(properties, "InvocationID")?;
+    let hexadecimal = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    (!id.is_empty()).then(|| InvocationId(hexadecimal))
 }
 
 /// Why the last job of a unit did not end well, such as `exit-code: status 203/EXEC`.
@@ -109,7 +109,7 @@ async fn properties(
 }
 
 /// A property that this systemd has and that is of this type.
-fn take<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Option<T> {
+pub(super) fn take<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Option<T> {
     T::try_from(properties.get(name)?.try_clone().ok()?).ok()
 }
 
