@@ -14,7 +14,7 @@ use unitfile::UnitName;
 
 pub(crate) use crate::machines::MachineIndex;
 use crate::machines::Machines;
-use crate::rules::{PatternIndex, RuleBook, Rules};
+use crate::rules::{PatternIndex, RuleBook, Rules, TemplateIndex};
 
 /// One unit, or one earlier version of a unit.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -50,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) rules: Arc<Rules>,
     /// The patterns that match its name, smallest index first.
     pub(crate) matches: Vec<PatternIndex>,
+    /// The template of which it is an instance.
+    pub(crate) template: Option<TemplateIndex>,
     /// Whom it names in `MachineOf=`; a name that no record has is a unit that is destroyed.
     pub(crate) peers: Vec<UnitIndex>,
     /// Who names it in `MachineOf=`.
@@ -129,6 +131,20 @@ impl Cluster {
         let (one, other) = (self.node(one), self.node(other));
         (share(&one.rules.declares, &other.matches) || share(&other.rules.declares, &one.matches))
             && one.name != other.name
+    }
+
+    /// True if where both are on one machine one of them may have to go.
+    pub(crate) fn contend(&self, one: UnitIndex, other: UnitIndex) -> bool {
+        let (left, right) = (&self.node(one).rules, &self.node(other).rules);
+        let limited = |rules: &Rules| rules.requirements.max_per_machine.is_some();
+        let siblings = self.are_siblings(one, other) && (limited(left) || limited(right));
+        siblings || left.has_demand() && right.has_demand() || self.conflict(one, other)
+    }
+
+    /// True if they are two units of one template.
+    pub(crate) fn are_siblings(&self, one: UnitIndex, other: UnitIndex) -> bool {
+        let template = self.node(one).template;
+        one != other && template.is_some() && template == self.node(other).template
     }
 
     /// True if nothing about the unit can conflict with any other.

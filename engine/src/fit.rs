@@ -27,6 +27,7 @@ pub(crate) fn obstacle(
                 with: cluster.node(with).name.clone(),
             })
         })
+        .or_else(|| occupancy.full(cluster, unit, machine))
         .or_else(|| (!cluster.machines.is_open(machine)).then_some(Obstacle::Cordoned))
 }
 

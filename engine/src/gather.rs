@@ -45,12 +45,13 @@ impl Cluster {
                 entries: schedule.next_if(|(key, _)| key == name).map(|(_, it)| it),
                 reports: statuses.next_if(|(key, _)| key == name).map(|(_, it)| it),
             };
+            cluster.nodes[index].template = cluster.book.template(name);
             cluster.fill(records, UnitIndex(index), found);
         }
         for pattern in 0..cluster.book.globs().len() {
             cluster.match_pattern(PatternIndex(pattern));
         }
-        cluster.machines.learn_classes(&cluster.book);
+        cluster.machines.learn(&cluster.book);
         cluster.book.all_read();
         cluster
     }
@@ -62,6 +63,7 @@ impl Cluster {
         }
         let mut node = blank(name.clone(), Want::Destroyed, self.book.free());
         node.matches = self.book.matching(name);
+        node.template = self.book.template(name);
         let index = UnitIndex(self.nodes.len());
         self.nodes.push(node);
         self.later.insert(name.clone(), index);
@@ -91,7 +93,7 @@ impl Cluster {
         for (trace, _) in self.node(unit).traces.clone() {
             self.nodes[trace.0].matches.clone_from(&matches);
         }
-        self.machines.learn_classes(&self.book);
+        self.machines.learn(&self.book);
         new
     }
 
@@ -213,6 +215,7 @@ impl Cluster {
 fn blank(name: UnitName, want: Want, rules: Arc<Rules>) -> Node {
     Node {
         name,
+        template: None,
         want,
         rules,
         matches: Vec::new(),

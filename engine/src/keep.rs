@@ -35,15 +35,13 @@ pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entr
     // What cannot be judged stays first of all.
     staying.sort_by_key(|(unit, _)| rank(cluster.node(*unit)));
     for (unit, machine) in staying {
-        let with = match may_go(&cluster.node(unit).want) {
-            true => occupancy.conflicting_resident(cluster, unit, machine),
+        let obstacle = match may_go(&cluster.node(unit).want) {
+            true => occupancy.contending(cluster, unit, machine),
             false => None,
         };
-        match with {
-            Some(with) => {
-                let with = cluster.node(with).name.clone();
-                let reason = UnassignReason::NoLongerFits(Obstacle::Conflict { with });
-                removed.insert((unit, machine), reason);
+        match obstacle {
+            Some(obstacle) => {
+                removed.insert((unit, machine), UnassignReason::NoLongerFits(obstacle));
             }
             None => occupancy.schedule(cluster, unit, machine),
         }

@@ -271,12 +271,18 @@ impl Leader<'_> {
         self.report.send_modify(|report| {
             report.passes += 1;
             report.last_pass = took;
+            report.count_made(&decisions);
         });
         if decisions.is_empty() {
             return Ok(());
         }
         log_decisions(&decisions);
-        self.elected.leadership.write(&decisions).await?;
+        let written = self.elected.leadership.write(&decisions).await;
+        if written.is_err() {
+            self.report
+                .send_modify(|report| report.count_unwritten(&decisions));
+        }
+        written?;
         self.wrote(&decisions);
         Ok(())
     }
@@ -284,9 +290,8 @@ impl Leader<'_> {
     fn wrote(&mut self, decisions: &[Decision]) {
         self.echo = Echo::of(decisions);
         self.echo_by = Some(Instant::now() + ECHO_MAX);
-        let count = u64::try_from(decisions.len()).unwrap_or(u64::MAX);
         self.report
-            .send_modify(|report| report.decisions = report.decisions.saturating_add(count));
+            .send_modify(|report| report.count_written(decisions));
     }
 
     /// Deletes files that nothing refers to.

@@ -15,13 +15,17 @@ mod keep;
 mod lead;
 mod log;
 mod machines;
+mod met;
 mod occupancy;
+mod order;
 mod place;
 mod planner;
 mod relevance;
+mod room;
 mod rules;
 mod run;
 mod schedule;
+mod siblings;
 mod ties;
 
 pub use planner::Planner;

@@ -37,7 +37,21 @@ pub(crate) fn log_decisions(decisions: &[Decision]) {
 fn assign_reason(reason: &AssignReason) -> String {
     match reason {
         AssignReason::LeastLoaded { load, candidates } => {
-            format!("fewest units ({load}) of {candidates} machines that can run it")
+            format!("smallest load ({load}) of {candidates} machines that can run it")
+        }
+        AssignReason::Spread {
+            in_domain,
+            siblings,
+            preference,
+            load,
+            candidates,
+        } => {
+            let domain = in_domain.map(|count| format!("{count} in its zone, "));
+            let domain = domain.unwrap_or_default();
+            format!(
+                "of {candidates} machines that can run it the best: {domain}{siblings} of its template there, \
+                 preference {preference}, load {load}"
+            )
         }
         AssignReason::Global => "a global unit runs on every machine that fits".to_owned(),
         AssignReason::Requested => "it is there already".to_owned(),

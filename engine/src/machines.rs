@@ -4,13 +4,14 @@
 //! A number stays with its machine for as long as the numbering lives, also while the machine is
 //! away, so that losing one and getting it back costs what was on it, not the size of the cluster.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use model::{MachineId, Records, Schedulable};
-use unitfile::{MetadataTerm, MetadataTest};
+use model::{Capacity, MachineId, Records, Schedulable};
+use unitfile::{MetadataTerm, MetadataTest, Preference};
 
 use crate::bits::Bits;
-use crate::rules::{ClassIndex, ClassKey, RuleBook};
+use crate::rules::{ClassIndex, ClassKey, RuleBook, TasteIndex};
 
 /// One machine. Smaller is first by id, for all that have been there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -41,6 +42,11 @@ pub(crate) struct Machines {
     metadata: Vec<BTreeMap<String, String>>,
     /// By key and value: the live machines that have it, in order.
     by_value: BTreeMap<String, BTreeMap<String, Vec<usize>>>,
+    /// By machine; nothing while it is away.
+    capacity: Vec<Capacity>,
+    /// By list of preferences: the live machines by what it gives them, most first.
+    tastes: Vec<Vec<Preference>>,
+    by_taste: Vec<BTreeMap<Reverse<u64>, Bits>>,
     /// By class.
     classes: Vec<ClassKey>,
     fitting: Vec<Bits>,
@@ -61,6 +67,9 @@ impl Machines {
             open: Bits::empty(slots),
             metadata: vec![BTreeMap::new(); slots],
             by_value: BTreeMap::new(),
+            capacity: vec![Capacity::default(); slots],
+            tastes: Vec::new(),
+            by_taste: Vec::new(),
             classes: Vec::new(),
             fitting: Vec::new(),
             fitting_open: Vec::new(),
@@ -100,6 +109,21 @@ impl Machines {
 
     pub(crate) fn metadata(&self, machine: MachineIndex) -> &BTreeMap<String, String> {
         &self.metadata[machine.0]
+    }
+
+    /// What the machine has to give.
+    pub(crate) fn capacity(&self, machine: MachineIndex) -> &Capacity {
+        &self.capacity[machine.0]
+    }
+
+    /// The live machines that have the key, by its value.
+    pub(crate) fn by_value(&self, key: &str) -> Option<&BTreeMap<String, Vec<usize>>> {
+        self.by_value.get(key)
+    }
+
+    /// The live machines by what the list of preferences gives them, most first.
+    pub(crate) fn by_taste(&self, taste: TasteIndex) -> &BTreeMap<Reverse<u64>, Bits> {
+        &self.by_taste[taste.0]
     }
 
     /// The live machines that have the id and metadata of the class.
@@ -156,8 +180,19 @@ impl Machines {
         self.ids.len() - self.live_count > self.live_count + SPARE_SLOTS
     }
 
-    /// Finds the machines of classes that were not asked for before.
-    pub(crate) fn learn_classes(&mut self, book: &RuleBook) {
+    /// Finds the machines of classes and preferences that were not asked for before.
+    pub(crate) fn learn(&mut self, book: &RuleBook) {
+        for taste in book.tastes().iter().skip(self.tastes.len()) {
+            let mut by_taste: BTreeMap<Reverse<u64>, Bits> = BTreeMap::new();
+            for slot in self.live.iter() {
+                by_taste
+                    .entry(Reverse(score(taste, &self.metadata[slot])))
+                    .or_insert_with(|| Bits::empty(self.slots))
+                    .insert(slot);
+            }
+            self.by_taste.push(by_taste);
+            self.tastes.push(taste.to_vec());
+        }
         for key in &book.classes()[self.classes.len()..] {
             let fitting = self.fitting_class(key);
             let mut open = fitting.clone();
@@ -177,6 +212,12 @@ impl Machines {
         self.live.remove(slot);
         self.live_count -= 1;
         self.open.remove(slot);
+        self.capacity[slot] = Capacity::default();
+        for by_taste in &mut self.by_taste {
+            by_taste
+                .values_mut()
+                .for_each(|machines| machines.remove(slot));
+        }
         for (key, value) in std::mem::take(&mut self.metadata[slot]) {
             let Some(values) = self.by_value.get_mut(&key) else {
                 continue;
@@ -228,7 +269,16 @@ impl Machines {
                 }
             }
         }
+        for (taste, by_taste) in self.tastes.iter().zip(&mut self.by_taste) {
+            by_taste
+                .entry(Reverse(score(taste, &metadata)))
+                .or_insert_with(|| Bits::empty(self.slots))
+                .insert(slot);
+        }
         self.metadata[slot] = metadata;
+        if let Some(machine) = records.machines.get(id) {
+            self.capacity[slot] = machine.capacity;
+        }
         for (class, key) in self.classes.iter().enumerate() {
             if fits(key, &self.ids[slot], &self.metadata[slot]) {
                 self.fitting[class].insert(slot);
@@ -297,6 +347,16 @@ impl Machines {
         }
         allowed
     }
+}
+
+/// What the preferences that the metadata satisfies weigh together.
+fn score(taste: &[Preference], metadata: &BTreeMap<String, String>) -> u64 {
+    let value = |preference: &Preference| metadata.get(&preference.term.key).map(String::as_str);
+    taste
+        .iter()
+        .filter(|preference| preference.term.allows(value(preference)))
+        .map(|preference| u64::from(preference.weight))
+        .sum()
 }
 
 /// How many numbers of machines that are away are kept in any case.

@@ -7,22 +7,15 @@
 
 use std::collections::BTreeMap;
 
+use model::Obstacle;
+use unitfile::Demand;
+
 use crate::bits::Bits;
 use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex};
-use crate::rules::PatternIndex;
-
-/// From how many machines on a pattern's machines are kept as bits too: clearing as many bits one
-/// by one costs about as much as clearing 10,000 machines word by word.
-const DENSE_MIN: usize = 64;
-
-/// The machines whose occupants a pattern concerns.
-#[derive(Clone, Debug, Default)]
-struct Met {
-    /// How many occupants, by machine.
-    counts: BTreeMap<MachineIndex, usize>,
-    /// The same machines; none while they are few.
-    dense: Option<Bits>,
-}
+use crate::met::{Met, Step};
+use crate::room::{Room, add, lacking};
+use crate::rules::{PatternIndex, TemplateIndex};
+use crate::siblings::Siblings;
 
 /// Who is where.
 #[derive(Debug)]
@@ -41,6 +34,9 @@ pub(crate) struct Occupancy {
     matched: Vec<Met>,
     /// By pattern: machines with an occupant that declares it.
     declared: Vec<Met>,
+    /// By template.
+    siblings: Vec<Siblings>,
+    room: Room,
     /// Machines to which an occupant came or from which one went since the last plan.
     touched: Bits,
     /// Machines from which an occupant went, or which came, since the last plan.
@@ -67,6 +63,8 @@ impl Occupancy {
             by_load: BTreeMap::from([(0, cluster.machines.live().clone())]),
             matched: Vec::new(),
             declared: Vec::new(),
+            siblings: Vec::new(),
+            room: Room::of(slots),
             touched: Bits::full(slots),
             released: Bits::full(slots),
             slots,
@@ -81,10 +79,14 @@ impl Occupancy {
         let patterns = cluster.book.globs().len();
         self.matched.resize(patterns, Met::default());
         self.declared.resize(patterns, Met::default());
+        self.siblings
+            .resize(cluster.book.templates(), Siblings::default());
+        self.room.learn(&cluster.machines, cluster.book.demands());
     }
 
     /// Notes that a machine came, on which nobody is yet.
-    pub(crate) fn add_machine(&mut self, machine: MachineIndex) {
+    pub(crate) fn add_machine(&mut self, cluster: &Cluster, machine: MachineIndex) {
+        self.room.update(&cluster.machines, machine);
         self.loads[machine.0] = 0;
         self.bits_of_load(0).insert(machine.0);
         self.note(machine, Step::Leave);
@@ -158,7 +160,7 @@ impl Occupancy {
         &self.lingering[machine.0]
     }
 
-    /// Units that the plan has on the machine.
+    /// Weight of the units that the plan has on the machine.
     pub(crate) fn load(&self, machine: MachineIndex) -> usize {
         self.loads[machine.0]
     }
@@ -186,7 +188,8 @@ impl Occupancy {
         let at = machines.partition_point(|known| *known < machine);
         machines.insert(at, machine);
         self.residents[machine.0].push(unit);
-        self.reload(machine, self.loads[machine.0] + 1);
+        let weight = cluster.node(unit).rules.weight();
+        self.reload(machine, self.loads[machine.0] + weight);
         self.count(cluster, unit, machine, Step::Enter);
         self.leave_lingering(cluster, unit, machine);
     }
@@ -203,7 +206,8 @@ impl Occupancy {
         };
         self.scheduled[unit.0].remove(at);
         self.residents[machine.0].retain(|resident| *resident != unit);
-        self.reload(machine, self.loads[machine.0] - 1);
+        let weight = cluster.node(unit).rules.weight();
+        self.reload(machine, self.loads[machine.0] - weight);
         self.count(cluster, unit, machine, Step::Leave);
         true
     }
@@ -278,14 +282,117 @@ impl Occupancy {
         }
     }
 
-    /// The unit that the plan has on the machine, first by name, that conflicts with the unit.
-    pub(crate) fn conflicting_resident(
+    /// Takes out of `machines` all that lack room for the unit, which is nowhere itself, or have as
+    /// many of its template as may be.
+    pub(crate) fn without_full(&self, cluster: &Cluster, unit: UnitIndex, machines: &mut Bits) {
+        let node = cluster.node(unit);
+        if node.rules.has_demand() {
+            machines.intersect(self.room.enough(node.rules.demand));
+        }
+        let Some(template) = node.template else {
+            return;
+        };
+        let siblings = &self.siblings[template.0];
+        let most = node.rules.requirements.max_per_machine;
+        match siblings.uniform_limit(most) {
+            None => {}
+            Some(Ok(limit)) => siblings.without_at_least(limit, machines),
+            Some(Err(())) => {
+                for machine in siblings.machines() {
+                    if self.crowded(cluster, unit, machine).is_some() {
+                        machines.remove(machine.0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What of a resource, or of places for units of its template, the machine lacks for the unit,
+    /// which is not there.
+    pub(crate) fn full(
         &self,
         cluster: &Cluster,
         unit: UnitIndex,
         machine: MachineIndex,
-    ) -> Option<UnitIndex> {
-        first_conflicting(cluster, unit, self.residents[machine.0].iter())
+    ) -> Option<Obstacle> {
+        let demand = &cluster.node(unit).rules.requirements.demand;
+        let lacking = self.room.lacking(&cluster.machines, machine, demand);
+        lacking.or_else(|| self.crowded(cluster, unit, machine))
+    }
+
+    fn crowded(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> Option<Obstacle> {
+        let there = self.residents[machine.0]
+            .iter()
+            .chain(&self.lingering[machine.0]);
+        crowded(cluster, unit, there)
+    }
+
+    /// Why the unit cannot be beside the units that the plan has on the machine.
+    pub(crate) fn contending(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> Option<Obstacle> {
+        let residents = &self.residents[machine.0];
+        if let Some(with) = first_conflicting(cluster, unit, residents.iter()) {
+            let with = cluster.node(with).name.clone();
+            return Some(Obstacle::Conflict { with });
+        }
+        let rules = &cluster.node(unit).rules;
+        if rules.has_demand() {
+            let mut reserved = Demand::default();
+            for resident in residents {
+                add(
+                    &mut reserved,
+                    &cluster.node(*resident).rules.requirements.demand,
+                );
+            }
+            let demand = &rules.requirements.demand;
+            let lacking = lacking(&cluster.machines, &reserved, machine, demand);
+            if lacking.is_some() {
+                return lacking;
+            }
+        }
+        crowded(cluster, unit, residents.iter())
+    }
+
+    /// True if all of these, none of which lingers there, can be on the machine together as far as
+    /// resources and places go.
+    pub(crate) fn holds_all(
+        &self,
+        cluster: &Cluster,
+        units: &[UnitIndex],
+        machine: MachineIndex,
+    ) -> bool {
+        let coming: Vec<UnitIndex> = units
+            .iter()
+            .copied()
+            .filter(|unit| !self.is_scheduled(*unit, machine))
+            .collect();
+        let mut demand = Demand::default();
+        for unit in &coming {
+            add(&mut demand, &cluster.node(*unit).rules.requirements.demand);
+        }
+        let lacking = self.room.lacking(&cluster.machines, machine, &demand);
+        (demand.is_nothing() || lacking.is_none())
+            && coming.iter().all(|unit| {
+                let there = self.residents[machine.0]
+                    .iter()
+                    .chain(&self.lingering[machine.0])
+                    .chain(&coming);
+                crowded(cluster, *unit, there).is_none()
+            })
+    }
+
+    /// The units of the template by machine.
+    pub(crate) fn siblings(&self, template: TemplateIndex) -> &Siblings {
+        &self.siblings[template.0]
     }
 
     /// The occupant of the machine, first by name, that conflicts with the unit.
@@ -311,7 +418,7 @@ impl Occupancy {
         first_conflicting(cluster, unit, self.lingering[machine.0].iter()).is_some()
     }
 
-    /// Of these machines the one with the fewest units, then the smallest id.
+    /// Of these machines the one with the smallest load, then the smallest id.
     pub(crate) fn least_loaded(&self, among: &Bits) -> Option<LeastLoaded> {
         self.by_load.iter().find_map(|(load, machines)| {
             let machine = machines.first_common(among)?;
@@ -353,6 +460,17 @@ impl Occupancy {
         for pattern in &node.rules.declares {
             self.declared[pattern.0].step(step, machine, self.slots);
         }
+        if let Some(template) = node.template {
+            let most = node.rules.requirements.max_per_machine;
+            self.siblings[template.0].step(step, machine, most, self.slots);
+        }
+        if node.rules.has_demand() {
+            let (machines, demand) = (&cluster.machines, node.rules.demand);
+            match step {
+                Step::Enter => self.room.reserve(machines, machine, demand),
+                Step::Leave => self.room.release(machines, machine, demand),
+            }
+        }
         self.note(machine, step);
     }
 
@@ -379,47 +497,22 @@ fn first_conflicting<'u>(
         .min_by_key(|other| &cluster.node(*other).name)
 }
 
-/// An occupant comes or goes.
-#[derive(Clone, Copy)]
-enum Step {
-    Enter,
-    Leave,
-}
-
-impl Met {
-    fn step(&mut self, step: Step, machine: MachineIndex, live: usize) {
-        match step {
-            Step::Enter => {
-                *self.counts.entry(machine).or_insert(0) += 1;
-                if let Some(dense) = &mut self.dense {
-                    dense.insert(machine.0);
-                } else if self.counts.len() >= DENSE_MIN {
-                    let mut dense = Bits::empty(live);
-                    self.counts
-                        .keys()
-                        .for_each(|machine| dense.insert(machine.0));
-                    self.dense = Some(dense);
-                }
-            }
-            Step::Leave => match self.counts.get_mut(&machine) {
-                Some(count) if *count > 1 => *count -= 1,
-                Some(_) | None => {
-                    self.counts.remove(&machine);
-                    if let Some(dense) = &mut self.dense {
-                        dense.remove(machine.0);
-                    }
-                }
-            },
-        }
+fn crowded<'u>(
+    cluster: &Cluster,
+    unit: UnitIndex,
+    there: impl Iterator<Item = &'u UnitIndex>,
+) -> Option<Obstacle> {
+    cluster.node(unit).template?;
+    let most = |unit: UnitIndex| cluster.node(unit).rules.requirements.max_per_machine;
+    let mut count = 0;
+    let mut limit = most(unit);
+    for sibling in there.filter(|other| cluster.are_siblings(unit, **other)) {
+        count += 1;
+        limit = match (limit, most(*sibling)) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
     }
-
-    fn take_from(&self, machines: &mut Bits) {
-        match &self.dense {
-            Some(dense) => machines.subtract(dense),
-            None => self
-                .counts
-                .keys()
-                .for_each(|machine| machines.remove(machine.0)),
-        }
-    }
+    let limit = usize::try_from(limit?).unwrap_or(usize::MAX);
+    (count >= limit).then_some(Obstacle::MaxPerMachine { limit })
 }

@@ -1,5 +1,5 @@
 //! PURE. Finds machines for units that have none: global units on all that fit, every other group
-//! of tied units on the one with the fewest units, then the smallest id.
+//! of tied units on the one that is best by the stated order (`order.rs`).
 //!
 //! What goes back to where it was goes first, then groups with the fewest machines to choose from,
 //! so that a unit that may go anywhere does not take the only place of one that may not. A unit
@@ -10,6 +10,7 @@ use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::keep::Removed;
 use crate::occupancy::Occupancy;
+use crate::order::{Merit, is_particular, keep_best};
 use crate::ties::{Knot, Ties, ties};
 
 /// Why a unit is where it was put.
@@ -19,6 +20,12 @@ pub(crate) enum Why {
     Back,
     /// Of so many machines that could take it, this had the fewest units, namely so many.
     LeastLoaded { load: usize, candidates: usize },
+    /// Of so many, this was the best, with so much load.
+    Best {
+        merit: Merit,
+        load: usize,
+        candidates: usize,
+    },
     /// It is to be on every machine that fits.
     Everywhere,
 }
@@ -169,6 +176,8 @@ impl Placer<'_> {
             && node.statuses.is_empty()
             && node.scheduled.is_empty()
             && self.cluster.is_peaceful(unit)
+            && !node.rules.has_demand()
+            && !is_particular(self.cluster, unit)
     }
 
     fn place_simple(&mut self, unit: UnitIndex) {
@@ -222,7 +231,42 @@ impl Placer<'_> {
         if let Some(machines) = machines {
             both.intersect(machines);
         }
+        self.without_crammed(knot, together, &mut both);
         (!both.is_empty()).then_some(both)
+    }
+
+    /// Takes out machines on which each unit could be but not all of them.
+    fn without_crammed(&mut self, knot: &Knot, together: &[UnitIndex], machines: &mut Bits) {
+        let cluster = self.cluster;
+        let takes_room = |unit: &&UnitIndex| {
+            let node = cluster.node(**unit);
+            node.rules.has_demand() || node.template.is_some()
+        };
+        let units: Vec<UnitIndex> = knot
+            .iter()
+            .chain(together)
+            .filter(takes_room)
+            .copied()
+            .collect();
+        if units.len() < 2 {
+            return;
+        }
+        let lifted: Vec<_> = units
+            .iter()
+            .flat_map(|unit| self.occupancy.lift(cluster, *unit))
+            .collect();
+        let crammed: Vec<usize> = machines
+            .iter()
+            .filter(|machine| {
+                !self
+                    .occupancy
+                    .holds_all(cluster, &units, MachineIndex(*machine))
+            })
+            .collect();
+        crammed
+            .into_iter()
+            .for_each(|machine| machines.remove(machine));
+        self.occupancy.restore(cluster, lifted);
     }
 
     /// Of these machines those where units of the knot have an entry still, else those where they
@@ -266,6 +310,7 @@ impl Placer<'_> {
         let lifted = self.occupancy.lift(cluster, unit);
         self.occupancy
             .without_conflicts(cluster, unit, &mut machines);
+        self.occupancy.without_full(cluster, unit, &mut machines);
         self.occupancy.restore(cluster, lifted);
         for peer in &node.peers {
             if !comes_along(*peer) {
@@ -290,7 +335,17 @@ impl Placer<'_> {
     /// Puts knots that can be together on one of the machines; those that must stop elsewhere first
     /// are left for later.
     fn put_together(&mut self, knots: &[&Knot], machines: &Bits) {
-        let Some(chosen) = self.occupancy.least_loaded(machines) else {
+        let mut best = machines.clone();
+        let mut merits: Vec<(UnitIndex, Merit)> = Vec::new();
+        for unit in knots.iter().flat_map(|knot| knot.iter().copied()) {
+            if self.cluster.node(unit).want == Want::One && is_particular(self.cluster, unit) {
+                let lifted = self.occupancy.lift(self.cluster, unit);
+                let merit = keep_best(self.cluster, self.occupancy, unit, &mut best);
+                self.occupancy.restore(self.cluster, lifted);
+                merits.push((unit, merit));
+            }
+        }
+        let Some(chosen) = self.occupancy.least_loaded(&best) else {
             return;
         };
         let machine = chosen.machine;
@@ -307,10 +362,17 @@ impl Placer<'_> {
                     | Want::Untouched
                     | Want::Inactive
                     | Want::Destroyed
-                    | Want::Trace => Why::LeastLoaded {
-                        load: self.occupancy.load(machine),
-                        candidates,
-                    },
+                    | Want::Trace => {
+                        let load = self.occupancy.load(machine);
+                        match merits.iter().find(|(of, _)| *of == unit) {
+                            Some((_, merit)) => Why::Best {
+                                merit: *merit,
+                                load,
+                                candidates,
+                            },
+                            None => Why::LeastLoaded { load, candidates },
+                        }
+                    }
                 };
                 self.put(unit, machine, why);
             }

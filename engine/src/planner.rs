@@ -276,7 +276,7 @@ impl Planner {
             self.recounted = true;
             return;
         };
-        self.occupancy.add_machine(machine);
+        self.occupancy.add_machine(&self.cluster, machine);
         if was_live {
             return;
         }
@@ -452,14 +452,16 @@ impl Planner {
 
     /// Entries that may have to go because of entries of the unit.
     fn contenders(&self, unit: UnitIndex) -> Vec<Entry> {
-        if self.cluster.is_peaceful(unit) {
+        let node = self.cluster.node(unit);
+        let alone = node.template.is_none() && !node.rules.has_demand();
+        if alone && self.cluster.is_peaceful(unit) {
             return Vec::new();
         }
         let machines = self.cluster.node(unit).scheduled.iter().copied();
         let live = machines.filter(|machine| self.cluster.is_live(*machine));
         live.flat_map(|machine| {
             let residents = self.occupancy.residents(machine).iter().copied();
-            let contending = residents.filter(|other| self.cluster.conflict(unit, *other));
+            let contending = residents.filter(|other| self.cluster.contend(unit, *other));
             contending.map(move |other| (other, machine))
         })
         .collect()

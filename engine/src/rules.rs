@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::Records;
-use unitfile::{FileHash, Glob, MetadataTerm, Requirements, UnitFile, UnitHash, UnitName, X_FLEET};
+use unitfile::{
+    Demand, FileHash, Glob, MetadataTerm, Preference, Requirements, UnitFile, UnitHash, UnitName,
+    X_FLEET,
+};
 
 /// How much of what is wrong with a file is kept in a hold, in characters: enough for the first
 /// errors.
@@ -23,6 +26,18 @@ pub(crate) struct ClassIndex(pub(crate) usize);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PatternIndex(pub(crate) usize);
 
+/// One template that has instances.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct TemplateIndex(pub(crate) usize);
+
+/// One combination of reserved resources; the first is of nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct DemandIndex(pub(crate) usize);
+
+/// One list of `Prefers=`; the first is empty.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct TasteIndex(pub(crate) usize);
+
 /// What a class asks of a machine.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct ClassKey {
@@ -35,17 +50,59 @@ pub(crate) struct ClassKey {
 pub(crate) struct Rules {
     pub(crate) requirements: Requirements,
     pub(crate) class: ClassIndex,
+    pub(crate) demand: DemandIndex,
+    pub(crate) taste: TasteIndex,
     /// The patterns of its `Conflicts=`, smallest index first.
     pub(crate) declares: Vec<PatternIndex>,
     /// What is wrong with its `[X-Fleet]`; none if nothing is.
     pub(crate) problem: Option<String>,
 }
 
+impl Rules {
+    /// True if the unit reserves something.
+    pub(crate) fn has_demand(&self) -> bool {
+        self.demand != DemandIndex(0)
+    }
+
+    /// How much the unit counts as load.
+    pub(crate) fn weight(&self) -> usize {
+        usize::try_from(self.requirements.weight.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// Values numbered in the order in which they come.
+#[derive(Debug)]
+struct Numbered<T> {
+    values: Vec<T>,
+    numbers: BTreeMap<T, usize>,
+}
+
+impl<T: Clone + Ord> Numbered<T> {
+    fn starting_with(value: T) -> Numbered<T> {
+        Numbered {
+            values: vec![value.clone()],
+            numbers: BTreeMap::from([(value, 0)]),
+        }
+    }
+
+    fn number(&mut self, value: &T) -> usize {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        let number = self.values.len();
+        self.values.push(value.clone());
+        self.numbers.insert(value.clone(), number);
+        number
+    }
+}
+
 /// Reads rules from files and numbers their classes and patterns.
 #[derive(Debug)]
 pub(crate) struct RuleBook {
-    classes: BTreeMap<ClassKey, ClassIndex>,
-    class_keys: Vec<ClassKey>,
+    classes: Numbered<ClassKey>,
+    demands: Numbered<Demand>,
+    tastes: Numbered<Vec<Preference>>,
+    templates: BTreeMap<UnitName, TemplateIndex>,
     patterns: BTreeMap<String, PatternIndex>,
     globs: Vec<Glob>,
     /// The patterns by what every name that they match begins with.
@@ -69,12 +126,16 @@ impl RuleBook {
         let free = Rules {
             requirements: Requirements::default(),
             class: ClassIndex(0),
+            demand: DemandIndex(0),
+            taste: TasteIndex(0),
             declares: Vec::new(),
             problem: None,
         };
         RuleBook {
-            classes: BTreeMap::from([(ClassKey::default(), ClassIndex(0))]),
-            class_keys: vec![ClassKey::default()],
+            classes: Numbered::starting_with(ClassKey::default()),
+            demands: Numbered::starting_with(Demand::default()),
+            tastes: Numbered::starting_with(Vec::new()),
+            templates: BTreeMap::new(),
             patterns: BTreeMap::new(),
             globs: Vec::new(),
             by_prefix: BTreeMap::new(),
@@ -182,7 +243,31 @@ impl RuleBook {
 
     /// The classes, each at its index.
     pub(crate) fn classes(&self) -> &[ClassKey] {
-        &self.class_keys
+        &self.classes.values
+    }
+
+    /// What is reserved, each at its index.
+    pub(crate) fn demands(&self) -> &[Demand] {
+        &self.demands.values
+    }
+
+    /// The lists of preferences, each at its index.
+    pub(crate) fn tastes(&self) -> &[Vec<Preference>] {
+        &self.tastes.values
+    }
+
+    /// How many templates have instances.
+    pub(crate) fn templates(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// The template of which the unit is an instance.
+    pub(crate) fn template(&mut self, name: &UnitName) -> Option<TemplateIndex> {
+        if !name.is_instance() {
+            return None;
+        }
+        let next = TemplateIndex(self.templates.len());
+        Some(*self.templates.entry(name.template()?).or_insert(next))
     }
 
     fn intern(&mut self, name: &UnitName, file: &UnitFile) -> Rules {
@@ -191,15 +276,9 @@ impl RuleBook {
             machine_id: requirements.machine_id.clone(),
             metadata: requirements.metadata.clone(),
         };
-        let class = match self.classes.get(&key) {
-            Some(class) => *class,
-            None => {
-                let class = ClassIndex(self.class_keys.len());
-                self.class_keys.push(key.clone());
-                self.classes.insert(key, class);
-                class
-            }
-        };
+        let class = ClassIndex(self.classes.number(&key));
+        let demand = DemandIndex(self.demands.number(&requirements.demand));
+        let taste = TasteIndex(self.tastes.number(&requirements.prefers));
         let mut declares: Vec<PatternIndex> = requirements
             .conflicts
             .iter()
@@ -214,6 +293,8 @@ impl RuleBook {
         Rules {
             requirements,
             class,
+            demand,
+            taste,
             declares,
             problem,
         }
@@ -250,12 +331,17 @@ enum Sharing {
     ByName,
 }
 
+/// True if what is wrong with an option can depend on the unit's name without a specifier.
+fn depends_on_name(option: &str) -> bool {
+    option.ends_with("Of") || option == "MaxPerMachine"
+}
+
 fn sharing(file: &UnitFile) -> Sharing {
     let mut sharing = Sharing::Free;
     for option in file.options() {
         // A misspelt section is an error of the file; it too must be read in full.
         if option.section.eq_ignore_ascii_case(X_FLEET) {
-            if option.value.contains('%') || option.name.ends_with("Of") {
+            if option.value.contains('%') || depends_on_name(&option.name) {
                 return Sharing::ByName;
             }
             sharing = Sharing::SameForAll;

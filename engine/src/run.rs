@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::{Change, Leader, MachineId};
+use model::{Change, Decision, Leader, MachineId, UnassignReason};
 use registry::{Campaign, Follow, FollowEvent, Registry, RegistryError, Scope};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -44,12 +44,78 @@ pub struct EngineReport {
     pub passes: u64,
     /// Decisions written since it started.
     pub decisions: u64,
+    /// Of these: entries made or renewed in machines' schedules.
+    pub assigned: u64,
+    /// Of these: entries taken out of machines' schedules.
+    pub unassigned: u64,
+    /// Decisions whose writing failed or whose outcome is not known; they are decided again.
+    pub unwritten: Unwritten,
+    /// Units found on machines that are gone.
+    pub machines_gone: u64,
+    /// Units found on machines that they no longer fit.
+    pub unfit: u64,
+    /// Units found that no machine can take; again each time the reason changes.
+    pub held: u64,
     /// How often it was elected.
     pub elections: u64,
     /// How long the last plan took to make.
     pub last_pass: Duration,
     /// Why the store cannot be used now; none if it can.
     pub store_problem: Option<String>,
+}
+
+/// Decisions that could not be written.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Unwritten {
+    /// Entries to be made or renewed.
+    pub assigned: u64,
+    /// Entries to be taken out.
+    pub unassigned: u64,
+}
+
+impl EngineReport {
+    /// Takes in decisions as they are made.
+    pub(crate) fn count_made(&mut self, decisions: &[Decision]) {
+        for decision in decisions {
+            match decision {
+                Decision::Unassign { reason, .. } => {
+                    self.machines_gone += u64::from(matches!(reason, UnassignReason::MachineGone));
+                    self.unfit += u64::from(matches!(reason, UnassignReason::NoLongerFits(_)));
+                }
+                Decision::Hold { .. } => self.held += 1,
+                Decision::Assign { .. } | Decision::Release { .. } => {}
+            }
+        }
+    }
+
+    /// Takes in decisions that were written.
+    pub(crate) fn count_written(&mut self, decisions: &[Decision]) {
+        let (assigned, unassigned) = entries(decisions);
+        self.assigned += assigned;
+        self.unassigned += unassigned;
+        let count = u64::try_from(decisions.len()).unwrap_or(u64::MAX);
+        self.decisions = self.decisions.saturating_add(count);
+    }
+
+    /// Takes in decisions that were not.
+    pub(crate) fn count_unwritten(&mut self, decisions: &[Decision]) {
+        let (assigned, unassigned) = entries(decisions);
+        self.unwritten.assigned += assigned;
+        self.unwritten.unassigned += unassigned;
+    }
+}
+
+/// How many of the decisions make or renew entries, and how many take them out.
+fn entries(decisions: &[Decision]) -> (u64, u64) {
+    let mut entries = (0, 0);
+    for decision in decisions {
+        match decision {
+            Decision::Assign { .. } => entries.0 += 1,
+            Decision::Unassign { .. } => entries.1 += 1,
+            Decision::Hold { .. } | Decision::Release { .. } => {}
+        }
+    }
+    entries
 }
 
 /// The engine's part in the cluster.

@@ -180,6 +180,17 @@ impl Plan<'_> {
         let reason = match why {
             Why::Back => AssignReason::Requested,
             Why::LeastLoaded { load, candidates } => AssignReason::LeastLoaded { load, candidates },
+            Why::Best {
+                merit,
+                load,
+                candidates,
+            } => AssignReason::Spread {
+                in_domain: merit.in_domain,
+                siblings: merit.siblings,
+                preference: merit.preference,
+                load,
+                candidates,
+            },
             Why::Everywhere => AssignReason::Global,
         };
         Some(Decision::Assign {

@@ -34,6 +34,25 @@ pub enum Obstacle {
         /// The unit that is there.
         with: UnitName,
     },
+    /// Less of a resource is left there than the unit reserves.
+    NoRoom {
+        /// The resource: `memory` (in bytes), `cpu` (in thousandths of a processor), or the name of a counted one.
+        resource: String,
+        /// How much the unit needs.
+        needed: u64,
+        /// How much is left; 0 also if the machine does not say what it has.
+        left: u64,
+    },
+    /// `MaxPerMachine=`, of this unit or of one of its template that is there.
+    MaxPerMachine {
+        /// How many of the template may be there.
+        limit: usize,
+    },
+    /// A unit that is there replaces this one, and another machine can take it.
+    Replaced {
+        /// The unit that is there.
+        by: UnitName,
+    },
     /// An operator keeps new units away from the machine.
     Cordoned,
     /// The unit still runs on another machine, which has been told to stop it.
@@ -65,6 +84,15 @@ impl fmt::Display for Obstacle {
                 write!(f, "{peer}, which MachineOf= names, is not there")
             }
             Obstacle::Conflict { with } => write!(f, "conflicts with {with}, which is there"),
+            Obstacle::NoRoom {
+                resource,
+                needed,
+                left,
+            } => write!(f, "has {left} of {resource} left, {needed} is needed"),
+            Obstacle::MaxPerMachine { limit } => {
+                write!(f, "has {limit} of this template already, as many as MaxPerMachine= allows")
+            }
+            Obstacle::Replaced { by } => write!(f, "has {by}, which replaces it"),
             Obstacle::Cordoned => f.write_str("is cordoned"),
             Obstacle::Stopping { on } => {
                 write!(f, "the unit is still being stopped on {}", on.short())
@@ -85,6 +113,11 @@ pub enum HoldReason {
         /// The machine that stops it.
         on: MachineId,
     },
+    /// Its machine is gone and it is `Sticky=`: it waits for that machine.
+    AwaitsMachine {
+        /// Its machine.
+        machine: MachineId,
+    },
     /// Its file is missing from the store.
     FileMissing {
         /// The file's content address.
@@ -103,6 +136,9 @@ impl fmt::Display for HoldReason {
             HoldReason::NoMachines => f.write_str("there is no machine in the cluster"),
             HoldReason::NothingFits => f.write_str("no machine can run it"),
             HoldReason::Stopping { on } => write!(f, "it is still being stopped on {}", on.short()),
+            HoldReason::AwaitsMachine { machine } => {
+                write!(f, "its machine {} is gone and it is sticky: it waits for it", machine.short())
+            }
             HoldReason::FileMissing { file } => {
                 write!(
                     f,
@@ -128,9 +164,23 @@ pub struct Hold {
 /// Why a unit is put on a machine, or its entry there is renewed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum AssignReason {
-    /// Among the machines that can run it, this one has the fewest units.
+    /// Among the machines that can run it, this one has the smallest load.
     LeastLoaded {
-        /// Units on it before.
+        /// Weight of the units on it before.
+        load: usize,
+        /// Machines that could have run it.
+        candidates: usize,
+    },
+    /// Among the machines that can run it, the best by what spreads it: `Spread=`, then fewest units of its template,
+    /// then `Prefers=`, then load.
+    Spread {
+        /// With `Spread=`: how many units of its template the machine's zone (or what else the key is) had; else none.
+        in_domain: Option<usize>,
+        /// Units of its template that the machine had.
+        siblings: usize,
+        /// What `Prefers=` gave the machine.
+        preference: u64,
+        /// Load of it before.
         load: usize,
         /// Machines that could have run it.
         candidates: usize,

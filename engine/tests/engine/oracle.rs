@@ -7,7 +7,7 @@ use model::{
     AssignReason, Assignment, Decision, HOLD_OBSTACLES_MAX, HoldReason, MachineId, Obstacle,
     Records, Schedulable, TargetState, UnassignReason,
 };
-use unitfile::{Comparison, MetadataTerm, MetadataTest, Requirements, UnitName};
+use unitfile::{Comparison, Demand, MetadataTerm, MetadataTest, Requirements, UnitName};
 
 type Schedule = BTreeMap<UnitName, BTreeSet<MachineId>>;
 
@@ -62,6 +62,10 @@ fn holds(term: &MetadataTerm, value: Option<&str>) -> bool {
                 })
         }
     }
+}
+
+fn are_siblings(one: &UnitName, other: &UnitName) -> bool {
+    one != other && one.is_instance() && one.template() == other.template()
 }
 
 fn on(schedule: &Schedule, unit: &UnitName, machine: &MachineId) -> bool {
@@ -144,9 +148,98 @@ impl<'a> Oracle<'a> {
         if let Some(with) = names.into_iter().filter(there).find(refused) {
             return Some(Obstacle::Conflict { with: with.clone() });
         }
+        if let Some(full) = self.full(unit, machine, schedule) {
+            return Some(full);
+        }
         let spec = self.before.machine_specs.get(machine);
         (spec.is_some_and(|spec| spec.schedulable == Schedulable::Cordoned))
             .then_some(Obstacle::Cordoned)
+    }
+
+    /// Units on the machine by the schedule or seen there, without earlier versions.
+    fn occupants(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        schedule: &Schedule,
+    ) -> BTreeSet<UnitName> {
+        let seen = self
+            .before
+            .statuses
+            .iter()
+            .filter(|(_, seen)| seen.contains_key(machine));
+        let scheduled = schedule
+            .iter()
+            .filter(|(_, machines)| machines.contains(machine));
+        let names = seen
+            .map(|(name, _)| name)
+            .chain(scheduled.map(|(name, _)| name));
+        names.filter(|name| *name != unit).cloned().collect()
+    }
+
+    /// Whether resources or places are lacking on the machine.
+    fn full(&self, unit: &UnitName, machine: &MachineId, schedule: &Schedule) -> Option<Obstacle> {
+        let needs = &self.requirements[unit];
+        let there = self.occupants(unit, machine, schedule);
+        let mut demands: Vec<Demand> = there
+            .iter()
+            .filter_map(|name| self.requirements.get(name))
+            .map(|needs| needs.demand.clone())
+            .collect();
+        // Earlier versions that are seen hold what their files reserve besides.
+        for (name, seen) in &self.before.statuses {
+            let Some(status) = seen.get(machine).filter(|_| name != unit) else {
+                continue;
+            };
+            if self
+                .before
+                .units
+                .get(name)
+                .is_some_and(|now| now.hash == status.hash)
+            {
+                continue;
+            }
+            let file = self
+                .before
+                .files
+                .values()
+                .rfind(|file| file.hash() == status.hash);
+            demands.extend(file.map(|file| Requirements::of_stored(name, file).0.demand));
+        }
+        let capacity = self.before.machines[machine].capacity;
+        let metadata = self.before.metadata(machine).unwrap();
+        let short = |resource: &str, has: u64, of: &dyn Fn(&Demand) -> u64| {
+            let needed = of(&needs.demand);
+            let left = has.saturating_sub(demands.iter().map(of).sum());
+            (needed > left).then(|| Obstacle::NoRoom {
+                resource: resource.to_owned(),
+                needed,
+                left,
+            })
+        };
+        let lacking = short("memory", capacity.memory_bytes, &|demand| {
+            demand.memory_bytes
+        })
+        .or_else(|| short("cpu", capacity.cpu_milli, &|demand| demand.cpu_milli))
+        .or_else(|| {
+            needs.demand.counted.keys().find_map(|name| {
+                let has = metadata.get(name).and_then(|count| count.parse().ok());
+                short(name, has.unwrap_or(0), &|demand| {
+                    demand.counted.get(name).copied().unwrap_or(0)
+                })
+            })
+        });
+        lacking.or_else(|| {
+            let siblings: Vec<&UnitName> = there
+                .iter()
+                .filter(|other| are_siblings(unit, other))
+                .collect();
+            let limits = siblings
+                .iter()
+                .filter_map(|name| self.requirements.get(*name)?.max_per_machine);
+            let limit = limits.chain(needs.max_per_machine).min()? as usize;
+            (siblings.len() >= limit).then_some(Obstacle::MaxPerMachine { limit })
+        })
     }
 
     /// True if `other` is seen on the machine by an earlier file that refuses the unit.
@@ -168,6 +261,18 @@ impl<'a> Oracle<'a> {
                         && Requirements::of_stored(other, file).0.conflict_with(unit)
                 })
         })
+    }
+
+    fn fits_beside_scheduled(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        others: &Schedule,
+    ) -> bool {
+        let mut quiet = self.before.clone();
+        quiet.statuses.clear();
+        let quiet = Oracle::of(&quiet).full(unit, machine, others).is_none();
+        quiet
     }
 
     fn seen(&self, unit: &UnitName) -> Vec<&MachineId> {
@@ -207,6 +312,9 @@ impl<'a> Oracle<'a> {
                     Some(Obstacle::Conflict { with })
                         if !(is_new || on(after, &with, machine) && self.conflict(unit, &with)) => {
                     }
+                    // The same of resources: those that only stop there count for new units only.
+                    Some(Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. })
+                        if !is_new && self.fits_beside_scheduled(unit, machine, &others) => {}
                     Some(obstacle) => return Err(format!("{unit} on {machine}, which {obstacle}")),
                 }
                 if is_new
@@ -302,6 +410,13 @@ impl<'a> Oracle<'a> {
                             || on(after, with, machine)
                             || self.seen(with).contains(&machine))
                 }
+                // Who stays first is not the oracle's to say: all that were there could not stay.
+                UnassignReason::NoLongerFits(
+                    Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. },
+                ) => {
+                    !self.fits_beside_scheduled(unit, machine, before)
+                        || self.full(unit, machine, after).is_some()
+                }
                 UnassignReason::NoLongerFits(obstacle) => {
                     self.obstacle(unit, machine, &Schedule::new()).as_ref() == Some(obstacle)
                 }
@@ -311,6 +426,63 @@ impl<'a> Oracle<'a> {
             }
         }
         Ok(())
+    }
+
+    fn load(&self, machine: &MachineId, schedule: &Schedule) -> usize {
+        let there = schedule.iter().filter(|(_, on)| on.contains(machine));
+        there
+            .map(|(unit, _)| {
+                self.requirements
+                    .get(unit)
+                    .map_or(1, |needs| needs.weight.0 as usize)
+            })
+            .sum()
+    }
+
+    /// The stated order: the smallest is the best.
+    fn merit<'m>(
+        &self,
+        unit: &UnitName,
+        machine: &'m MachineId,
+        schedule: &Schedule,
+    ) -> (usize, usize, u64, usize, &'m MachineId) {
+        let needs = &self.requirements[unit];
+        let siblings = |id: &MachineId| {
+            let there = self.occupants(unit, id, schedule);
+            there
+                .iter()
+                .filter(|other| are_siblings(unit, other))
+                .count()
+        };
+        let domain = |id: &MachineId| {
+            let key = needs.spread.as_ref()?;
+            self.before.metadata(id).unwrap().get(key).cloned()
+        };
+        let in_domain = match needs.spread {
+            None => 0,
+            Some(_) => self
+                .before
+                .machines
+                .keys()
+                .filter(|other| domain(other) == domain(machine))
+                .map(siblings)
+                .sum(),
+        };
+        let metadata = self.before.metadata(machine).unwrap();
+        let preference: u64 = needs
+            .prefers
+            .iter()
+            .filter(|it| holds(&it.term, metadata.get(&it.term.key).map(String::as_str)))
+            .map(|it| u64::from(it.weight))
+            .sum();
+        let load = self.load(machine, schedule);
+        (
+            in_domain,
+            siblings(machine),
+            u64::MAX - preference,
+            load,
+            machine,
+        )
     }
 
     /// Units that nothing ties are on the machine with the fewest units, then the smallest id.
@@ -349,18 +521,44 @@ impl<'a> Oracle<'a> {
             else {
                 continue;
             };
+            if let AssignReason::Spread {
+                in_domain,
+                siblings,
+                preference,
+                load,
+                candidates,
+            } = reason
+                && !followed.contains(unit)
+                && self.requirements[unit].machine_of.is_empty()
+            {
+                let came = (
+                    in_domain.unwrap_or(0),
+                    *siblings,
+                    u64::MAX - preference,
+                    *load,
+                    machine,
+                );
+                let can: Vec<_> = self
+                    .before
+                    .machines
+                    .keys()
+                    .filter(|id| self.obstacle(unit, id, &schedule).is_none())
+                    .map(|id| self.merit(unit, id, &schedule))
+                    .collect();
+                if can.iter().min() != Some(&came) || can.len() != *candidates {
+                    return Err(format!("{unit} is on {machine} ({reason:?}), of {can:?}"));
+                }
+            }
             let tied = followed.contains(unit) || !self.requirements[unit].machine_of.is_empty();
             if let AssignReason::LeastLoaded { load, candidates } = reason
                 && !tied
             {
-                let load_of =
-                    |id: &MachineId| schedule.values().filter(|on| on.contains(id)).count();
                 let can: Vec<(usize, &MachineId)> = self
                     .before
                     .machines
                     .keys()
                     .filter(|id| self.obstacle(unit, id, &schedule).is_none())
-                    .map(|id| (load_of(id), id))
+                    .map(|id| (self.load(id, &schedule), id))
                     .collect();
                 if can.iter().min() != Some(&(*load, machine)) || can.len() != *candidates {
                     return Err(format!("{unit} is on {machine} ({reason:?}), of {can:?}"));

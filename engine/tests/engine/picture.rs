@@ -27,7 +27,10 @@ pub fn machine(id: &MachineId, metadata: BTreeMap<String, String>) -> Machine {
         address: String::new(),
         metadata,
         version: "2.0.0".into(),
-        capacity: Capacity::default(),
+        capacity: Capacity {
+            memory_bytes: 4 << 30,
+            cpu_milli: 4000,
+        },
     }
 }
 
@@ -314,6 +317,19 @@ fn line(decision: &Decision) -> String {
             let reason = match reason {
                 AssignReason::LeastLoaded { load, candidates } => {
                     format!("{load} units there, {candidates} could")
+                }
+                AssignReason::Spread {
+                    in_domain,
+                    siblings,
+                    preference,
+                    load,
+                    candidates,
+                } => {
+                    let domain = in_domain.map(|count| format!("{count} in its zone, "));
+                    let domain = domain.unwrap_or_default();
+                    format!(
+                        "{domain}{siblings} siblings, preference {preference}, {load} units there, {candidates} could"
+                    )
                 }
                 AssignReason::Global => "global".into(),
                 AssignReason::Requested => "there already".into(),

@@ -64,11 +64,27 @@ fn option() -> impl Strategy<Value = String> {
         3 => unit().prop_map(|peer| format!("MachineOf={peer}")),
         4 => pattern.prop_map(|pattern| format!("Conflicts={pattern}")),
         2 => Just("Global=true".to_owned()),
+        2 => select(vec![
+            "Spread=zone", "Prefers=disk=ssd 3:zone=x", "Prefers=cores>=4", "Weight=3", "Memory=1G",
+            "Memory=3G", "CPU=1.5", "CPU=4", "Resources=cores=1", "Resources=cores=2",
+        ]).prop_map(str::to_owned),
+    ]
+}
+
+/// Options for instances of one template.
+fn instance_option() -> impl Strategy<Value = String> {
+    prop_oneof![
+        1 => Just("MaxPerMachine=1".to_owned()),
+        1 => Just("MaxPerMachine=2".to_owned()),
+        1 => Just("Spread=zone".to_owned()),
+        2 => option(),
     ]
 }
 
 fn command() -> impl Strategy<Value = String> {
     prop_oneof![
+        3 => (select(&UNITS[4..7]), vec(instance_option(), 0..3))
+            .prop_map(|(unit, options)| format!("unit {unit} : {}", options.join(";"))),
         6 => (unit(), select(vec!["launched", "launched", "launched", "loaded", "inactive"]), vec(option(), 0..4))
             .prop_map(|(unit, target, options)| format!("unit {unit} {target}: {}", options.join(";"))),
         4 => (machine(), metadata()).prop_map(|(id, metadata)| format!("machine {id} {metadata}")),

@@ -103,6 +103,7 @@ enum Reason {
     NoMachines,
     NothingFits,
     Stopping { on: String },
+    AwaitsMachine { machine: String },
     FileMissing { file: String },
     Invalid { message: String },
 }
@@ -129,6 +130,17 @@ enum Obstacle {
     },
     Conflict {
         with: String,
+    },
+    NoRoom {
+        resource: String,
+        needed: u64,
+        left: u64,
+    },
+    MaxPerMachine {
+        limit: usize,
+    },
+    Replaced {
+        by: String,
     },
     Cordoned,
     Stopping {
@@ -339,6 +351,9 @@ impl From<&HoldReason> for Reason {
             HoldReason::NoMachines => Reason::NoMachines,
             HoldReason::NothingFits => Reason::NothingFits,
             HoldReason::Stopping { on } => Reason::Stopping { on: on.to_string() },
+            HoldReason::AwaitsMachine { machine } => Reason::AwaitsMachine {
+                machine: machine.to_string(),
+            },
             HoldReason::FileMissing { file } => Reason::FileMissing {
                 file: file.to_string(),
             },
@@ -356,6 +371,9 @@ impl Reason {
             Reason::NothingFits => HoldReason::NothingFits,
             Reason::Stopping { on } => HoldReason::Stopping {
                 on: machine_id(&on)?,
+            },
+            Reason::AwaitsMachine { machine } => HoldReason::AwaitsMachine {
+                machine: machine_id(&machine)?,
             },
             Reason::FileMissing { file } => HoldReason::FileMissing {
                 file: parse("file", &file)?,
@@ -381,6 +399,17 @@ impl From<&model::Obstacle> for Obstacle {
             model::Obstacle::Conflict { with } => Obstacle::Conflict {
                 with: with.to_string(),
             },
+            model::Obstacle::NoRoom {
+                resource,
+                needed,
+                left,
+            } => Obstacle::NoRoom {
+                resource: resource.clone(),
+                needed: *needed,
+                left: *left,
+            },
+            model::Obstacle::MaxPerMachine { limit } => Obstacle::MaxPerMachine { limit: *limit },
+            model::Obstacle::Replaced { by } => Obstacle::Replaced { by: by.to_string() },
             model::Obstacle::Cordoned => Obstacle::Cordoned,
             model::Obstacle::Stopping { on } => Obstacle::Stopping { on: on.to_string() },
         }
@@ -397,6 +426,19 @@ impl Obstacle {
             },
             Obstacle::Conflict { with } => model::Obstacle::Conflict {
                 with: parse("with", &with)?,
+            },
+            Obstacle::NoRoom {
+                resource,
+                needed,
+                left,
+            } => model::Obstacle::NoRoom {
+                resource,
+                needed,
+                left,
+            },
+            Obstacle::MaxPerMachine { limit } => model::Obstacle::MaxPerMachine { limit },
+            Obstacle::Replaced { by } => model::Obstacle::Replaced {
+                by: parse("by", &by)?,
             },
             Obstacle::Cordoned => model::Obstacle::Cordoned,
             Obstacle::Stopping { on } => model::Obstacle::Stopping {

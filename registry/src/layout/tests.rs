@@ -147,6 +147,13 @@ fn some_obstacle() -> impl Strategy<Value = Obstacle> {
             .prop_map(|(wanted, actual)| Obstacle::Metadata { wanted, actual }),
         name().prop_map(|peer| Obstacle::MachineOf { peer }),
         name().prop_map(|with| Obstacle::Conflict { with }),
+        (".{0,9}", any::<(u64, u64)>()).prop_map(|(resource, (needed, left))| Obstacle::NoRoom {
+            resource,
+            needed,
+            left
+        }),
+        any::<usize>().prop_map(|limit| Obstacle::MaxPerMachine { limit }),
+        name().prop_map(|by| Obstacle::Replaced { by }),
         Just(Obstacle::Cordoned),
         id().prop_map(|on| Obstacle::Stopping { on }),
     ]
@@ -157,6 +164,7 @@ fn some_hold() -> impl Strategy<Value = Hold> {
         Just(HoldReason::NoMachines),
         Just(HoldReason::NothingFits),
         id().prop_map(|on| HoldReason::Stopping { on }),
+        id().prop_map(|machine| HoldReason::AwaitsMachine { machine }),
         file_hash().prop_map(|file| HoldReason::FileMissing { file }),
         ".{0,20}".prop_map(|message| HoldReason::Invalid { message }),
     ];
