@@ -147,6 +147,17 @@ impl Cluster {
         one != other && template.is_some() && template == self.node(other).template
     }
 
+    /// The machine that the unit waits for although it is gone (`Sticky=`), if it has no other.
+    pub(crate) fn awaited(&self, unit: UnitIndex) -> Option<MachineIndex> {
+        let node = self.node(unit);
+        let waits = node.want == Want::One
+            && node.rules.requirements.sticky
+            && !node.scheduled.iter().any(|machine| self.is_live(*machine));
+        let machines = node.scheduled.iter().copied();
+        let first = machines.min_by_key(|machine| self.machine(*machine));
+        first.filter(|_| waits)
+    }
+
     /// True if nothing about the unit can conflict with any other.
     pub(crate) fn is_peaceful(&self, unit: UnitIndex) -> bool {
         let node = self.node(unit);

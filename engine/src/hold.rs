@@ -33,6 +33,10 @@ impl Looked {
         match &node.want {
             Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
             Want::Frozen(reason) => Some(bare(reason.clone())),
+            Want::One if let Some(machine) = cluster.awaited(unit) => {
+                let machine = cluster.machine(machine).clone();
+                Some(bare(HoldReason::AwaitsMachine { machine }))
+            }
             Want::One => {
                 let seen = node.statuses.iter();
                 match seen.map(|machine| cluster.machine(*machine)).min() {

@@ -84,6 +84,7 @@ fn by_itself(cluster: &Cluster, entries: &[Entry], removed: &mut Removed) -> Vec
             Want::Untouched => continue,
             Want::Inactive => Some(UnassignReason::Inactive),
             Want::Destroyed | Want::Trace => Some(UnassignReason::Destroyed),
+            Want::One if cluster.awaited(unit) == Some(machine) => continue,
             Want::One | Want::Everywhere | Want::Frozen(_) if !cluster.is_live(machine) => {
                 Some(UnassignReason::MachineGone)
             }

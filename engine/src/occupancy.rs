@@ -14,7 +14,7 @@ use crate::bits::Bits;
 use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex};
 use crate::met::{Met, Step};
 use crate::room::{Room, add, lacking};
-use crate::rules::{PatternIndex, TemplateIndex};
+use crate::rules::{DemandIndex, PatternIndex, TemplateIndex};
 use crate::siblings::Siblings;
 
 /// Who is where.
@@ -315,8 +315,18 @@ impl Occupancy {
         unit: UnitIndex,
         machine: MachineIndex,
     ) -> Option<Obstacle> {
-        let demand = &cluster.node(unit).rules.requirements.demand;
-        let lacking = self.room.lacking(&cluster.machines, machine, demand);
+        let node = cluster.node(unit);
+        let demand = &node.rules.requirements.demand;
+        let lacking = if node.rules.has_demand() {
+            // What it may itself still hold there does not stand in its way.
+            let own = self.lingering[machine.0].iter().map(|it| cluster.node(*it));
+            let own = own.filter(|other| other.name == node.name);
+            let own: Vec<DemandIndex> = own.map(|other| other.rules.demand).collect();
+            let reserved = self.room.reserved_without(machine, &own);
+            lacking(&cluster.machines, &reserved, machine, demand)
+        } else {
+            None
+        };
         lacking.or_else(|| self.crowded(cluster, unit, machine))
     }
 

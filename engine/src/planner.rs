@@ -472,7 +472,9 @@ impl Planner {
     /// them.
     fn open(&self, read: &[UnitIndex], entries: &[Entry]) -> Vec<UnitIndex> {
         let is_open = |unit: UnitIndex| match self.cluster.node(unit).want {
-            Want::One => self.occupancy.machines_of(unit).is_empty(),
+            Want::One => {
+                self.occupancy.machines_of(unit).is_empty() && self.cluster.awaited(unit).is_none()
+            }
             Want::Everywhere => true,
             Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => {
                 false

@@ -80,21 +80,22 @@ impl Room {
         machine: MachineIndex,
         demand: DemandIndex,
     ) {
-        let reserved = &mut self.reserved[machine.0];
-        let demand = &self.demands[demand.0];
-        reserved.memory_bytes = reserved.memory_bytes.saturating_sub(demand.memory_bytes);
-        reserved.cpu_milli = reserved.cpu_milli.saturating_sub(demand.cpu_milli);
-        for (name, count) in &demand.counted {
-            if let Some(all) = reserved.counted.get_mut(name) {
-                *all = all.saturating_sub(*count);
-            }
-        }
+        subtract(&mut self.reserved[machine.0], &self.demands[demand.0]);
         self.update(machines, machine);
     }
 
     /// The machines that have room for the demand.
     pub(crate) fn enough(&self, demand: DemandIndex) -> &Bits {
         &self.enough[demand.0]
+    }
+
+    /// What is reserved on the machine, but for these.
+    pub(crate) fn reserved_without(&self, machine: MachineIndex, but: &[DemandIndex]) -> Demand {
+        let mut reserved = self.reserved[machine.0].clone();
+        for demand in but {
+            subtract(&mut reserved, &self.demands[demand.0]);
+        }
+        reserved
     }
 
     /// What the machine lacks for the demand beside all that is reserved.
@@ -115,6 +116,16 @@ pub(crate) fn add(sum: &mut Demand, demand: &Demand) {
     for (name, count) in &demand.counted {
         let all = sum.counted.entry(name.clone()).or_insert(0);
         *all = all.saturating_add(*count);
+    }
+}
+
+fn subtract(sum: &mut Demand, demand: &Demand) {
+    sum.memory_bytes = sum.memory_bytes.saturating_sub(demand.memory_bytes);
+    sum.cpu_milli = sum.cpu_milli.saturating_sub(demand.cpu_milli);
+    for (name, count) in &demand.counted {
+        if let Some(all) = sum.counted.get_mut(name) {
+            *all = all.saturating_sub(*count);
+        }
     }
 }
 

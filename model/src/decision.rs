@@ -48,11 +48,6 @@ pub enum Obstacle {
         /// How many of the template may be there.
         limit: usize,
     },
-    /// A unit that is there replaces this one, and another machine can take it.
-    Replaced {
-        /// The unit that is there.
-        by: UnitName,
-    },
     /// An operator keeps new units away from the machine.
     Cordoned,
     /// The unit still runs on another machine, which has been told to stop it.
@@ -90,9 +85,11 @@ impl fmt::Display for Obstacle {
                 left,
             } => write!(f, "has {left} of {resource} left, {needed} is needed"),
             Obstacle::MaxPerMachine { limit } => {
-                write!(f, "has {limit} of this template already, as many as MaxPerMachine= allows")
+                write!(
+                    f,
+                    "has {limit} of this template already, as many as MaxPerMachine= allows"
+                )
             }
-            Obstacle::Replaced { by } => write!(f, "has {by}, which replaces it"),
             Obstacle::Cordoned => f.write_str("is cordoned"),
             Obstacle::Stopping { on } => {
                 write!(f, "the unit is still being stopped on {}", on.short())
@@ -137,7 +134,11 @@ impl fmt::Display for HoldReason {
             HoldReason::NothingFits => f.write_str("no machine can run it"),
             HoldReason::Stopping { on } => write!(f, "it is still being stopped on {}", on.short()),
             HoldReason::AwaitsMachine { machine } => {
-                write!(f, "its machine {} is gone and it is sticky: it waits for it", machine.short())
+                write!(
+                    f,
+                    "its machine {} is gone and it is sticky: it waits for it",
+                    machine.short()
+                )
             }
             HoldReason::FileMissing { file } => {
                 write!(

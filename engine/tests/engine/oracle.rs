@@ -275,6 +275,10 @@ impl<'a> Oracle<'a> {
         quiet
     }
 
+    fn is_live(&self, machine: &MachineId) -> bool {
+        self.before.machines.contains_key(machine)
+    }
+
     fn seen(&self, unit: &UnitName) -> Vec<&MachineId> {
         self.before
             .statuses
@@ -295,7 +299,10 @@ impl<'a> Oracle<'a> {
                 return Err(format!("{unit} is on {machines:?}"));
             }
             for machine in machines {
-                if !self.before.machines.contains_key(machine) {
+                if needs.sticky && on(before, unit, machine) && !self.is_live(machine) {
+                    continue;
+                }
+                if !self.is_live(machine) {
                     return Err(format!("{unit} is on {machine}, which is gone"));
                 }
                 let others: Schedule = after
@@ -335,7 +342,17 @@ impl<'a> Oracle<'a> {
         for unit in &self.wanted {
             let needs = &self.requirements[unit];
             let seen = self.seen(unit);
-            let has_one = after.get(unit).is_some_and(|machines| !machines.is_empty());
+            let machines = after.get(unit).into_iter().flatten();
+            let (live, gone): (Vec<_>, Vec<_>) = machines.partition(|id| self.is_live(id));
+            let has_one = !live.is_empty();
+            if let Some(machine) = gone.first().filter(|_| !has_one) {
+                let machine = (*machine).clone();
+                let reason = records.holds.get(unit).map(|hold| &hold.reason);
+                if reason != Some(&HoldReason::AwaitsMachine { machine }) {
+                    return Err(format!("{unit} is sticky and waits: {reason:?}"));
+                }
+                continue;
+            }
             let mut obstacles = Vec::new();
             for machine in self.before.machines.keys() {
                 if on(after, unit, machine) || (has_one && !needs.global) {
@@ -399,7 +416,12 @@ impl<'a> Oracle<'a> {
                     !self.before.units.contains_key(unit)
                         && !self.before.quarantined_units.contains(unit)
                 }
-                UnassignReason::MachineGone => !self.before.machines.contains_key(machine),
+                UnassignReason::MachineGone => {
+                    let needs = self.requirements.get(unit);
+                    let sticky = needs.is_some_and(|needs| needs.sticky && !needs.global);
+                    let others = before[unit].len() > 1;
+                    !self.is_live(machine) && (!sticky || others || !self.wanted.contains(unit))
+                }
                 UnassignReason::Duplicate { kept } => on(before, unit, kept) && kept != machine,
                 UnassignReason::NoLongerFits(Obstacle::MachineOf { peer }) => {
                     self.requirements[unit].machine_of.contains(peer) && !on(after, peer, machine)

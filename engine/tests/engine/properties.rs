@@ -67,6 +67,7 @@ fn option() -> impl Strategy<Value = String> {
         2 => select(vec![
             "Spread=zone", "Prefers=disk=ssd 3:zone=x", "Prefers=cores>=4", "Weight=3", "Memory=1G",
             "Memory=3G", "CPU=1.5", "CPU=4", "Resources=cores=1", "Resources=cores=2",
+            "Sticky=yes",
         ]).prop_map(str::to_owned),
     ]
 }

@@ -139,9 +139,6 @@ enum Obstacle {
     MaxPerMachine {
         limit: usize,
     },
-    Replaced {
-        by: String,
-    },
     Cordoned,
     Stopping {
         on: String,
@@ -409,7 +406,6 @@ impl From<&model::Obstacle> for Obstacle {
                 left: *left,
             },
             model::Obstacle::MaxPerMachine { limit } => Obstacle::MaxPerMachine { limit: *limit },
-            model::Obstacle::Replaced { by } => Obstacle::Replaced { by: by.to_string() },
             model::Obstacle::Cordoned => Obstacle::Cordoned,
             model::Obstacle::Stopping { on } => Obstacle::Stopping { on: on.to_string() },
         }
@@ -437,9 +433,6 @@ impl Obstacle {
                 left,
             },
             Obstacle::MaxPerMachine { limit } => model::Obstacle::MaxPerMachine { limit },
-            Obstacle::Replaced { by } => model::Obstacle::Replaced {
-                by: parse("by", &by)?,
-            },
             Obstacle::Cordoned => model::Obstacle::Cordoned,
             Obstacle::Stopping { on } => model::Obstacle::Stopping {
                 on: machine_id(&on)?,

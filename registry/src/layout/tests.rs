@@ -153,7 +153,6 @@ fn some_obstacle() -> impl Strategy<Value = Obstacle> {
             left
         }),
         any::<usize>().prop_map(|limit| Obstacle::MaxPerMachine { limit }),
-        name().prop_map(|by| Obstacle::Replaced { by }),
         Just(Obstacle::Cordoned),
         id().prop_map(|on| Obstacle::Stopping { on }),
     ]
