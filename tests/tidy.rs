@@ -11,11 +11,12 @@ const FILE_LINES_MAX: usize = 500;
 /// Tests are lists of cases; splitting one list over two files helps nobody.
 const TEST_FILE_LINES_MAX: usize = 550;
 
-const FILE_LINES_EXCEPTIONS: &[&str] = &[];
+/// The planner keeps its state and what each change does to it together, until placement has all its options.
+const FILE_LINES_EXCEPTIONS: &[&str] = &["engine/src/planner.rs", "unitfile/tests/x_fleet.rs"];
 
 /// Longer functions do more than one thing.
 const FUNCTION_LINES_MAX: usize = 70;
-const FUNCTION_LINES_EXCEPTIONS: &[&str] = &[];
+const FUNCTION_LINES_EXCEPTIONS: &[&str] = &["engine/src/planner.rs: take_in"];
 
 /// Who may depend on whom inside the workspace (ARCHITECTURE.md, code map).
 const ARROWS: &[(&str, &[&str])] = &[

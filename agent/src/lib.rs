@@ -4,6 +4,7 @@ mod changes;
 mod decide;
 mod drain;
 pub mod fake;
+mod observe;
 mod publish;
 mod reconcile;
 mod run;

@@ -28,11 +28,8 @@ use crate::units::Slots;
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
 pub(crate) const TRANSITION_DELAY: Duration = Duration::from_millis(100);
 
-/// How long further news of a unit are waited for before it is looked at: systemd sends several for one change.
-const LOOK_DELAY: Duration = Duration::from_millis(10);
-
 /// First and longest pause before something that failed is tried again.
-const RETRY_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 /// The pause before the store is asked again after a failure.
@@ -305,46 +302,6 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         }
     }
 
-    pub(crate) fn list(&mut self) {
-        self.relist_at = None;
-        let manager = Arc::clone(&self.manager);
-        self.tasks
-            .spawn(async move { Ended::List(manager.list().await) });
-    }
-
-    /// Looks at a unit of ours once it has come to rest: systemd tells of every move on the way, and the end of a step under
-    /// way is looked at anyhow.
-    fn look_soon(&mut self, name: UnitName) {
-        let Some(slot) = self.slots.get(&name) else {
-            return;
-        };
-        let delay = if slot.working.is_some() {
-            TRANSITION_DELAY
-        } else {
-            LOOK_DELAY
-        };
-        let asked = Instant::now();
-        let due = asked + delay;
-        self.looks.entry(name).or_insert(DueLook { asked, due });
-    }
-
-    /// Looks at a unit of ours again, once at a time.
-    pub(crate) fn look(&mut self, name: &UnitName) {
-        let Some(slot) = self.slots.get_mut(name) else {
-            return;
-        };
-        if slot.looking.is_some() {
-            slot.looking = Some(true);
-            return;
-        }
-        slot.looking = Some(false);
-        let (manager, name, epoch) = (Arc::clone(&self.manager), name.clone(), slot.epoch);
-        self.tasks.spawn(async move {
-            let seen = manager.unit(&name).await;
-            Ended::Look(name, epoch, seen)
-        });
-    }
-
     fn take_end(&mut self, ended: Ended) {
         match ended {
             Ended::Step(end) => self.take_step_end(*end),
@@ -424,54 +381,6 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             Err(_) => self.look(&name),
         }
         self.touch(&name);
-    }
-
-    fn take_look(
-        &mut self,
-        name: &UnitName,
-        epoch: u64,
-        seen: Result<Option<ServiceUnit>, ServiceError>,
-    ) {
-        let Some(slot) = self.slots.get_mut(name) else {
-            return;
-        };
-        let again = slot.looking.take() == Some(true);
-        let outdated = slot.epoch != epoch;
-        match seen {
-            Ok(seen) if !outdated => slot.observed = seen,
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(unit = %name, %error, "the unit cannot be looked at; all will be listed");
-                self.relist_at.get_or_insert(Instant::now() + RETRY_FIRST);
-            }
-        }
-        if again || outdated {
-            self.look(name);
-        }
-        self.touch(name);
-    }
-
-    fn take_list(&mut self, units: Vec<ServiceUnit>) {
-        self.listed = true;
-        let mut seen: BTreeMap<UnitName, ServiceUnit> = units
-            .into_iter()
-            .map(|unit| (unit.name.clone(), unit))
-            .collect();
-        let names: BTreeSet<UnitName> = self.slots.keys().chain(seen.keys()).cloned().collect();
-        for name in names {
-            let found = seen.remove(&name);
-            let slot = self.slots.entry(name.clone()).or_default();
-            if slot.working.is_none() {
-                slot.observed = found;
-            } else {
-                self.look(&name);
-            }
-            self.touch(&name);
-        }
-        // Published under an earlier fleetd, and gone since.
-        let now = Instant::now();
-        self.unpublished
-            .extend(self.published.keys().map(|name| (name.clone(), now)));
     }
 
     fn take_files(

@@ -42,7 +42,7 @@ pub(super) async fn state(connection: &Connection, name: &UnitName) -> zbus::Res
 pub(super) fn invocation(properties: &Properties) -> Option<InvocationId> {
     let id: Vec<u8> = take(properties, "InvocationID")?;
     let hexadecimal = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    (!id.is_empty()).then(|| InvocationId(hexadecimal))
+    (!id.is_empty()).then_some(InvocationId(hexadecimal))
 }
 
 /// Why the last job of a unit did not end well, such as `exit-code: status 203/EXEC`.
