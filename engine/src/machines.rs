@@ -191,7 +191,7 @@ impl Machines {
                     .insert(slot);
             }
             self.by_taste.push(by_taste);
-            self.tastes.push(taste.to_vec());
+            self.tastes.push(taste.clone());
         }
         for key in &book.classes()[self.classes.len()..] {
             let fitting = self.fitting_class(key);

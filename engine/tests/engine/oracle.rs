@@ -271,8 +271,8 @@ impl<'a> Oracle<'a> {
     ) -> bool {
         let mut quiet = self.before.clone();
         quiet.statuses.clear();
-        let quiet = Oracle::of(&quiet).full(unit, machine, others).is_none();
-        quiet
+        let oracle = Oracle::of(&quiet);
+        oracle.full(unit, machine, others).is_none()
     }
 
     fn is_live(&self, machine: &MachineId) -> bool {
