@@ -230,6 +230,19 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
         edits: Vec<MetadataEdit>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// Returns if the store answers now. Costs it less than a read: nothing is kept up to date for it.
+    ///
+    /// # Errors
+    /// If it does not, with the reason.
+    fn reach(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Every change after `revision`, in order, up to every write acknowledged before this call; none if it is not known any
+    /// more what happened since, or if the store has never been there.
+    fn changes_since(
+        &self,
+        revision: Revision,
+    ) -> impl Future<Output = Result<Option<Vec<Arc<[Change]>>>, StoreError>> + Send;
+
     /// All changes after the moment of the call, in order. A subscriber that reads too slowly gets [`Update::Resync`].
     fn subscribe(
         &self,

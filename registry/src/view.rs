@@ -23,6 +23,7 @@ use unitfile::UnitName;
 use crate::batch;
 use crate::connection::Registry;
 use crate::follow::{Batch, Follow, Reached, Scope};
+use crate::history::History;
 use crate::listing::{Range, Standing, standing};
 
 /// How long the copy is kept up to date after its last use. Reading 10,000 units again takes a fraction of a second.
@@ -61,6 +62,8 @@ pub(crate) struct Memory {
     pub(crate) modified: BTreeMap<UnitName, Revision>,
     /// Everything up to this revision is in the copy.
     pub(crate) revision: Revision,
+    /// How the copy came to be what it is.
+    history: History,
     phase: Phase,
     /// Why the copy cannot be relied on, for people.
     trouble: Option<String>,
@@ -114,6 +117,22 @@ impl ClusterStore for View {
         self.inner.catch_up().await?;
         let memory = self.inner.memory();
         Ok(look(&memory.records))
+    }
+
+    async fn reach(&self) -> Result<(), StoreError> {
+        self.inner.registry.revision().await?;
+        Ok(())
+    }
+
+    async fn changes_since(
+        &self,
+        revision: Revision,
+    ) -> Result<Option<Vec<Arc<[Change]>>>, StoreError> {
+        self.inner.catch_up().await?;
+        let memory = self.inner.memory();
+        // A revision that the store has not come to is another store's, or that of a lost future of this one.
+        let known = revision <= memory.revision;
+        Ok(known.then(|| memory.history.since(revision)).flatten())
     }
 
     async fn apply(
@@ -267,6 +286,7 @@ impl Inner {
                 let mut memory = self.memory_mut();
                 memory.records = Records::default();
                 memory.modified.clear();
+                memory.history = History::from(revision);
                 for (change, modified) in changes.into_iter().zip(modified) {
                     memory.note(&change, modified);
                     memory.records.apply(change);
@@ -286,6 +306,7 @@ impl Inner {
                     memory.note(change, revision);
                     memory.records.apply(change.clone());
                 }
+                memory.history.push(revision, Arc::clone(&changes));
                 memory.revision = memory.revision.max(position.revision);
                 memory.records.revision = memory.revision;
                 drop(memory);

@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+#[allow(dead_code, reason = "the API's own tests ask more of it")]
 #[path = "../../api/tests/api/memory.rs"]
 mod memory;
 

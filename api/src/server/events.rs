@@ -1,4 +1,5 @@
-//! `GET /events`: the present state, then changes, as Server-Sent Events.
+//! `GET /events`: the present state, then changes, as Server-Sent Events. A client that was here a moment ago and says so
+//! with `Last-Event-ID` is told only what it missed, if that is still known.
 //!
 //! There is no queue of our own: the next change is taken from the store only when the client has taken the last one.
 //! A client that is too slow for the store's bounded queue is told what is so now, and then goes on.
@@ -9,11 +10,11 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt};
-use model::{ClusterStore, Records, StoreError, Update};
+use model::{ClusterStore, Records, Revision, StoreError, Update};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -57,6 +58,7 @@ enum Phase {
 pub(super) async fn events<C: ClusterStore, J: Journal>(
     State(api): State<Api<C, J>>,
     method: Method,
+    headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     only_get(&method)?;
@@ -69,17 +71,26 @@ pub(super) async fn events<C: ClusterStore, J: Journal>(
     let updates: Updates = Box::pin(api.store.subscribe().await?);
     let records = look(&api.store, &feed).await?;
     let revision = records.revision.0;
-    let mut present = feed.reset(records);
+    // Asked after the look, so that what was missed holds all that the records have.
+    let missed = match last_event(&headers) {
+        Some(last) => api.store.changes_since(last).await?,
+        None => None,
+    };
+    let (mut first, mut present) = match missed {
+        Some(missed) => (resumed(revision), feed.resume(records, &missed)),
+        None => (String::new(), feed.reset(records)),
+    };
     present.push(Event {
         revision,
         kind: EventKind::Synced,
     });
+    first.push_str(&written(&present));
     let subscription = Subscription {
         store: api.store.clone(),
         updates,
         feed,
         shutdown: api.shutdown.clone(),
-        first: Some(written(&present)),
+        first: Some(Bytes::from(first)),
         last_sent: Instant::now(),
         phase: Phase::Open,
         _place: place,
@@ -96,6 +107,18 @@ pub(super) async fn events<C: ClusterStore, J: Journal>(
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     Ok((headers, Body::from_stream(stream)).into_response())
+}
+
+/// The revision of the last event that the client has seen; none if it has seen none, or what it says is none of ours.
+fn last_event(headers: &HeaderMap) -> Option<Revision> {
+    let id = headers.get("last-event-id")?.to_str().ok()?;
+    id.trim().parse().map(Revision).ok()
+}
+
+/// Says that what follows is what was missed, not all there is. Clients that do not know it lose nothing: of what they
+/// are not told again they know the present state.
+fn resumed(revision: u64) -> String {
+    format!("id: {revision}\nevent: resumed\ndata: {{}}\n\n")
 }
 
 async fn look<C: ClusterStore>(store: &C, feed: &Feed) -> Result<Records, StoreError> {
@@ -133,7 +156,7 @@ impl<C: ClusterStore> Subscription<C> {
             };
             if !news.is_empty() {
                 self.last_sent = Instant::now();
-                return Some(written(&news));
+                return Some(Bytes::from(written(&news)));
             }
         }
     }
@@ -155,7 +178,7 @@ impl<C: ClusterStore> Subscription<C> {
 }
 
 /// The events as they are sent.
-fn written(events: &[Event]) -> Bytes {
+fn written(events: &[Event]) -> String {
     let mut text = String::new();
     for Event { revision, kind } in events {
         match kind.data() {
@@ -166,5 +189,5 @@ fn written(events: &[Event]) -> Bytes {
             Err(error) => tracing::error!(%error, ?kind, "an event cannot be written as JSON"),
         }
     }
-    Bytes::from(text)
+    text
 }

@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use model::{Change, MachineId, Records, Revision};
-use unitfile::UnitName;
+use unitfile::{FileHash, UnitName};
 
 use super::rows;
 use crate::types::{Event, EventKind};
@@ -37,6 +38,14 @@ struct Told {
 struct Touched {
     machines: BTreeSet<MachineId>,
     units: BTreeSet<UnitName>,
+    files: BTreeSet<FileHash>,
+}
+
+/// Whether a change is of anything that the subscriber is told of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bearing {
+    Some,
+    None,
 }
 
 /// The part of `records` that a feed of these units needs.
@@ -93,9 +102,78 @@ impl Feed {
         let touched = Touched {
             machines,
             units: units.cloned().collect(),
+            files: BTreeSet::new(),
         };
         self.records = records;
         self.tell(touched)
+    }
+
+    /// Takes `records` (see [`narrowed`]) for all that is so now, and returns what is new to a subscriber that was told
+    /// everything before `missed`, and forgot nothing. Of what changed more than once only the end is told, and what has
+    /// come and gone meanwhile is told as gone.
+    pub(super) fn resume(&mut self, records: Records, missed: &[Arc<[Change]>]) -> Vec<Event> {
+        let mut news = self.reset(records);
+        let mut touched = Touched::default();
+        let mut gone = Vec::new();
+        for change in missed.iter().flat_map(|changes| changes.iter()) {
+            if self.touch(change, &mut touched) == Bearing::Some {
+                gone.extend(self.gone_by(change));
+            }
+        }
+        self.spread(&mut touched);
+        news.retain(|event| match &event.kind {
+            EventKind::Unit(row) => touched.units.contains(&row.name),
+            EventKind::State(row) => touched.units.contains(&row.name),
+            EventKind::Hold(name, _) => touched.units.contains(name),
+            EventKind::Machine(row) => touched.machines.contains(&row.id),
+            EventKind::UnitGone(_)
+            | EventKind::StateGone(..)
+            | EventKind::HoldGone(_)
+            | EventKind::MachineGone(_)
+            | EventKind::Synced
+            | EventKind::Failed(_) => true,
+        });
+        // A machine that is gone takes along what it reported, whose records may go a moment later.
+        for (name, on) in &self.records.statuses {
+            let hidden = |machine: &&MachineId| {
+                touched.machines.contains(machine) && !self.records.machines.contains_key(machine)
+            };
+            let machines = on.keys().filter(hidden);
+            gone.extend(
+                machines.map(|machine| EventKind::StateGone(name.clone(), machine.clone())),
+            );
+        }
+        let revision = self.records.revision.0;
+        let mut said = BTreeSet::new();
+        let gone = gone.into_iter().filter(|kind| said.insert(digest(kind)));
+        news.extend(gone.map(|kind| Event { revision, kind }));
+        news
+    }
+
+    /// What is gone now of that which was changed.
+    fn gone_by(&self, change: &Change) -> Option<EventKind> {
+        let records = &self.records;
+        match change {
+            Change::Unit(name, _) => {
+                (!records.units.contains_key(name)).then(|| EventKind::UnitGone(name.clone()))
+            }
+            Change::Hold(name, _) => {
+                (!records.holds.contains_key(name)).then(|| EventKind::HoldGone(name.clone()))
+            }
+            Change::Machine(id, _) => {
+                (!records.machines.contains_key(id)).then(|| EventKind::MachineGone(id.clone()))
+            }
+            Change::Status(machine, name, _) => {
+                let shown = rows::statuses(records, name).any(|(on, _)| on == machine);
+                (!shown).then(|| EventKind::StateGone(name.clone(), machine.clone()))
+            }
+            Change::File(..)
+            | Change::MachineSpec(..)
+            | Change::Assignment(..)
+            | Change::Leader(_)
+            | Change::Quarantined { .. }
+            | Change::Healed { .. } => None,
+        }
     }
 
     /// Takes in the changes of one revision and returns what is new to the subscriber.
@@ -106,44 +184,51 @@ impl Feed {
         }
         self.records.revision = revision;
         let mut touched = Touched::default();
-        let mut files = BTreeSet::new();
         for change in changes {
-            match change {
-                Change::Unit(name, _) | Change::Hold(name, _) => {
-                    if !self.wants(name) {
-                        continue;
-                    }
-                    touched.units.insert(name.clone());
-                }
-                Change::Assignment(_, name, _) | Change::Status(_, name, _) => {
-                    if !self.wants(name) {
-                        continue;
-                    }
-                    touched.units.insert(name.clone());
-                }
-                Change::File(hash, _) => {
-                    files.insert(*hash);
-                }
-                Change::Machine(id, _) | Change::MachineSpec(id, _) => {
-                    touched.machines.insert(id.clone());
-                }
-                // Nothing of these is told.
-                Change::Leader(_) | Change::Quarantined { .. } | Change::Healed { .. } => continue,
+            if self.touch(change, &mut touched) == Bearing::Some {
+                self.records.apply(change.clone());
             }
-            self.records.apply(change.clone());
         }
-        if !files.is_empty() {
-            let of_files = self
-                .records
-                .units
-                .values()
-                .filter(|unit| files.contains(&unit.file));
+        self.spread(&mut touched);
+        self.tell(touched)
+    }
+
+    /// Notes what a change bears on by itself.
+    fn touch(&self, change: &Change, touched: &mut Touched) -> Bearing {
+        match change {
+            Change::Unit(name, _)
+            | Change::Hold(name, _)
+            | Change::Assignment(_, name, _)
+            | Change::Status(_, name, _) => {
+                if !self.wants(name) {
+                    return Bearing::None;
+                }
+                touched.units.insert(name.clone());
+            }
+            Change::File(hash, _) => {
+                touched.files.insert(*hash);
+            }
+            Change::Machine(id, _) | Change::MachineSpec(id, _) => {
+                touched.machines.insert(id.clone());
+            }
+            // Nothing of these is told.
+            Change::Leader(_) | Change::Quarantined { .. } | Change::Healed { .. } => {
+                return Bearing::None;
+            }
+        }
+        Bearing::Some
+    }
+
+    /// Adds the units that files and machines bear on.
+    fn spread(&self, touched: &mut Touched) {
+        if !touched.files.is_empty() {
+            let units = self.records.units.values();
+            let of_files = units.filter(|unit| touched.files.contains(&unit.file));
             touched.units.extend(of_files.map(|unit| unit.name.clone()));
         }
         if !touched.machines.is_empty() {
-            self.touch_units_of_machines(&mut touched);
+            self.touch_units_of_machines(touched);
         }
-        self.tell(touched)
     }
 
     fn wants(&self, name: &UnitName) -> bool {

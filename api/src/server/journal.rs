@@ -1,8 +1,8 @@
-//! `GET /units/<name>/journal`: the last lines a unit wrote, if it runs on this machine.
+//! `GET /units/<name>/journal` and `/status`: the last lines a unit wrote, and what systemd says of it, if it is on this
+//! machine. Of other machines nothing can be told yet; docs/api.md says why.
 
 use std::future::Future;
 use std::process::Stdio;
-use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -14,7 +14,7 @@ use unitfile::UnitName;
 use super::answer::ApiError;
 use super::input::Parameters;
 use super::units::existing;
-use super::{Api, Named, Settings, only_get, rows};
+use super::{Api, Named, only_get, rows};
 
 /// Lines that are given if the request does not say how many.
 const LINES_DEFAULT: usize = 10;
@@ -25,7 +25,7 @@ const LINES_MAX: usize = 1000;
 /// The longest answer, in bytes; of more only the end is given.
 const JOURNAL_BYTES_MAX: usize = 1024 * 1024;
 
-/// The journal of this machine.
+/// What this machine's systemd and its journal say of units.
 pub trait Journal: Send + Sync + 'static {
     /// The last `lines` lines of `unit`, ending in a line feed unless there are none.
     fn lines(
@@ -33,17 +33,35 @@ pub trait Journal: Send + Sync + 'static {
         unit: &UnitName,
         lines: usize,
     ) -> impl Future<Output = Result<String, JournalError>> + Send;
+
+    /// What `systemctl status` says of `unit`, with the last `lines` lines of its journal.
+    fn status(
+        &self,
+        unit: &UnitName,
+        lines: usize,
+    ) -> impl Future<Output = Result<String, JournalError>> + Send;
 }
 
-/// Why the journal could not be read.
+/// Why the journal or a status could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// `journalctl` could not be run.
-    #[error("journalctl cannot be run")]
-    Run(#[source] std::io::Error),
-    /// `journalctl` ended with an error.
-    #[error("journalctl: {0}")]
-    Failed(String),
+    /// systemd's tool could not be run.
+    #[error("{tool} cannot be run")]
+    Run {
+        /// `journalctl` or `systemctl`.
+        tool: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The tool ended with an error.
+    #[error("{tool}: {message}")]
+    Failed {
+        /// `journalctl` or `systemctl`.
+        tool: &'static str,
+        /// What it said.
+        message: String,
+    },
 }
 
 /// Whose units are meant.
@@ -68,26 +86,61 @@ impl Journal for Journalctl {
             JournalScope::System => "--unit",
             JournalScope::User => "--user-unit",
         };
-        let output = Command::new("journalctl")
-            .arg(format!("{option}={unit}"))
-            .arg(format!("--lines={lines}"))
-            .args(["--output=short", "--no-pager", "--quiet"])
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(JournalError::Run)?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Err(JournalError::Failed(if said.is_empty() {
-                output.status.to_string()
-            } else {
-                said
-            }));
-        }
-        let from = output.stdout.len().saturating_sub(JOURNAL_BYTES_MAX);
-        Ok(String::from_utf8_lossy(&output.stdout[from..]).into_owned())
+        let words = [
+            format!("{option}={unit}"),
+            format!("--lines={lines}"),
+            "--output=short".to_owned(),
+        ];
+        run("journalctl", &words, &[0]).await
     }
+
+    async fn status(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
+        let words = [
+            match self.scope {
+                JournalScope::System => "--system",
+                JournalScope::User => "--user",
+            }
+            .to_owned(),
+            "status".to_owned(),
+            "--full".to_owned(),
+            format!("--lines={lines}"),
+            "--".to_owned(),
+            unit.to_string(),
+        ];
+        run("systemctl", &words, &STATUS_TOLD).await
+    }
+}
+
+/// What `systemctl status` exits with when it could tell: running, dead with or without something left over, not running.
+const STATUS_TOLD: [i32; 4] = [0, 1, 2, 3];
+
+/// Runs a tool of systemd and returns the end of what it says. It has said what was asked if it exits with one of `told`.
+async fn run(tool: &'static str, words: &[String], told: &[i32]) -> Result<String, JournalError> {
+    let output = Command::new(tool)
+        .args(["--no-pager", "--quiet"])
+        .args(words)
+        .env("LC_ALL", "C.UTF-8")
+        .env_remove("SYSTEMD_COLORS")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(|source| JournalError::Run { tool, source })?;
+    if !output
+        .status
+        .code()
+        .is_some_and(|code| told.contains(&code))
+    {
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let message = if said.is_empty() {
+            output.status.to_string()
+        } else {
+            said
+        };
+        return Err(JournalError::Failed { tool, message });
+    }
+    let from = output.stdout.len().saturating_sub(JOURNAL_BYTES_MAX);
+    Ok(String::from_utf8_lossy(&output.stdout[from..]).into_owned())
 }
 
 /// Where a unit's journal is.
@@ -102,42 +155,70 @@ enum Place {
 /// `GET /units/<name>/journal`
 pub(super) async fn lines<C: ClusterStore, J: Journal>(
     State(api): State<Api<C, J>>,
-    State(settings): State<Arc<Settings>>,
     Named(name): Named,
     method: Method,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     only_get(&method)?;
     let name = existing(&name)?;
-    let lines = match parameters.first("lines") {
-        None => LINES_DEFAULT,
+    let lines = line_count(&parameters)?;
+    must_be_here(&api, &name, &parameters).await?;
+    text(api.journal.lines(&name, lines).await)
+}
+
+/// `GET /units/<name>/status`
+pub(super) async fn status<C: ClusterStore, J: Journal>(
+    State(api): State<Api<C, J>>,
+    Named(name): Named,
+    method: Method,
+    parameters: Parameters,
+) -> Result<Response, ApiError> {
+    only_get(&method)?;
+    let name = existing(&name)?;
+    let lines = line_count(&parameters)?;
+    must_be_here(&api, &name, &parameters).await?;
+    text(api.journal.status(&name, lines).await)
+}
+
+fn line_count(parameters: &Parameters) -> Result<usize, ApiError> {
+    match parameters.first("lines") {
+        None => Ok(LINES_DEFAULT),
         Some(text) => match text.parse() {
-            Ok(lines) if (1..=LINES_MAX).contains(&lines) => lines,
+            Ok(lines) if (1..=LINES_MAX).contains(&lines) => Ok(lines),
             Ok(_) | Err(_) => {
                 let message = format!("lines={text:?}: expected a number from 1 to {LINES_MAX}");
-                return Err(ApiError::bad_request(message));
+                Err(ApiError::bad_request(message))
             }
         },
-    };
+    }
+}
+
+/// Refuses unless the unit is on this machine, and on the one that is asked for if one is.
+async fn must_be_here<C: ClusterStore, J>(
+    api: &Api<C, J>,
+    name: &UnitName,
+    parameters: &Parameters,
+) -> Result<(), ApiError> {
     let wanted = parameters.first("machineID").filter(|id| !id.is_empty());
-    let here = &settings.machine;
+    let here = &api.settings.machine;
     let place = api
         .store
-        .read(|records: &Records| place(records, &name, wanted, here))
+        .read(|records: &Records| place(records, name, wanted, here))
         .await?;
     let elsewhere = |message: String| Err(ApiError::new(StatusCode::NOT_FOUND, message));
     match place {
-        Place::Here => {}
-        Place::NoUnit => return Err(ApiError::no_such_unit()),
-        Place::NoMachine => return elsewhere(format!("{name} is on no machine")),
-        Place::Elsewhere(machine, address) => {
-            return elsewhere(format!(
-                "{name} is not on this machine ({}) but on {machine} ({address}): ask there",
-                here.short()
-            ));
-        }
+        Place::Here => Ok(()),
+        Place::NoUnit => Err(ApiError::no_such_unit()),
+        Place::NoMachine => elsewhere(format!("{name} is on no machine")),
+        Place::Elsewhere(machine, address) => elsewhere(format!(
+            "{name} is not on this machine ({}) but on {machine} ({address}): ask there",
+            here.short()
+        )),
     }
-    match api.journal.lines(&name, lines).await {
+}
+
+fn text(said: Result<String, JournalError>) -> Result<Response, ApiError> {
+    match said {
         Ok(text) => {
             let kind = HeaderValue::from_static("text/plain; charset=utf-8");
             Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
@@ -194,11 +275,14 @@ mod tests {
             match (Journalctl { scope }).lines(&unit, 3).await {
                 Ok(text) => assert_eq!(text, "", "{scope:?}"),
                 // A machine without a journal: the tool got as far as looking for it.
-                Err(JournalError::Failed(said)) => {
-                    println!("{scope:?}: {said}");
-                    assert!(said.to_lowercase().contains("no journal files"), "{said}");
+                Err(JournalError::Failed { message, .. }) => {
+                    println!("{scope:?}: {message}");
+                    assert!(
+                        message.to_lowercase().contains("no journal files"),
+                        "{message}"
+                    );
                 }
-                Err(JournalError::Run(error)) => panic!("is systemd installed? {error}"),
+                Err(JournalError::Run { source, .. }) => panic!("is systemd installed? {source}"),
             }
         }
     }

@@ -8,15 +8,20 @@
 mod answer;
 mod batch;
 mod connections;
+mod documents;
 mod events;
+mod exposition;
 mod feed;
+mod health;
 mod input;
 mod journal;
 mod listener;
 mod lists;
+mod metrics;
 mod overview;
 mod paging;
 mod path;
+mod process;
 mod rows;
 mod units;
 
@@ -39,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 pub use connections::serve;
 pub use journal::{Journal, JournalError, JournalScope, Journalctl};
 pub use listener::{Listener, Peer};
+pub use metrics::{EngineFigures, EngineProbe};
 
 use answer::ApiError;
 use input::Parameters;
@@ -51,7 +57,7 @@ const SERVER: &str = concat!("fleetd/", env!("CARGO_PKG_VERSION"));
 /// The two names of the API; fleet 1.0's clients use either.
 const PREFIXES: [&str; 2] = ["/fleet/v1", "/v1-alpha"];
 
-/// What an operator may set.
+/// What the server is told of its machine, and what an operator may set.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The machine this server is on.
@@ -60,17 +66,20 @@ pub struct Settings {
     pub token_limit: NonZeroU16,
     /// How long a request may take until it is answered with 504; a stream of events only until it begins.
     pub request_timeout: Duration,
+    /// How the engine of this process does, for `/metrics`; none if it has no engine.
+    pub engine: Option<EngineProbe>,
 }
 
 impl Settings {
     /// Settings for this machine: pages of 100 entries, 60 s for a request (a batch of 10,000 units is carried out
-    /// in a few).
+    /// in a few), no engine.
     pub fn new(machine: MachineId) -> Settings {
         let token_limit = NonZeroU16::MIN.saturating_add(99);
         Settings {
             machine,
             token_limit,
             request_timeout: Duration::from_secs(60),
+            engine: None,
         }
     }
 }
@@ -118,7 +127,11 @@ pub fn router<C: ClusterStore, J: Journal>(
         shutdown,
         event_streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
     };
-    let mut router = Router::new().route("/", any(no_method));
+    let mut router = Router::new()
+        .route("/", any(no_method))
+        .route("/healthz", any(health::health))
+        .route("/metrics", any(metrics::metrics))
+        .route("/openapi.json", any(documents::openapi));
     for prefix in PREFIXES {
         let at = |path: &str| format!("{prefix}{path}");
         router = router
@@ -127,12 +140,14 @@ pub fn router<C: ClusterStore, J: Journal>(
             .route(&at("/units/{name}"), any(units::one))
             .route(&at("/units/{name}/file"), any(units::file))
             .route(&at("/units/{name}/journal"), any(journal::lines))
+            .route(&at("/units/{name}/status"), any(journal::status))
             .route(&at("/state"), any(lists::states))
             .route(&at("/state/{name}"), any(lists::state))
             .route(&at("/machines"), any(lists::machines))
             .route(&at("/batch"), any(batch::batch))
             .route(&at("/overview"), any(overview::overview))
             .route(&at("/events"), any(events::events))
+            .route(&at("/discovery"), any(documents::discovery))
             .route(&at("/version"), any(version));
     }
     router

@@ -41,9 +41,16 @@ struct Echo;
 impl Journal for Echo {
     async fn lines(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
         if unit.as_str() == "broken.service" {
-            return Err(JournalError::Failed("No journal files were found.".into()));
+            return Err(JournalError::Failed {
+                tool: "journalctl",
+                message: "No journal files were found.".into(),
+            });
         }
         Ok(format!("{lines} lines of {unit}\n"))
+    }
+
+    async fn status(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
+        Ok(format!("status of {unit} with {lines} lines\n"))
     }
 }
 

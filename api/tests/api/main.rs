@@ -12,8 +12,11 @@ mod harness;
 mod memory;
 
 mod client;
+mod documents;
 mod events;
 mod lifecycle;
 mod lists;
+mod monitors;
+mod resume;
 mod units;
 mod wire;

@@ -21,6 +21,10 @@ pub(crate) struct Memory {
 
 struct Inner {
     records: Records,
+    /// All changes ever made, by revision.
+    history: Vec<(Revision, Arc<[Change]>)>,
+    /// What happened up to this revision is forgotten.
+    forgotten: Revision,
     updates: broadcast::Sender<Update>,
     mood: Mood,
 }
@@ -43,7 +47,9 @@ impl Memory {
         };
         Memory {
             inner: Arc::new(Mutex::new(Inner {
+                forgotten: records.revision,
                 records,
+                history: Vec::new(),
                 updates,
                 mood: Mood::Well,
             })),
@@ -61,6 +67,12 @@ impl Memory {
     /// Writes `changes` as one revision, as engine and agents do.
     pub(crate) fn change(&self, changes: impl Into<Vec<Change>>) {
         self.inner.lock().unwrap().write(changes.into());
+    }
+
+    /// Forgets how things came to be as they are.
+    pub(crate) fn forget(&self) {
+        let mut inner = self.inner.lock().unwrap();
+        inner.forgotten = inner.records.revision;
     }
 
     async fn answer(&self) -> Result<(), StoreError> {
@@ -82,10 +94,10 @@ impl Inner {
         for change in &changes {
             self.records.apply(change.clone());
         }
+        let (revision, changes) = (self.records.revision, Arc::from(changes));
+        self.history.push((revision, Arc::clone(&changes)));
         // Nobody may be listening.
-        let _ = self
-            .updates
-            .send(Update::Changes(self.records.revision, changes.into()));
+        let _ = self.updates.send(Update::Changes(revision, changes));
     }
 
     fn carry_out(&mut self, request: &UnitRequest) -> Result<Outcome, Refusal> {
@@ -145,6 +157,25 @@ impl ClusterStore for Memory {
     ) -> Result<T, StoreError> {
         self.answer().await?;
         Ok(look(&self.inner.lock().unwrap().records))
+    }
+
+    async fn reach(&self) -> Result<(), StoreError> {
+        self.answer().await
+    }
+
+    async fn changes_since(
+        &self,
+        revision: Revision,
+    ) -> Result<Option<Vec<Arc<[Change]>>>, StoreError> {
+        self.answer().await?;
+        let inner = self.inner.lock().unwrap();
+        if !(inner.forgotten..=inner.records.revision).contains(&revision) {
+            return Ok(None);
+        }
+        let later = inner.history.iter().filter(|(at, _)| *at > revision);
+        Ok(Some(
+            later.map(|(_, changes)| Arc::clone(changes)).collect(),
+        ))
     }
 
     async fn apply(

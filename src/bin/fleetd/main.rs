@@ -4,6 +4,7 @@ mod arguments;
 mod config;
 #[cfg(test)]
 mod config_tests;
+mod engine_figures;
 mod host;
 mod ini;
 mod journal;

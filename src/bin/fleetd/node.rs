@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use agent::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};
 use anyhow::{Context, Result, bail};
-use api::server::{JournalScope, Journalctl, Listener, Settings};
+use api::server::{EngineProbe, JournalScope, Journalctl, Listener, Settings};
 use model::{Machine, StoreError};
 use registry::{Join, Lease, Membership, Registry, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::engine_figures::watch_engine;
 use crate::host;
 use crate::lease_file::LeaseFile;
 use crate::listeners::{self, Listeners};
@@ -54,16 +56,20 @@ pub(crate) async fn run(
         sockets,
         owned: _owned,
     } = listeners;
+    let (engine_report, _) = watch::channel(engine::EngineReport::default());
+    let (probe, noting) = watch_engine(engine_report.subscribe(), shutdown.clone());
+    tasks.spawn(noting);
+    let engine = (!config.disable_engine).then_some(probe);
     serve_api(
         &config,
         &machine,
-        sockets,
+        (sockets, engine),
         &store.registry,
         &tasks,
         &shutdown,
     );
     notify::ready();
-    let (machine_changed, machine) = tokio::sync::watch::channel(machine);
+    let (machine_changed, machine) = watch::channel(machine);
     let mut node = Node {
         registry: store.registry.clone(),
         store_name: store.name.clone(),
@@ -71,6 +77,7 @@ pub(crate) async fn run(
         systemd: Arc::clone(&systemd),
         lease_ttl: config.agent_ttl,
         leads: !config.disable_engine,
+        engine_report,
         machine,
         shutdown: shutdown.clone(),
     };
@@ -100,7 +107,7 @@ pub(crate) async fn run(
 fn serve_api(
     config: &Config,
     machine: &Machine,
-    sockets: Vec<Listener>,
+    (sockets, engine): (Vec<Listener>, Option<EngineProbe>),
     registry: &Registry,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
@@ -113,6 +120,7 @@ fn serve_api(
     };
     let settings = Settings {
         token_limit: config.token_limit,
+        engine,
         ..Settings::new(machine.id.clone())
     };
     let router = api::server::router(view, Journalctl { scope }, settings, shutdown.clone());
@@ -154,7 +162,7 @@ impl Signals {
 fn reload(
     source: &ConfigSource,
     verbosity: &Verbosity,
-    machine: &tokio::sync::watch::Sender<Machine>,
+    machine: &watch::Sender<Machine>,
 ) {
     let path = source
         .path()
@@ -222,7 +230,8 @@ struct Node {
     systemd: Arc<Systemd>,
     lease_ttl: Duration,
     leads: bool,
-    machine: tokio::sync::watch::Receiver<Machine>,
+    engine_report: watch::Sender<engine::EngineReport>,
+    machine: watch::Receiver<Machine>,
     shutdown: CancellationToken,
 }
 
@@ -271,7 +280,7 @@ impl Node {
             lease_ttl: self.lease_ttl / 2,
         };
         let (registry, id) = (self.registry.clone(), self.machine.borrow().id.clone());
-        let (report, _) = tokio::sync::watch::channel(engine::EngineReport::default());
+        let report = self.engine_report.clone();
         engine.spawn(engine::run(registry, id, settings, report, shutdown));
     }
 
