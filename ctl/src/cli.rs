@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use clap::{ArgAction, Args, CommandFactory, Parser};
 
 use crate::commands::Command;
+use crate::error::CommandError;
+use crate::format::FormatArgs;
 
 /// Laid out as fleet 1.0's own help was, so that its readers find their way.
 const ROOT_HELP: &str = "NAME:\n  fleetctl - {about}\n\nUSAGE:\n  {usage}\n\nVERSION:\n  {version}\n\n{all-args}{after-help}";
@@ -138,6 +140,17 @@ pub(crate) struct ReplaceArgs {
     sign: bool,
 }
 
+impl ReplaceArgs {
+    /// # Errors
+    /// If `--sign` is given.
+    pub(crate) fn refuse_sign(&self) -> Result<(), CommandError> {
+        if self.sign {
+            return Err(CommandError::signed_units());
+        }
+        Ok(())
+    }
+}
+
 /// How a list is shown.
 #[derive(Debug, Args)]
 pub(crate) struct TableArgs {
@@ -150,6 +163,8 @@ pub(crate) struct TableArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
           default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
     pub(crate) no_legend: bool,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
     /// Nothing: fleet 1.0 took and ignored arguments here
     #[arg(hide = true)]
     ignored: Vec<String>,

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use api::client::{ClientError, Endpoint};
@@ -11,6 +12,9 @@ use crate::output::Output;
 
 /// Ports on which etcd listens. fleet 1.0's documentation told people to put them into `--endpoint`.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];
+
+/// The exit code of [`Kind::Withdrawn`].
+const EXIT_WITHDRAWN: u8 = 2;
 
 /// What an error means to whoever called fleetctl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(crate) enum Kind {
     Outcome,
     /// The reader of our output has gone: all is well.
     ReaderGone,
+    /// What was asked for is no longer part of fleet; exits with 2, as fleet 1.0 does.
+    Withdrawn,
 }
 
 /// Why a verb did not succeed.
@@ -85,6 +91,29 @@ impl CommandError {
         error
     }
 
+    /// stdin cannot be read while doing what `context` says.
+    pub(crate) fn stdin(context: &str, source: io::Error) -> CommandError {
+        let mut error = CommandError::new(Kind::Outcome, format!("{context}: cannot read stdin"));
+        error.source = Some(Box::new(source));
+        error
+    }
+
+    /// A folder or file cannot be written.
+    pub(crate) fn file(path: &Path, source: io::Error) -> CommandError {
+        let text = format!("cannot write {}", path.display());
+        let mut error = CommandError::new(Kind::Outcome, text);
+        error.source = Some(Box::new(source));
+        error
+    }
+
+    /// Signed units are no more; in fleet 1.0's words.
+    pub(crate) fn signed_units() -> CommandError {
+        CommandError::new(
+            Kind::Withdrawn,
+            "WARNING: The signed/verified units feature is DEPRECATED and cannot be used.",
+        )
+    }
+
     /// Adds a line that says what to do.
     pub(crate) fn with_hint(mut self, hint: &str) -> CommandError {
         self.hints.push(hint.to_owned());
@@ -104,12 +133,20 @@ impl CommandError {
         match self.kind {
             Kind::ReaderGone => ExitCode::SUCCESS,
             Kind::Usage | Kind::Input | Kind::Cluster | Kind::Outcome => {
-                output.note(&self.to_string());
-                for hint in &self.hints {
-                    output.note(hint);
-                }
+                self.tell(output);
                 ExitCode::FAILURE
             }
+            Kind::Withdrawn => {
+                self.tell(output);
+                ExitCode::from(EXIT_WITHDRAWN)
+            }
+        }
+    }
+
+    fn tell(&self, output: &mut Output) {
+        output.note(&self.to_string());
+        for hint in &self.hints {
+            output.note(hint);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! fleetctl: the command line of fleet. Everything a user sees of it is decided in this crate.
 //!
 //! From the outside in: [`main`] reads arguments (`cli`, `argv`, `settings`) and runs one verb (`commands`).
-//! A verb resolves what it was given (`sources`), asks the cluster for all of it at once (`request`), waits for
-//! what the machines say (`wait`) and says what happened (`output`, `table`, `error`).
+//! A verb resolves what it was given (`selection`, `sources`), asks the cluster for all of it at once (`request`), waits for
+//! what the machines say (`wait`) and says what happened (`output`, `listing`, `format`, `error`).
 //!
 //! stdout is data, stderr is talk. A reader that goes away (`fleetctl list-units | head -1`) is no error.
 
 mod cli;
 mod commands;
+mod completion;
 
 mod argv;
 mod session;
@@ -15,13 +16,20 @@ mod settings;
 mod usage;
 
 mod request;
+mod selection;
 mod sources;
 mod wait;
 
 mod error;
+mod instant;
 mod machine_label;
 mod output;
+mod tint;
+
+mod format;
+mod listing;
 mod table;
+mod yaml;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -39,8 +47,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs fleetctl with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
-    let mut output = Output::of_process();
     let environment = |name: &str| std::env::var_os(name);
+    let mut output = Output::of_process(&environment);
     match run(std::env::args_os().collect(), &environment, &mut output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(&mut output),
@@ -63,8 +71,8 @@ fn run(
     let Some(command) = cli.command else {
         return output.text(&usage::help());
     };
-    if !command.needs_cluster() {
-        return command.run_alone(output);
+    if let Some(result) = command.run_alone(output) {
+        return result;
     }
     let settings = Settings::resolve(&cli.global, environment)?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -45,11 +45,17 @@ impl Addresses {
         self.0.remove(id);
     }
 
+    /// The machine's address, if it has one that is known.
+    pub(crate) fn address(&self, id: &MachineId) -> Option<&str> {
+        let address = self.0.get(id).map(String::as_str);
+        address.filter(|address| !address.is_empty())
+    }
+
     /// The machine with its address, if it has one that is known.
     pub(crate) fn label(&self, id: &MachineId, form: IdForm) -> String {
-        match self.0.get(id) {
-            Some(address) if !address.is_empty() => format!("{}/{address}", form.show(id)),
-            Some(_) | None => form.show(id),
+        match self.address(id) {
+            Some(address) => format!("{}/{address}", form.show(id)),
+            None => form.show(id),
         }
     }
 }

@@ -3,9 +3,9 @@
 use api::types::UnitHash;
 use comfy_table::{ContentArrangement, Table as DrawnTable, presets};
 
-use crate::error::{CommandError, Kind};
 use crate::machine_label::IdForm;
 use crate::output::Reader;
+use crate::tint::{Colour, Tint, decode, encode, harmless};
 
 /// Columns between two tab stops.
 const TAB: usize = 8;
@@ -36,39 +36,16 @@ impl Legend {
     }
 }
 
+/// A cell: its text, and its colour on a terminal.
+pub(crate) type ColouredText = (String, Option<Tint>);
+
 /// A list to print. Every row has a cell for every column.
 #[derive(Debug)]
 pub(crate) struct Table {
     /// Names of the columns, as `--fields` has them.
     pub(crate) columns: Vec<String>,
     /// The rows.
-    pub(crate) rows: Vec<Vec<String>>,
-}
-
-/// Reads `--fields`: finds each name among `known`.
-///
-/// # Errors
-/// In fleet 1.0's words, if there is no name or an unknown one.
-pub(crate) fn fields<F: Copy>(
-    text: &str,
-    known: &[(&str, F)],
-) -> Result<(Vec<String>, Vec<F>), CommandError> {
-    if text.is_empty() {
-        return Err(CommandError::new(Kind::Usage, "Must define output format"));
-    }
-    let mut names = Vec::new();
-    let mut fields = Vec::new();
-    for name in text.split(',') {
-        let Some((_, field)) = known.iter().find(|(known, _)| *known == name) else {
-            let valid: Vec<_> = known.iter().map(|(name, _)| *name).collect();
-            let message = format!("Invalid key in output format: \"{name}\"");
-            let hint = format!("Valid fields are: {}", valid.join(", "));
-            return Err(CommandError::new(Kind::Usage, message).with_hint(&hint));
-        };
-        names.push(name.to_owned());
-        fields.push(*field);
-    }
-    Ok((names, fields))
+    pub(crate) rows: Vec<Vec<ColouredText>>,
 }
 
 /// A hash in this form.
@@ -94,15 +71,23 @@ impl Table {
         };
         match reader {
             Reader::Program => tabbed(legend.as_ref(), &self.rows),
-            Reader::Person { columns } => drawn(legend, &self.rows, columns),
+            Reader::Person { columns, colour } => drawn(legend, &self.rows, columns, colour),
         }
     }
 }
 
 /// Elastic tabs, as Go's tabwriter lays them out: a column is as wide as its longest cell and one blank, rounded up to a
 /// tab stop, and is filled with tabs; the last cell of a row is followed by nothing.
-fn tabbed(legend: Option<&Vec<String>>, rows: &[Vec<String>]) -> String {
-    let lines = || legend.into_iter().chain(rows);
+fn tabbed(legend: Option<&Vec<String>>, rows: &[Vec<ColouredText>]) -> String {
+    fn texts(row: &[ColouredText]) -> Vec<&str> {
+        row.iter().map(|(text, _)| text.as_str()).collect()
+    }
+    let legend = legend.map(|names| names.iter().map(String::as_str).collect());
+    let all: Vec<Vec<&str>> = legend
+        .into_iter()
+        .chain(rows.iter().map(|row| texts(row)))
+        .collect();
+    let lines = || all.iter();
     let mut widths: Vec<usize> = Vec::new();
     for line in lines() {
         widths.resize(widths.len().max(line.len()), 0);
@@ -124,7 +109,12 @@ fn tabbed(legend: Option<&Vec<String>>, rows: &[Vec<String>]) -> String {
     text
 }
 
-fn drawn(legend: Option<Vec<String>>, rows: &[Vec<String>], columns: u16) -> String {
+fn drawn(
+    legend: Option<Vec<String>>,
+    rows: &[Vec<ColouredText>],
+    columns: u16,
+    colour: Colour,
+) -> String {
     if legend.is_none() && rows.is_empty() {
         return String::new();
     }
@@ -135,11 +125,15 @@ fn drawn(legend: Option<Vec<String>>, rows: &[Vec<String>], columns: u16) -> Str
     if let Some(legend) = legend {
         table.set_header(legend);
     }
-    table.add_rows(rows);
+    let cells = |row: &Vec<ColouredText>| {
+        let cell = |(text, tint): &ColouredText| encode(&harmless(text), *tint);
+        row.iter().map(cell).collect::<Vec<_>>()
+    };
+    table.add_rows(rows.iter().map(cells));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table.trim_fmt() + "\n"
+    decode(&table.trim_fmt(), colour) + "\n"
 }
 
 #[cfg(test)]
@@ -155,7 +149,10 @@ mod tests {
         };
         Table {
             columns: owned(columns),
-            rows: rows.iter().map(|row| owned(row)).collect(),
+            rows: rows
+                .iter()
+                .map(|row| owned(row).into_iter().map(|cell| (cell, None)).collect())
+                .collect(),
         }
     }
 
@@ -194,7 +191,10 @@ mod tests {
     fn no_rows_and_no_legend_is_no_output() {
         let table = table(&["unit"], &[]);
         assert_eq!(table.render(Legend::Hidden, Reader::Program), "");
-        let person = Reader::Person { columns: 80 };
+        let person = Reader::Person {
+            columns: 80,
+            colour: Colour::Shown,
+        };
         assert_eq!(table.render(Legend::Hidden, person), "");
         assert_eq!(table.render(Legend::Shown, Reader::Program), "UNIT\n");
     }
@@ -203,7 +203,11 @@ mod tests {
     fn for_people_the_table_fits_the_terminal() {
         let said = "says hello over and over again, for ever and ever";
         let table = table(&["unit", "desc"], &[&["hello.service", said]]);
-        let text = table.render(Legend::Shown, Reader::Person { columns: 40 });
+        let person = Reader::Person {
+            columns: 40,
+            colour: Colour::Hidden,
+        };
+        let text = table.render(Legend::Shown, person);
         assert!(
             text.lines().all(|line| line.chars().count() <= 40),
             "{text}"
@@ -212,11 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_missing_fields_are_refused() {
-        let known = [("unit", 1), ("sub", 2)];
-        let error = |text: &str| fields(text, &known).unwrap_err().to_string();
-        assert_eq!(fields("sub,unit", &known).unwrap().1, [2, 1]);
-        assert_eq!(error(""), "Must define output format");
-        assert_eq!(error("unit,x"), "Invalid key in output format: \"x\"");
+    fn for_people_states_have_colours_and_nothing_else_commands_the_terminal() {
+        let cells = vec![
+            ("web\u{1b}[2J".to_owned(), None),
+            ("failed".to_owned(), Some(Tint::Bad)),
+            ("x".to_owned(), None),
+        ];
+        let table = Table {
+            columns: vec!["unit".to_owned(), "active".to_owned(), "sub".to_owned()],
+            rows: vec![cells],
+        };
+        let person = |colour| Reader::Person {
+            columns: 80,
+            colour,
+        };
+        assert_eq!(
+            table.render(Legend::Hidden, person(Colour::Shown)),
+            "web\\u{1b}[2J  \u{1b}[1;31mfailed\u{1b}[0m  x\n"
+        );
+        assert_eq!(
+            table.render(Legend::Hidden, person(Colour::Hidden)),
+            "web\\u{1b}[2J  failed  x\n"
+        );
+        assert_eq!(
+            table.render(Legend::Hidden, Reader::Program),
+            "web\u{1b}[2J\tfailed\tx\n"
+        );
     }
 }

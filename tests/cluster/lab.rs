@@ -42,6 +42,11 @@ pub(crate) type Invocations = BTreeMap<(String, String), String>;
 impl Lab {
     /// Boots the machines and waits until all are in the cluster. None if this host cannot, which is a failure on CI.
     pub(crate) fn start(story: &str, store: Store) -> Option<Lab> {
+        Lab::start_with(story, store, &[])
+    }
+
+    /// As [`Lab::start`], with more lines in every machine's fleet.conf.
+    pub(crate) fn start_with(story: &str, store: Store, conf: &[&str]) -> Option<Lab> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         println!("-- {story}");
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -50,10 +55,13 @@ impl Lab {
             fleetctl: PathBuf::from(env!("CARGO_BIN_EXE_fleetctl")),
             dist: root.join("dist"),
         };
-        let config = Config::of(3, store)
+        let mut config = Config::of(3, store)
             .metadata(&["zone=a,disk=ssd", "zone=b", "zone=b"])
             .fleet(files)
             .fleet_conf(LEASE_TTL);
+        for line in conf {
+            config = config.fleet_conf(line);
+        }
         let bed = Testbed::start_or_skip(&config).unwrap()?;
         let lab = Lab { bed, _turn: turn };
         lab.wait_for_machines(3);

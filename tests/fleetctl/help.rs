@@ -29,6 +29,7 @@ async fn help_of_all() {
 
     COMMANDS:
       cat              Output the contents of a submitted unit, byte for byte
+      completion       Print the script that completes fleetctl's command line in a shell
       destroy          Destroy one or more units in the cluster
       list-machines    Enumerate the current hosts in the cluster
       list-unit-files  List the units that exist in the cluster
@@ -40,6 +41,7 @@ async fn help_of_all() {
       stop             Instruct systemd to stop one or more units in the cluster
       submit           Upload one or more units to the cluster without starting them
       unload           Unschedule one or more units in the cluster
+      verify           DEPRECATED - No longer works: signed units are no more
       version          Print the version of fleetctl. It needs no cluster
       help             Print this message or the help of the given subcommand(s)
 
@@ -92,7 +94,8 @@ async fn help_of_submit() {
 
     Arguments:
       [UNIT]...
-              Units, or paths of unit files
+              Units, or paths of unit files; a quoted pattern such as 'web@*' stands for units in the
+              cluster
 
     Options:
           --replace[=<BOOL>]
@@ -112,7 +115,8 @@ async fn help_of_load() {
 
     Arguments:
       [UNIT]...
-              Units, or paths of unit files
+              Units, or paths of unit files; a quoted pattern such as 'web@*' stands for units in the
+              cluster
 
     Options:
           --replace[=<BOOL>]
@@ -143,7 +147,8 @@ async fn help_of_start() {
 
     Arguments:
       [UNIT]...
-              Units, or paths of unit files
+              Units, or paths of unit files; a quoted pattern such as 'web@*' stands for units in the
+              cluster
 
     Options:
           --replace[=<BOOL>]
@@ -172,7 +177,7 @@ async fn help_of_stop() {
 
     Arguments:
       [UNIT]...
-              Units
+              Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
 
     Options:
           --no-block[=<BOOL>]
@@ -197,7 +202,7 @@ async fn help_of_unload() {
 
     Arguments:
       [UNIT]...
-              Units
+              Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
 
     Options:
           --no-block[=<BOOL>]
@@ -217,15 +222,18 @@ async fn help_of_destroy() {
     Destroy one or more units in the cluster.
 
     Returns when they are stopped, no machine has them any more, and the cluster has forgotten their
-    files.
+    files. Units that a pattern matches are listed, and destroyed only after a yes.
 
     Usage: fleetctl destroy [OPTIONS] [UNIT]...
 
     Arguments:
       [UNIT]...
-              Units
+              Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
 
     Options:
+      -y, --yes
+              Destroy what a pattern matches without asking
+
           --no-block[=<BOOL>]
               Do not wait: return as soon as the cluster has accepted the request
 
@@ -249,7 +257,7 @@ async fn help_of_restart() {
 
     Arguments:
       [UNIT]...
-              Units
+              Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
 
     Options:
           --no-block[=<BOOL>]
@@ -266,12 +274,27 @@ async fn help_of_restart() {
 async fn help_of_cat() {
     assert_snapshot!(own_help("cat").await, @r#"
     [stdout]
-    Output the contents of a submitted unit, byte for byte
+    Output the contents of a submitted unit, byte for byte.
+
+    If a pattern matches several units, each file has its name above it.
 
     Usage: fleetctl cat [OPTIONS] [UNIT]...
 
     Arguments:
-      [UNIT]...  One unit
+      [UNIT]...
+              One unit, or one quoted pattern such as 'web@*'
+
+    Options:
+      -o, --output <FORMAT>
+              How to answer: as a table, with all its columns, or as a document for programs
+
+              Possible values:
+              - table: Lines for people, in columns that scripts can split
+              - wide:  The same with every column there is
+              - json:  One JSON document
+              - yaml:  The same document as YAML
+              
+              [default: table]
     "#);
 }
 
@@ -284,10 +307,26 @@ async fn help_of_list_machines() {
     Usage: fleetctl list-machines [OPTIONS]
 
     Options:
-      -l, --full[=<BOOL>]       Do not shorten ids and hashes
-          --no-legend[=<BOOL>]  Do not print the line of column names
-          --fields <FIELDS>     Columns, separated by commas, out of: machine, ip, metadata [default:
-                                machine,ip,metadata]
+      -l, --full[=<BOOL>]
+              Do not shorten ids and hashes
+
+          --no-legend[=<BOOL>]
+              Do not print the line of column names
+
+      -o, --output <FORMAT>
+              How to answer: as a table, with all its columns, or as a document for programs
+
+              Possible values:
+              - table: Lines for people, in columns that scripts can split
+              - wide:  The same with every column there is
+              - json:  One JSON document
+              - yaml:  The same document as YAML
+              
+              [default: table]
+
+          --fields <FIELDS>
+              Columns, separated by commas, out of: machine, ip, metadata, version [default:
+              machine,ip,metadata]
     "#);
 }
 
@@ -308,10 +347,20 @@ async fn help_of_list_units() {
           --no-legend[=<BOOL>]
               Do not print the line of column names
 
-          --fields <FIELDS>
-              Columns, separated by commas, out of: unit, machine, load, active, sub, hash
+      -o, --output <FORMAT>
+              How to answer: as a table, with all its columns, or as a document for programs
+
+              Possible values:
+              - table: Lines for people, in columns that scripts can split
+              - wide:  The same with every column there is
+              - json:  One JSON document
+              - yaml:  The same document as YAML
               
-              [default: unit,machine,active,sub]
+              [default: table]
+
+          --fields <FIELDS>
+              Columns, separated by commas, out of: unit, machine, ip, load, active, sub, hash, since,
+              job [default: unit,machine,active,sub]
     "#);
 }
 
@@ -324,10 +373,26 @@ async fn help_of_list_unit_files() {
     Usage: fleetctl list-unit-files [OPTIONS]
 
     Options:
-      -l, --full[=<BOOL>]       Do not shorten ids and hashes
-          --no-legend[=<BOOL>]  Do not print the line of column names
-          --fields <FIELDS>     Columns, separated by commas, out of: unit, hash, dstate, state, target,
-                                global, desc [default: unit,hash,dstate,state,target]
+      -l, --full[=<BOOL>]
+              Do not shorten ids and hashes
+
+          --no-legend[=<BOOL>]
+              Do not print the line of column names
+
+      -o, --output <FORMAT>
+              How to answer: as a table, with all its columns, or as a document for programs
+
+              Possible values:
+              - table: Lines for people, in columns that scripts can split
+              - wide:  The same with every column there is
+              - json:  One JSON document
+              - yaml:  The same document as YAML
+              
+              [default: table]
+
+          --fields <FIELDS>
+              Columns, separated by commas, out of: unit, hash, dstate, state, target, ip, global,
+              launched, hold, desc [default: unit,hash,dstate,state,target]
     "#);
 }
 
@@ -338,5 +403,17 @@ async fn help_of_version() {
     Print the version of fleetctl. It needs no cluster
 
     Usage: fleetctl version [OPTIONS]
+
+    Options:
+      -o, --output <FORMAT>
+              How to answer: as a table, with all its columns, or as a document for programs
+
+              Possible values:
+              - table: Lines for people, in columns that scripts can split
+              - wide:  The same with every column there is
+              - json:  One JSON document
+              - yaml:  The same document as YAML
+              
+              [default: table]
     "#);
 }

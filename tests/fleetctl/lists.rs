@@ -108,7 +108,7 @@ async fn fields_are_checked_before_the_cluster_is_asked() {
     assert_snapshot!(cluster.run_at("unix:///none", "fleetctl list-machines --fields=machine,load").await, @r#"
     [stderr]
     Invalid key in output format: "load"
-    Valid fields are: machine, ip, metadata
+    Valid fields are: machine, ip, metadata, version
     [exit 1]
     "#);
     cluster.end().await;

@@ -111,8 +111,9 @@ impl Journal for Journalctl {
     }
 }
 
-/// What `systemctl status` exits with when it could tell: running, dead with or without something left over, not running.
-const STATUS_TOLD: [i32; 4] = [0, 1, 2, 3];
+/// What `systemctl status` exits with when it could tell: 0 of a unit that is active, 3 of one that is not. It has 4 for a unit
+/// that it does not know, and 1 if it could not ask.
+const STATUS_TOLD: [i32; 2] = [0, 3];
 
 /// Runs a tool of systemd and returns the end of what it says. It has said what was asked if it exits with one of `told`.
 async fn run(tool: &'static str, words: &[String], told: &[i32]) -> Result<String, JournalError> {
@@ -283,6 +284,25 @@ mod tests {
                     );
                 }
                 Err(JournalError::Run { source, .. }) => panic!("is systemd installed? {source}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn systemctl_takes_our_options_and_says_what_it_cannot_tell() {
+        let unit = UnitName::parse("-fleet-test-no-such-unit.service").unwrap();
+        for scope in [JournalScope::System, JournalScope::User] {
+            match (Journalctl { scope }).status(&unit, 3).await {
+                Err(JournalError::Failed { message, .. }) => {
+                    println!("{scope:?}: {message}");
+                    // Or there is no systemd here to be asked.
+                    let unknown = message.contains("could not be found");
+                    assert!(
+                        unknown || message.contains("connect") || message.contains("booted"),
+                        "{message}"
+                    );
+                }
+                other => panic!("{scope:?}: {other:?}"),
             }
         }
     }

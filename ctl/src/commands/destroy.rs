@@ -3,20 +3,26 @@
 use api::types::BatchAction;
 
 use crate::cli::WaitArgs;
-use crate::commands::lowering::{Unknown, request};
+use crate::commands::lowering::{Unknown, request_of_names, say_unmatched};
 use crate::commands::no_units_given;
-use crate::error::CommandError;
+use crate::error::{CommandError, Kind};
+use crate::output::Answer;
+use crate::selection::{Scope, expand};
 use crate::session::Session;
 use crate::wait::{Goal, Patience, Wish, wait};
 
 /// Destroy one or more units in the cluster.
 ///
-/// Returns when they are stopped, no machine has them any more, and the cluster has forgotten their files.
+/// Returns when they are stopped, no machine has them any more, and the cluster has forgotten their files. Units that a
+/// pattern matches are listed, and destroyed only after a yes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Units
+    /// Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
+    /// Destroy what a pattern matches without asking
+    #[arg(long, short)]
+    yes: bool,
     #[command(flatten)]
     wait: WaitArgs,
 }
@@ -27,12 +33,17 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         return no_units_given(session);
     }
     let context = "Error destroying units";
-    let lowered = request(
+    let selection = expand(session, context, &args.units, Scope::All).await?;
+    say_unmatched(session, &selection);
+    if !args.yes && !selection.matched.is_empty() {
+        confirm(session, context, &selection.matched)?;
+    }
+    let lowered = request_of_names(
         session,
         BatchAction::Destroy,
         "destroy",
         context,
-        &args.units,
+        &selection.arguments,
         Unknown::Fine,
     )
     .await?;
@@ -57,4 +68,37 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     )
     .await;
     waited.and(lowered.refused)
+}
+
+/// Lists what patterns match and asks whether it may go.
+fn confirm(
+    session: &mut Session<'_>,
+    context: &str,
+    matched: &[String],
+) -> Result<(), CommandError> {
+    let (units, these) = match matched.len() {
+        1 => ("unit".to_owned(), "it"),
+        many => (format!("{many} units"), "them"),
+    };
+    session.output.note(&format!(
+        "This destroys {units}:\n  {}",
+        matched.join("\n  ")
+    ));
+    let answer = session.output.ask(&format!("Destroy {these}?"));
+    let answer = answer.map_err(|source| CommandError::stdin(context, source))?;
+    let text = match answer {
+        Answer::Yes => return Ok(()),
+        Answer::No => "not confirmed",
+        Answer::NobodyThere => "there is no terminal to ask at",
+    };
+    let error = CommandError::new(
+        Kind::Input,
+        format!("{context}: {text}; nothing was destroyed"),
+    );
+    Err(match answer {
+        Answer::NobodyThere => {
+            error.with_hint("Give -y to destroy what patterns match without asking.")
+        }
+        Answer::Yes | Answer::No => error,
+    })
 }

@@ -2,39 +2,46 @@
 
 use api::client::{OverviewQuery, Section};
 use api::types::MachineRow;
+use serde_json::Value;
 
 use crate::cli::TableArgs;
 use crate::error::{CommandError, Kind, chain};
+use crate::listing::{self, Cell, Field, Shown};
 use crate::machine_label::IdForm;
 use crate::session::Session;
-use crate::table::{Legend, NOTHING, Table, fields};
 
 /// Enumerate the current hosts in the cluster.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     table: TableArgs,
-    /// Columns, separated by commas, out of: machine, ip, metadata
-    #[arg(long, value_name = "FIELDS", default_value = "machine,ip,metadata")]
-    fields: String,
+    /// Columns, separated by commas, out of: machine, ip, metadata, version [default: machine,ip,metadata]
+    #[arg(long, value_name = "FIELDS")]
+    fields: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Field {
+enum Of {
     Machine,
     Ip,
     Metadata,
+    Version,
 }
 
-const FIELDS: [(&str, Field); 3] = [
-    ("machine", Field::Machine),
-    ("ip", Field::Ip),
-    ("metadata", Field::Metadata),
+const fn field(name: &'static str, shown: Shown, field: Of) -> Field<Of> {
+    Field { name, shown, field }
+}
+
+const FIELDS: [Field<Of>; 4] = [
+    field("machine", Shown::Always, Of::Machine),
+    field("ip", Shown::Always, Of::Ip),
+    field("metadata", Shown::Always, Of::Metadata),
+    field("version", Shown::Wide, Of::Version),
 ];
 
 /// Lists the machines by id.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
-    let (columns, fields) = fields(&args.fields, &FIELDS)?;
+    let fields = listing::select(&args.table, args.fields.as_deref(), &FIELDS)?;
     let query = OverviewQuery {
         units: Vec::new(),
         sections: vec![Section::Machines],
@@ -56,39 +63,33 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         }
     };
     let form = IdForm::of_flag(args.table.full);
-    let row = |machine: &MachineRow| {
-        fields
-            .iter()
-            .map(|field| cell(machine, *field, form))
-            .collect()
-    };
-    let table = Table {
-        columns,
-        rows: overview.machines.iter().map(row).collect(),
-    };
-    let text = table.render(
-        Legend::of_flag(args.table.no_legend),
-        session.output.reader(),
-    );
-    session.output.text(&text)
+    let cell = |machine: &MachineRow, field| cell(machine, field, form);
+    listing::print(
+        &args.table,
+        &fields,
+        &overview.machines,
+        cell,
+        session.output,
+    )
 }
 
-fn cell(machine: &MachineRow, field: Field, form: IdForm) -> String {
-    let text = match field {
-        Field::Machine => form.show(&machine.id),
-        Field::Ip => machine.primary_ip.clone(),
-        Field::Metadata => {
+fn cell(machine: &MachineRow, field: Of, form: IdForm) -> Cell {
+    match field {
+        Of::Machine => Cell::with_value(form.show(&machine.id), machine.id.as_str()),
+        Of::Ip => Cell::plain(&machine.primary_ip),
+        Of::Metadata => {
             let pairs: Vec<_> = machine
                 .metadata
                 .iter()
                 .map(|(key, value)| format!("{key}={value}"))
                 .collect();
-            pairs.join(",")
+            let object: serde_json::Map<_, _> = machine
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.clone(), Value::from(value.as_str())))
+                .collect();
+            Cell::with_value(pairs.join(","), object)
         }
-    };
-    if text.is_empty() {
-        NOTHING.to_owned()
-    } else {
-        text
+        Of::Version => Cell::plain(&machine.version),
     }
 }

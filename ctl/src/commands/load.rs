@@ -14,8 +14,8 @@ use crate::wait::Goal;
 /// Returns when the machines have the units loaded. A running unit is stopped.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Units, or paths of unit files
-    #[arg(value_name = "UNIT")]
+    /// Units, or paths of unit files; a quoted pattern such as 'web@*' stands for units in the cluster
+    #[arg(value_name = "UNIT", value_hint = clap::ValueHint::AnyPath)]
     units: Vec<String>,
     #[command(flatten)]
     replace: ReplaceArgs,
@@ -25,6 +25,7 @@ pub(crate) struct Args {
 
 /// Loads the units.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    args.replace.refuse_sign()?;
     if args.units.is_empty() {
         return no_units_given(session);
     }

@@ -5,6 +5,7 @@ use api::types::BatchAction;
 
 use crate::error::{CommandError, Kind};
 use crate::request::{Accepted, Answer, OnDifference, Refused, send};
+use crate::selection::{Scope, Selection, expand, nothing_matches};
 use crate::session::Session;
 use crate::sources;
 
@@ -33,6 +34,38 @@ pub(crate) struct Lowered {
 /// # Errors
 /// If a name is none or the cluster cannot be asked; then nothing was done.
 pub(crate) async fn request(
+    session: &mut Session<'_>,
+    action: BatchAction,
+    verb: &str,
+    context: &str,
+    units: &[String],
+    unknown: Unknown,
+) -> Result<Lowered, CommandError> {
+    let selection = expand(session, context, units, Scope::Wanted).await?;
+    say_unmatched(session, &selection);
+    request_of_names(
+        session,
+        action,
+        verb,
+        context,
+        &selection.arguments,
+        unknown,
+    )
+    .await
+}
+
+/// Says which patterns match nothing: no error, as unknown names are none.
+pub(crate) fn say_unmatched(session: &mut Session<'_>, selection: &Selection) {
+    for pattern in &selection.unmatched {
+        session.output.note(&nothing_matches(pattern));
+    }
+}
+
+/// Asks for `action` on all units of these names.
+///
+/// # Errors
+/// If a name is none or the cluster cannot be asked; then nothing was done.
+pub(crate) async fn request_of_names(
     session: &mut Session<'_>,
     action: BatchAction,
     verb: &str,

@@ -9,9 +9,13 @@ mod submit;
 mod unload;
 
 mod cat;
+mod complete;
+mod completion;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
+mod man;
+mod verify;
 mod version;
 
 mod lowering;
@@ -28,26 +32,38 @@ pub(crate) use version::line as version_line;
 /// A verb. Its help is that of its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    // "c" was unambiguous before there was more than one.
+    #[command(alias = "c")]
     Cat(cat::Args),
+    #[command(hide = true)]
+    Complete(complete::Args),
+    Completion(completion::Args),
     Destroy(destroy::Args),
     ListMachines(list_machines::Args),
     ListUnitFiles(list_unit_files::Args),
     ListUnits(list_units::Args),
     Load(load::Args),
+    #[command(hide = true)]
+    Man(man::Args),
     Restart(restart::Args),
     Start(start::Args),
     Stop(stop::Args),
     Submit(submit::Args),
     Unload(unload::Args),
+    Verify(verify::Args),
     Version(version::Args),
 }
 
 impl Command {
-    /// Whether the verb asks fleetd for anything.
-    pub(crate) fn needs_cluster(&self) -> bool {
+    /// Runs a verb that asks fleetd for nothing; none if this is not one.
+    pub(crate) fn run_alone(&self, output: &mut Output) -> Option<Result<(), CommandError>> {
         match self {
-            Command::Version(_) => false,
+            Command::Completion(args) => Some(completion::run(args, output)),
+            Command::Man(args) => Some(man::run(args)),
+            Command::Verify(_) => Some(verify::run(output)),
+            Command::Version(args) => Some(version::run(args, output)),
             Command::Cat(_)
+            | Command::Complete(_)
             | Command::Destroy(_)
             | Command::ListMachines(_)
             | Command::ListUnitFiles(_)
@@ -57,19 +73,15 @@ impl Command {
             | Command::Start(_)
             | Command::Stop(_)
             | Command::Submit(_)
-            | Command::Unload(_) => true,
+            | Command::Unload(_) => None,
         }
-    }
-
-    /// Runs a verb that asks fleetd for nothing.
-    pub(crate) fn run_alone(&self, output: &mut Output) -> Result<(), CommandError> {
-        output.line(&version_line())
     }
 
     /// Runs the verb.
     pub(crate) async fn run(&self, session: &mut Session<'_>) -> Result<(), CommandError> {
         match self {
             Command::Cat(args) => cat::run(args, session).await,
+            Command::Complete(args) => complete::run(args, session).await,
             Command::Destroy(args) => destroy::run(args, session).await,
             Command::ListMachines(args) => list_machines::run(args, session).await,
             Command::ListUnitFiles(args) => list_unit_files::run(args, session).await,
@@ -80,7 +92,9 @@ impl Command {
             Command::Stop(args) => stop::run(args, session).await,
             Command::Submit(args) => submit::run(args, session).await,
             Command::Unload(args) => unload::run(args, session).await,
-            Command::Version(_) => self.run_alone(session.output),
+            Command::Completion(_) | Command::Man(_) | Command::Verify(_) | Command::Version(_) => {
+                self.run_alone(session.output).unwrap_or(Ok(()))
+            }
         }
     }
 }

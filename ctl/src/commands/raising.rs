@@ -5,6 +5,7 @@ use api::types::BatchAction;
 use crate::cli::{ReplaceArgs, WaitArgs};
 use crate::error::CommandError;
 use crate::request::{Accepted, OnDifference, Refused, check_sources, send};
+use crate::selection::{Scope, expand_strictly};
 use crate::session::Session;
 use crate::sources::{self, not_found};
 use crate::wait::{Goal, Patience, Wish, wait};
@@ -29,7 +30,8 @@ pub(crate) async fn raise(
     replace: &ReplaceArgs,
     wait_args: &WaitArgs,
 ) -> Result<(), CommandError> {
-    let asked = sources::read(units, session.output)?;
+    let units = expand_strictly(session, verb.failed, units, Scope::Runnable).await?;
+    let asked = sources::read(&units, session.output)?;
     check_sources(session, &asked).await?;
     let on_difference = OnDifference::of_flag(replace.replace);
     let answer = send(session, verb.failed, verb.action, asked, on_difference).await?;

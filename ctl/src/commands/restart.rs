@@ -16,7 +16,7 @@ use crate::wait::Goal;
 /// not run is started.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Units
+    /// Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
     #[command(flatten)]

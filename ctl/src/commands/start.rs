@@ -15,8 +15,8 @@ use crate::wait::Goal;
 /// machine can run one, and says of each machine why not. A unit that has failed before is started again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Units, or paths of unit files
-    #[arg(value_name = "UNIT")]
+    /// Units, or paths of unit files; a quoted pattern such as 'web@*' stands for units in the cluster
+    #[arg(value_name = "UNIT", value_hint = clap::ValueHint::AnyPath)]
     units: Vec<String>,
     #[command(flatten)]
     replace: ReplaceArgs,
@@ -26,6 +26,7 @@ pub(crate) struct Args {
 
 /// Starts the units.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    args.replace.refuse_sign()?;
     if args.units.is_empty() {
         return no_units_given(session);
     }

@@ -15,7 +15,7 @@ use crate::wait::Goal;
 /// Returns when systemd says that they are stopped. They stay on their machines; "fleetctl start" starts them there again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Units
+    /// Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
     #[command(flatten)]

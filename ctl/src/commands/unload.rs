@@ -15,7 +15,7 @@ use crate::wait::Goal;
 /// Returns when they are stopped and no machine has them any more. The cluster keeps their files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Units
+    /// Units; a quoted pattern such as 'web@*' stands for all in the cluster that it matches
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
     #[command(flatten)]

@@ -37,6 +37,12 @@ const UNPLACED_TOLD_AFTER: Duration = Duration::from_secs(10);
 /// Pause before a broken stream is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
+/// A wait shorter than this shows no progress: it would only flicker.
+const PROGRESS_AFTER: Duration = Duration::from_secs(1);
+
+/// Pause between two lines of progress, which say how many seconds it has been.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
+
 /// Units whose failure is told in full; a person mends the first few, the rest are counted.
 const TOLD_MAX: usize = 10;
 
@@ -72,10 +78,20 @@ pub(crate) async fn wait(
 ) -> Result<(), CommandError> {
     let names: Vec<UnitName> = wishes.iter().map(|wish| wish.name.clone()).collect();
     let mut vigil = Vigil::new(context, wishes, patience);
+    let result = watch(session, &mut vigil, &names).await;
+    session.output.wipe_progress();
+    result
+}
+
+async fn watch(
+    session: &mut Session<'_>,
+    vigil: &mut Vigil<'_>,
+    names: &[UnitName],
+) -> Result<(), CommandError> {
     let mut lost_at: Option<Instant> = None;
     while !vigil.pending.is_empty() {
         session.debug(&format!("events of {} units", names.len()));
-        let error = match session.client.events(&names).await {
+        let error = match session.client.events(names).await {
             Ok(mut events) => match vigil.follow(session, &mut events).await? {
                 Followed::Done => return Ok(()),
                 Followed::Ended { synced, error } => {
@@ -89,8 +105,9 @@ pub(crate) async fn wait(
         };
         let lost = *lost_at.get_or_insert_with(Instant::now);
         if lost.elapsed() >= session.request_timeout() || vigil.is_late() {
-            return Err(lost_touch(context, error));
+            return Err(lost_touch(vigil.context, error));
         }
+        vigil.show_lost(session);
         sleep(REOPEN_PAUSE).await;
     }
     Ok(())
@@ -127,6 +144,8 @@ struct Vigil<'c> {
     deadline: Option<Instant>,
     began: Instant,
     unplaced_told: bool,
+    total: usize,
+    progress_due: Instant,
 }
 
 struct Waiting {
@@ -156,14 +175,16 @@ impl<'c> Vigil<'c> {
                 },
             )
         };
-        let pending = wishes.into_iter().map(waiting).collect();
+        let pending: BTreeMap<_, _> = wishes.into_iter().map(waiting).collect();
         Vigil {
             context,
+            total: pending.len(),
             pending,
             patience,
             deadline,
             began,
             unplaced_told: false,
+            progress_due: began + PROGRESS_AFTER,
         }
     }
 
@@ -179,7 +200,7 @@ impl<'c> Vigil<'c> {
     ) -> Result<Followed, CommandError> {
         let mut observed = Observed::default();
         loop {
-            let wake = self.next_wake();
+            let wake = self.next_wake(session.output.shows_progress());
             let event = tokio::select! {
                 event = events.next() => event,
                 () = sleep_until(wake) => {
@@ -269,7 +290,7 @@ impl<'c> Vigil<'c> {
     }
 
     /// When there is next something to do that no event tells of.
-    fn next_wake(&self) -> Instant {
+    fn next_wake(&self, progress: bool) -> Instant {
         let all_held = self
             .pending
             .values()
@@ -283,7 +304,12 @@ impl<'c> Vigil<'c> {
                 .map(|since| since + HOLD_STANDS_AFTER)
         });
         let unplaced = (!self.unplaced_told).then(|| self.began + UNPLACED_TOLD_AFTER);
-        let wake = holds.chain(self.deadline).chain(unplaced).min();
+        let progress = progress.then_some(self.progress_due);
+        let wake = holds
+            .chain(self.deadline)
+            .chain(unplaced)
+            .chain(progress)
+            .min();
         wake.unwrap_or_else(|| Instant::now() + UNPLACED_TOLD_AFTER)
     }
 
@@ -313,7 +339,39 @@ impl<'c> Vigil<'c> {
         for waiting in self.pending.values_mut().filter(|waiting| stands(waiting)) {
             waiting.tell_hold(session, observed);
         }
+        if now >= self.progress_due {
+            self.progress_due = now + PROGRESS_PAUSE;
+            self.show_progress(session, observed);
+        }
         Ok(())
+    }
+
+    /// Shows a person how many units are still waited for, for how long, and what the first of them is at.
+    fn show_progress(&self, session: &mut Session<'_>, observed: &Observed) {
+        let Some(first) = self.pending.values().next() else {
+            return;
+        };
+        let doing = report::pending(&first.pending, &observed.machines);
+        let text = format!("{}: {doing}", first.wish.name);
+        self.show(session, &text);
+    }
+
+    fn show_lost(&self, session: &mut Session<'_>) {
+        if self.began.elapsed() >= PROGRESS_AFTER {
+            self.show(session, "the connection to fleetd is lost, trying again");
+        }
+    }
+
+    fn show(&self, session: &mut Session<'_>, what: &str) {
+        let left = self.pending.len();
+        let seconds = self.began.elapsed().as_secs();
+        let units = match self.total {
+            1 => "unit".to_owned(),
+            total => format!("{left} of {total} units"),
+        };
+        session
+            .output
+            .progress(&format!("Waiting for {units}, {seconds} s. {what}"));
     }
 
     fn late(&self, observed: &Observed) -> CommandError {

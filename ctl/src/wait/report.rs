@@ -81,6 +81,22 @@ pub(crate) fn held(wish: &Wish, hold: &Hold, machines: &Addresses) -> String {
     text
 }
 
+/// What a unit is at, in a few words.
+pub(crate) fn pending(pending: &Pending, machines: &Addresses) -> String {
+    match pending {
+        Pending::Unseen => "the cluster has not taken note of the request".to_owned(),
+        Pending::Unplaced => "no engine has placed it".to_owned(),
+        Pending::Held(hold) => format!("waits: {}", hold.reason),
+        Pending::OnMachine(id) => format!("{} is at it", machines.label(id, IdForm::Short)),
+        Pending::InSystemd(row) => format!(
+            "systemd on {} says {} ({})",
+            machines.label(&row.machine_id, IdForm::Short),
+            row.systemd_active_state,
+            row.systemd_sub_state
+        ),
+    }
+}
+
 /// What was still missing when time was up; begins in fleet 1.0's words.
 pub(crate) fn timed_out(wish: &Wish, pending: &Pending, machines: &Addresses) -> String {
     let name = &wish.name;
@@ -91,18 +107,13 @@ pub(crate) fn timed_out(wish: &Wish, pending: &Pending, machines: &Addresses) ->
         Goal::Gone => "destroyed",
     };
     let why = match pending {
-        Pending::Unseen => "the cluster has not taken note of the request".to_owned(),
+        Pending::Held(hold) => held(wish, hold, machines),
         Pending::Unplaced => {
             "no engine has placed it: does a fleetd with its engine enabled run?".to_owned()
         }
-        Pending::Held(hold) => held(wish, hold, machines),
-        Pending::OnMachine(id) => format!("{} is at it", machines.label(id, IdForm::Short)),
-        Pending::InSystemd(row) => format!(
-            "systemd on {} says {} ({})",
-            machines.label(&row.machine_id, IdForm::Short),
-            row.systemd_active_state,
-            row.systemd_sub_state
-        ),
+        Pending::Unseen | Pending::OnMachine(_) | Pending::InSystemd(_) => {
+            self::pending(pending, machines)
+        }
     };
     format!("timed out waiting for unit {name} to report state {state}; {why}")
 }

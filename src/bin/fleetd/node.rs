@@ -159,11 +159,7 @@ impl Signals {
 }
 
 /// Applies what can be changed while running: log level, metadata, address. Units and sockets are not touched.
-fn reload(
-    source: &ConfigSource,
-    verbosity: &Verbosity,
-    machine: &watch::Sender<Machine>,
-) {
+fn reload(source: &ConfigSource, verbosity: &Verbosity, machine: &watch::Sender<Machine>) {
     let path = source
         .path()
         .map(|path| path.display().to_string())
