@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["model", "unitfile"]),
     ("api", &["model", "unitfile"]),
     ("ctl", &["api", "unitfile"]),
+    ("sim", &["agent", "engine", "model", "registry", "unitfile"]),
     ("testbed", &["unitfile"]),
 ];
 
