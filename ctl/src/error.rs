@@ -31,6 +31,9 @@ pub(crate) enum Kind {
     ReaderGone,
     /// What was asked for is no longer part of fleet; exits with 2, as fleet 1.0 does.
     Withdrawn,
+    /// A command that ran for the user ended with this status, which becomes ours. It has said why itself, so that the
+    /// message may be empty.
+    Exit(u8),
 }
 
 /// Why a verb did not succeed.
@@ -114,6 +117,11 @@ impl CommandError {
         )
     }
 
+    /// What it means to the caller.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Adds a line that says what to do.
     pub(crate) fn with_hint(mut self, hint: &str) -> CommandError {
         self.hints.push(hint.to_owned());
@@ -140,7 +148,18 @@ impl CommandError {
                 self.tell(output);
                 ExitCode::from(EXIT_WITHDRAWN)
             }
+            Kind::Exit(status) => {
+                if !self.message.is_empty() {
+                    self.tell(output);
+                }
+                ExitCode::from(status)
+            }
         }
+    }
+
+    /// A command that ran for the user ended with this status and has said why.
+    pub(crate) fn ended_with(status: u8) -> CommandError {
+        CommandError::new(Kind::Exit(status), "")
     }
 
     fn tell(&self, output: &mut Output) {

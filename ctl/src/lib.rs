@@ -20,6 +20,11 @@ mod selection;
 mod sources;
 mod wait;
 
+mod machine_choice;
+mod running;
+mod targets;
+mod tool;
+
 mod error;
 mod instant;
 mod machine_label;

@@ -74,7 +74,12 @@ impl Journal for Diary {
     }
 
     async fn status(&self, unit: &UnitName, _lines: usize) -> Result<String, JournalError> {
-        Ok(format!("status of {unit}\n"))
+        let active = if unit.as_str().starts_with("oneshot") {
+            "inactive (dead)"
+        } else {
+            "active (running)"
+        };
+        Ok(format!("* {unit}\n     Active: {active}\n"))
     }
 }
 
@@ -137,6 +142,20 @@ impl Cluster {
 
     /// Runs fleetctl with this endpoint in its environment and returns what a user sees.
     pub(crate) async fn run_at(&self, endpoint: &str, line: &str) -> String {
+        self.run_with(&[("FLEETCTL_ENDPOINT", endpoint)], line)
+            .await
+    }
+
+    /// Runs fleetctl on the cluster's socket, with the tools that are in `folder` instead of systemd's.
+    pub(crate) async fn run_with_tools(&self, folder: &Path, line: &str) -> String {
+        let endpoint = format!("unix://{}", self.socket.display());
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        self.run_with(&[("FLEETCTL_ENDPOINT", &endpoint), ("PATH", &path)], line)
+            .await
+    }
+
+    /// Runs fleetctl with this environment and returns what a user sees.
+    pub(crate) async fn run_with(&self, environment: &[(&str, &str)], line: &str) -> String {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         assert_eq!(
             words.first().map(String::as_str),
@@ -147,7 +166,7 @@ impl Cluster {
         command
             .args(&words[1..])
             .env_clear()
-            .env("FLEETCTL_ENDPOINT", endpoint);
+            .envs(environment.iter().copied());
         command.current_dir(&self.folder).stdin(Stdio::null());
         let output = tokio::task::spawn_blocking(move || command.output().unwrap())
             .await
@@ -156,6 +175,15 @@ impl Cluster {
         println!("$ {line}\n{seen}");
         seen.replace(&self.socket.display().to_string(), "SOCKET")
             .replace(&self.address, "ADDRESS")
+    }
+
+    /// Returns once this many machines report the unit.
+    pub(crate) async fn until_reported(&self, name: &str, machines: usize) {
+        let name = UnitName::parse(name).unwrap();
+        let mut updates = self.store.subscribe().await.unwrap();
+        while self.store.records().statuses.get(&name).map(BTreeMap::len) != Some(machines) {
+            updates.next().await;
+        }
     }
 
     /// Ends the server, as a stop of fleetd does; machines too.
@@ -208,7 +236,7 @@ pub(crate) fn write(folder: &Path, name: &str, content: &str) -> PathBuf {
     path
 }
 
-fn machine(id: &str, address: &str, metadata: &[(&str, &str)]) -> Change {
+pub(crate) fn machine(id: &str, address: &str, metadata: &[(&str, &str)]) -> Change {
     let id = machine_id(id);
     let metadata = metadata
         .iter()

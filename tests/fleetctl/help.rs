@@ -31,6 +31,7 @@ async fn help_of_all() {
       cat              Output the contents of a submitted unit, byte for byte
       completion       Print the script that completes fleetctl's command line in a shell
       destroy          Destroy one or more units in the cluster
+      journal          Outputs the journal of units in the cluster
       list-machines    Enumerate the current hosts in the cluster
       list-unit-files  List the units that exist in the cluster
       list-units       List the current state of units in the cluster
@@ -38,6 +39,7 @@ async fn help_of_all() {
       restart          Instruct systemd to restart one or more units in the cluster
       start            Instruct systemd to start one or more units in the cluster, first submitting and
                        loading if necessary
+      status           Output the status of one or more units in the cluster
       stop             Instruct systemd to stop one or more units in the cluster
       submit           Upload one or more units to the cluster without starting them
       unload           Unschedule one or more units in the cluster

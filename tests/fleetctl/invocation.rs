@@ -74,6 +74,7 @@ async fn what_cannot_be_understood() {
     Error: unknown command "strat" for "fleetctl"
 
     Did you mean this?
+    ⇥status
     ⇥restart
     ⇥start
     Run 'fleetctl --help' for usage.

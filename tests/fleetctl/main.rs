@@ -19,5 +19,6 @@ mod creating;
 mod help;
 mod invocation;
 mod lists;
+mod looking;
 mod lowering;
 mod outcomes;

@@ -137,7 +137,31 @@ impl Client {
         machine: Option<&MachineId>,
         lines: usize,
     ) -> Result<String, ClientError> {
-        let mut path = format!("{}/journal?lines={lines}", unit_path(name));
+        self.told("journal", name, machine, lines).await
+    }
+
+    /// What `systemctl status` says of a unit on `machine`, or wherever it runs, with the last `lines` lines of its journal.
+    ///
+    /// # Errors
+    /// As of [`journal`](Client::journal).
+    pub async fn status(
+        &self,
+        name: &UnitName,
+        machine: Option<&MachineId>,
+        lines: usize,
+    ) -> Result<String, ClientError> {
+        self.told("status", name, machine, lines).await
+    }
+
+    /// What systemd's tools say of a unit.
+    async fn told(
+        &self,
+        what: &str,
+        name: &UnitName,
+        machine: Option<&MachineId>,
+        lines: usize,
+    ) -> Result<String, ClientError> {
+        let mut path = format!("{}/{what}?lines={lines}", unit_path(name));
         if let Some(machine) = machine {
             path.push_str(&format!("&machineID={machine}"));
         }

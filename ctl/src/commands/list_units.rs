@@ -2,7 +2,7 @@
 
 use api::client::{OverviewQuery, Section};
 use api::types::StateRow;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use crate::cli::TableArgs;
 use crate::error::CommandError;
@@ -71,6 +71,16 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     let form = IdForm::of_flag(args.table.full);
     let cell = |state: &StateRow, field| cell(state, field, form, &addresses);
     listing::print(&args.table, &fields, &overview.states, cell, session.output)
+}
+
+/// A state as `-o json` has it.
+pub(crate) fn document(state: &StateRow, addresses: &Addresses) -> Map<String, Value> {
+    let shown = FIELDS.iter().filter(|field| field.shown != Shown::Named);
+    let pair = |field: &Field<Of>| {
+        let value = cell(state, field.field, IdForm::Full, addresses).value;
+        (field.name.to_owned(), value)
+    };
+    shown.map(pair).collect()
 }
 
 fn cell(state: &StateRow, field: Of, form: IdForm, addresses: &Addresses) -> Cell {

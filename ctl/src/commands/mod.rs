@@ -11,13 +11,16 @@ mod unload;
 mod cat;
 mod complete;
 mod completion;
+mod journal;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod man;
+mod status;
 mod verify;
 mod version;
 
+mod looking;
 mod lowering;
 mod raising;
 
@@ -39,6 +42,7 @@ pub(crate) enum Command {
     Complete(complete::Args),
     Completion(completion::Args),
     Destroy(destroy::Args),
+    Journal(journal::Args),
     ListMachines(list_machines::Args),
     ListUnitFiles(list_unit_files::Args),
     ListUnits(list_units::Args),
@@ -47,6 +51,7 @@ pub(crate) enum Command {
     Man(man::Args),
     Restart(restart::Args),
     Start(start::Args),
+    Status(status::Args),
     Stop(stop::Args),
     Submit(submit::Args),
     Unload(unload::Args),
@@ -65,12 +70,14 @@ impl Command {
             Command::Cat(_)
             | Command::Complete(_)
             | Command::Destroy(_)
+            | Command::Journal(_)
             | Command::ListMachines(_)
             | Command::ListUnitFiles(_)
             | Command::ListUnits(_)
             | Command::Load(_)
             | Command::Restart(_)
             | Command::Start(_)
+            | Command::Status(_)
             | Command::Stop(_)
             | Command::Submit(_)
             | Command::Unload(_) => None,
@@ -83,12 +90,14 @@ impl Command {
             Command::Cat(args) => cat::run(args, session).await,
             Command::Complete(args) => complete::run(args, session).await,
             Command::Destroy(args) => destroy::run(args, session).await,
+            Command::Journal(args) => journal::run(args, session).await,
             Command::ListMachines(args) => list_machines::run(args, session).await,
             Command::ListUnitFiles(args) => list_unit_files::run(args, session).await,
             Command::ListUnits(args) => list_units::run(args, session).await,
             Command::Load(args) => load::run(args, session).await,
             Command::Restart(args) => restart::run(args, session).await,
             Command::Start(args) => start::run(args, session).await,
+            Command::Status(args) => status::run(args, session).await,
             Command::Stop(args) => stop::run(args, session).await,
             Command::Submit(args) => submit::run(args, session).await,
             Command::Unload(args) => unload::run(args, session).await,

@@ -1,0 +1,192 @@
+//! `fleetctl journal`: the last lines that units wrote, on the machines that have them, and what they write from now on.
+
+use api::client::ClientError;
+use futures_util::{StreamExt, stream};
+
+use crate::cli::{SshPortArgs, boolean};
+use crate::commands::looking::{
+    Answer, Found, Question, Wording, ask, find, heading, pass_on, run_there, told,
+};
+use crate::error::{CommandError, Kind, chain};
+use crate::running::Running;
+use crate::session::Session;
+use crate::targets::Target;
+use crate::tool::{self, Following, Rights, Tool};
+
+/// The form of lines in which fleetd has them.
+const MODE_DEFAULT: &str = "short";
+
+/// Lines that fleetd gives at most; for more the journal is read on its machine.
+const API_LINES_MAX: usize = 1000;
+
+/// Outputs the journal of units in the cluster.
+///
+/// It is what "journalctl --unit" says on the machine that has the unit; of a global unit, on each machine that has it. With
+/// --follow, lines of several have the unit's name in front.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Units; a quoted pattern such as 'web@*' stands for all on machines that it matches
+    #[arg(value_name = "UNIT")]
+    units: Vec<String>,
+    /// How many of the last lines
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    lines: usize,
+    /// Go on with what the units write from now on
+    #[arg(long, short = 'f', alias = "f", value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_value = "false", default_missing_value = "true", hide_default_value = true,
+          action = clap::ArgAction::Set, value_parser = boolean)]
+    follow: bool,
+    /// The form of the lines, one of journalctl's: short, cat, json, ...
+    #[arg(long, short, value_name = "MODE", default_value = MODE_DEFAULT)]
+    output: String,
+    /// Of a global unit, only on this machine: its address, its id, or how that begins
+    #[arg(long, short, value_name = "MACHINE")]
+    machine: Option<String>,
+    /// Run journalctl through sudo, where it has to be run on the machine itself
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", hide_default_value = true, action = clap::ArgAction::Set, value_parser = boolean)]
+    sudo: bool,
+    #[command(flatten)]
+    ssh: SshPortArgs,
+}
+
+/// Shows the journal of each.
+pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let retrieving = match args.units.as_slice() {
+        [] => {
+            return Err(CommandError::new(
+                Kind::Usage,
+                "One unit file must be provided.",
+            ));
+        }
+        [one] => format!("Error retrieving unit {one}"),
+        [_, _, ..] => "Error retrieving units".to_owned(),
+    };
+    let wording = Wording {
+        retrieving,
+        missing: "running",
+    };
+    let found = find(session, &args.units, args.machine.as_deref(), &wording).await?;
+    let status = if args.follow {
+        follow(args, session, &found).await?
+    } else {
+        print(args, session, &found).await?
+    };
+    match (found.complete, status) {
+        (true, 0) => Ok(()),
+        (true, status) => Err(CommandError::ended_with(status)),
+        (false, _) => Err(CommandError::ended_with(1)),
+    }
+}
+
+impl Args {
+    fn tool(&self, target: &Target) -> Tool {
+        let following = if self.follow {
+            Following::Yes
+        } else {
+            Following::No
+        };
+        let rights = if self.sudo { Rights::Sudo } else { Rights::Own };
+        tool::journal(&target.unit, self.lines, &self.output, following, rights)
+    }
+
+    /// Whether fleetd can be asked at all.
+    fn is_plain(&self) -> bool {
+        self.output == MODE_DEFAULT && (1..=API_LINES_MAX).contains(&self.lines)
+    }
+
+    fn run(&self, session: &Session<'_>, found: &Found, target: &Target) -> Running {
+        let tool = self.tool(target);
+        run_there(session, target, &found.addresses, &tool, self.ssh.ssh_port)
+    }
+}
+
+async fn print(args: &Args, session: &mut Session<'_>, found: &Found) -> Result<u8, CommandError> {
+    let client = session.client.clone();
+    let asked = if args.is_plain() {
+        found.targets.as_slice()
+    } else {
+        &[]
+    };
+    let mut answers = ask(&client, asked, Question::Journal(args.lines));
+    let mut worst = 0;
+    for (index, target) in found.targets.iter().enumerate() {
+        let answer = answers.next().await;
+        if found.targets.len() > 1 {
+            if index > 0 {
+                session.output.line("")?;
+            }
+            session.output.line(&heading(target, &found.addresses))?;
+        }
+        worst = print_one(args, session, found, target, answer)
+            .await?
+            .max(worst);
+    }
+    Ok(worst)
+}
+
+async fn print_one(
+    args: &Args,
+    session: &mut Session<'_>,
+    found: &Found,
+    target: &Target,
+    answer: Option<Result<Answer, ClientError>>,
+) -> Result<u8, CommandError> {
+    match answer {
+        Some(Ok(Answer::Text(text))) => {
+            session.output.text(&text)?;
+            return Ok(0);
+        }
+        Some(Err(error)) => {
+            let context = format!("Error retrieving journal of unit {}", target.unit);
+            return Err(CommandError::request(context, error));
+        }
+        Some(Ok(Answer::Unable(error))) => {
+            let reason = chain(&error);
+            session.debug(&format!("no journal of {}: {reason}", target.unit));
+        }
+        None => {}
+    }
+    let mut running = args.run(session, found, target);
+    let mut status = 0;
+    while let Some(said) = running.next().await {
+        match pass_on(session, "", said) {
+            Ok(ended) => status = ended.unwrap_or(status),
+            Err(error) => status = told(session, "", error)?,
+        }
+    }
+    Ok(status)
+}
+
+/// All at once, until the last has ended.
+async fn follow(args: &Args, session: &mut Session<'_>, found: &Found) -> Result<u8, CommandError> {
+    let mut worst = 0;
+    let prefixes: Vec<String> = found
+        .targets
+        .iter()
+        .map(|target| match found.targets.len() {
+            1 => String::new(),
+            _ if target.global => format!("{} on {}: ", target.unit, target.machine.short()),
+            _ => format!("{}: ", target.unit),
+        })
+        .collect();
+    let running: Vec<_> = found
+        .targets
+        .iter()
+        .enumerate()
+        .map(|(index, target)| {
+            let running = args.run(session, found, target);
+            running.map(move |said| (index, said))
+        })
+        .collect();
+    let mut all = stream::select_all(running);
+    while let Some((index, said)) = all.next().await {
+        let prefix = &prefixes[index];
+        let status = match pass_on(session, prefix, said) {
+            Ok(ended) => ended.unwrap_or(0),
+            Err(error) => told(session, prefix, error)?,
+        };
+        worst = status.max(worst);
+    }
+    Ok(worst)
+}
