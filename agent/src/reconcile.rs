@@ -9,6 +9,9 @@ use std::fmt;
 use model::{Assignment, Generation, JobReport, Mark, ServiceUnit, TargetState, UnitStatus};
 use unitfile::{FileHash, UnitHash};
 
+/// Stands for no start request: requests are numbered from 2 (the store's first revision is 1, a request's number one more).
+const GIVEN_UP: Generation = Generation(1);
+
 /// The next thing to do for a unit, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -29,8 +32,8 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Stop(StopReason::NotScheduled) => "stop: it is not scheduled here",
-            Step::Stop(StopReason::Replaced) => "stop: another file takes its place",
+            Step::Stop(StopReason::NotScheduled(_)) => "stop: it is not scheduled here",
+            Step::Stop(StopReason::Replaced(_)) => "stop: another file takes its place",
             Step::Stop(StopReason::NotWanted(_)) => "stop: it is to be loaded only",
             Step::Unload => "unload: it is not scheduled here",
             Step::Load(_, LoadReason::New) => "load: it is scheduled here",
@@ -46,10 +49,11 @@ impl fmt::Display for Step {
 /// Why a unit is stopped.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StopReason {
-    /// It is not in this machine's schedule.
-    NotScheduled,
-    /// Another file takes its place.
-    Replaced,
+    /// It is not in this machine's schedule. Remember this first, so that it is started again should it be wanted again before it
+    /// is gone; none if nothing is remembered of it.
+    NotScheduled(Option<Mark>),
+    /// Another file takes its place. Remember this first, as above.
+    Replaced(Mark),
     /// It is to be loaded only; then remember this.
     NotWanted(Mark),
 }
@@ -70,7 +74,10 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
     match (desired, observed) {
         (None, None) => None,
         (None, Some(unit)) if unit.active.is_stopped() => Some(Step::Unload),
-        (None, Some(_)) => Some(Step::Stop(StopReason::NotScheduled)),
+        (None, Some(unit)) => {
+            let mark = unit.mark.as_ref().map(given_up);
+            Some(Step::Stop(StopReason::NotScheduled(mark)))
+        }
         (Some(wanted), None) => Some(Step::Load(fresh(wanted), LoadReason::New)),
         (Some(wanted), Some(unit)) => match &unit.mark {
             // Left half-loaded: nothing was started from it.
@@ -78,7 +85,9 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
             Some(mark) if mark.file != wanted.file && unit.active.is_stopped() => {
                 Some(Step::Load(fresh(wanted), LoadReason::Replaced))
             }
-            Some(mark) if mark.file != wanted.file => Some(Step::Stop(StopReason::Replaced)),
+            Some(mark) if mark.file != wanted.file => {
+                Some(Step::Stop(StopReason::Replaced(given_up(mark))))
+            }
             Some(mark) if unit.file != Some(wanted.file) => {
                 Some(Step::Load(mark.clone(), LoadReason::Repair))
             }
@@ -93,6 +102,14 @@ fn fresh(wanted: &Assignment) -> Mark {
         file: wanted.file,
         start: Generation::default(),
         restart: Generation::default(),
+    }
+}
+
+/// What is remembered of a unit that we stop: it was started by us, but by no request that anybody makes.
+fn given_up(mark: &Mark) -> Mark {
+    Mark {
+        start: GIVEN_UP,
+        ..mark.clone()
     }
 }
 
@@ -234,7 +251,7 @@ mod tests {
             (
                 None,
                 Some(there(OLD, Active, 5, 0)),
-                Some(Step::Stop(StopReason::NotScheduled)),
+                Some(Step::Stop(StopReason::NotScheduled(Some(mark(OLD, 1, 0))))),
             ),
             (None, Some(there(OLD, Failed, 5, 0)), Some(Step::Unload)),
             // A new unit is loaded, then started once.
@@ -281,6 +298,12 @@ mod tests {
                 Some(there(NEW, Inactive, 5, 0)),
                 Some(Step::Start(mark(NEW, 7, 7))),
             ),
+            // Given up, then wanted again by the same request before it was gone: it is started again.
+            (
+                Some(wanted(NEW, Launched, 5, 0)),
+                Some(there(NEW, Inactive, 1, 0)),
+                Some(Step::Start(mark(NEW, 5, 0))),
+            ),
             // To be loaded only: stopped if we had started it.
             (
                 Some(wanted(NEW, Loaded, 5, 0)),
@@ -296,12 +319,12 @@ mod tests {
             (
                 Some(wanted(NEW, Launched, 7, 0)),
                 Some(there(OLD, Active, 5, 0)),
-                Some(Step::Stop(StopReason::Replaced)),
+                Some(Step::Stop(StopReason::Replaced(mark(OLD, 1, 0)))),
             ),
             (
                 Some(wanted(NEW, Launched, 7, 0)),
                 Some(there(OLD, Activating, 5, 0)),
-                Some(Step::Stop(StopReason::Replaced)),
+                Some(Step::Stop(StopReason::Replaced(mark(OLD, 1, 0)))),
             ),
             (
                 Some(wanted(NEW, Launched, 7, 0)),
@@ -372,7 +395,7 @@ mod tests {
         let target = prop::sample::select(vec![TargetState::Loaded, TargetState::Launched]);
         let file = prop::sample::select(vec![OLD, NEW]);
         prop::option::of(
-            (file, target, 1..4_u64, 0..4_u64)
+            (file, target, 2..5_u64, 0..5_u64)
                 .prop_map(|(file, target, start, restart)| wanted(file, target, start, restart)),
         )
     }
@@ -389,8 +412,11 @@ mod tests {
             }
             (Step::Stop(reason), Some(mut unit)) => {
                 unit.active = ActiveState::Inactive;
-                if let StopReason::NotWanted(mark) = reason {
-                    unit.mark = Some(mark);
+                match reason {
+                    StopReason::NotWanted(mark) | StopReason::Replaced(mark) => {
+                        unit.mark = Some(mark)
+                    }
+                    StopReason::NotScheduled(mark) => unit.mark = mark,
                 }
                 Some(unit)
             }
@@ -408,6 +434,21 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever was begun for one wish, the next wish to have the unit running makes it run, unless it was left as that wish found it.
+        #[test]
+        fn a_unit_we_stopped_is_started_when_it_is_wanted_again(desired in assignment(), between in assignment(), unit in unit()) {
+            let Some(step) = next_step(between.as_ref(), unit.as_ref()) else { return Ok(()) };
+            let stopped = matches!(step, Step::Stop(_));
+            let mut unit = carry_out(step, unit);
+            while let Some(step) = next_step(desired.as_ref(), unit.as_ref()) {
+                unit = carry_out(step, unit);
+            }
+            let launched = desired.is_some_and(|wanted| wanted.target == TargetState::Launched);
+            if stopped && launched {
+                prop_assert_eq!(unit.map(|unit| unit.active), Some(ActiveState::Active));
+            }
+        }
+
         /// From anywhere, a few steps lead to rest, and there the machine has what the schedule wants.
         #[test]
         fn every_unit_comes_to_rest_where_the_schedule_wants_it(desired in assignment(), mut unit in unit()) {

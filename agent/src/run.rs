@@ -23,7 +23,7 @@ use unitfile::{FileHash, UnitFile, UnitName};
 use crate::publish::Window;
 use crate::reconcile::Step;
 use crate::steps::StepEnd;
-use crate::units::Slots;
+use crate::units::{After, Slots};
 
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
 pub(crate) const TRANSITION_DELAY: Duration = Duration::from_millis(100);
@@ -342,18 +342,24 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 if end.result != JobResult::Done {
                     tracing::warn!(unit = %name, result = %end.result, end.message, "{tried}: did not end well");
                 }
-                slot.end(end, failed);
+                slot.end(end, if failed { After::Retry } else { After::Settled });
             }
             Err(error) => {
                 tracing::warn!(unit = %name, %error, "{tried}: failed");
-                let refused = matches!(step, Some(Step::Start(_) | Step::Restart(_)))
-                    && !matches!(error, ServiceError::Unreachable { .. });
+                let unanswered = matches!(error, ServiceError::Unreachable { .. });
+                let refused =
+                    matches!(step, Some(Step::Start(_) | Step::Restart(_))) && !unanswered;
+                let after = match (refused, unanswered) {
+                    (true, _) => After::Settled,
+                    (false, true) => After::Unanswered,
+                    (false, false) => After::Retry,
+                };
                 slot.end(
                     JobEnd {
                         result: JobResult::Failed,
                         message: error.to_string(),
                     },
-                    !refused,
+                    after,
                 );
                 if refused {
                     slot.dealt = slot

@@ -110,12 +110,29 @@ async fn stop<S: ServiceManager>(
     name: &UnitName,
     reason: StopReason,
 ) -> Result<JobEnd, ServiceError> {
-    let end = manager.stop(name).await?;
     match reason {
-        StopReason::NotWanted(mark) => manager.mark(name, &mark).await?,
-        StopReason::NotScheduled | StopReason::Replaced => {}
+        StopReason::NotWanted(mark) => {
+            let end = manager.stop(name).await?;
+            manager.mark(name, &mark).await?;
+            Ok(end)
+        }
+        StopReason::NotScheduled(mark) => stop_remembered(manager, name, mark).await,
+        StopReason::Replaced(mark) => stop_remembered(manager, name, Some(mark)).await,
     }
-    Ok(end)
+}
+
+/// Remembers that it is us who stop the unit, then does. It has to stop also if that cannot be written, as on a full disk.
+async fn stop_remembered<S: ServiceManager>(
+    manager: &S,
+    name: &UnitName,
+    mark: Option<Mark>,
+) -> Result<JobEnd, ServiceError> {
+    if let Some(mark) = mark
+        && let Err(error) = manager.mark(name, &mark).await
+    {
+        tracing::warn!(unit = %name, %error, "it cannot be remembered that this unit is being stopped");
+    }
+    manager.stop(name).await
 }
 
 /// Remembers a request that systemd refused as carried out: it is not made again until the user asks again.

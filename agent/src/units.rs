@@ -28,6 +28,8 @@ pub(crate) struct Slot {
     pub(crate) failures: u32,
     /// A failed step is not tried again before its time.
     pub(crate) resting: bool,
+    /// systemd could not be reached: what was asked for has no answer yet.
+    pub(crate) unanswered: bool,
     /// The latest request that was dealt with.
     pub(crate) dealt: Generation,
     /// How the last thing asked of systemd ended.
@@ -41,6 +43,21 @@ pub(crate) struct Work {
     pub(crate) step: Step,
     /// The request it is done for.
     pub(crate) generation: Generation,
+}
+
+/// How often in a row systemd may not answer before that is told as the end of a request: with the pauses between, 15 s. Its D-Bus
+/// is back within a second when it is started again, and the request then ends well.
+const UNANSWERED_MAX: u32 = 4;
+
+/// What follows from how a step ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum After {
+    /// It is not tried again.
+    Settled,
+    /// It has to be tried again later.
+    Retry,
+    /// It has to be tried again later: systemd could not be reached, so nobody knows how it ended.
+    Unanswered,
 }
 
 /// What is to be done about a unit now.
@@ -98,13 +115,20 @@ impl Slot {
         self.working = Some(work);
     }
 
-    /// Notes how the step under way ended. `failed` says that it has to be tried again later.
-    pub(crate) fn end(&mut self, end: JobEnd, failed: bool) {
+    /// Notes how the step under way ended.
+    pub(crate) fn end(&mut self, end: JobEnd, after: After) {
         let JobEnd { result, message } = end;
         self.epoch += 1;
         let Some(work) = self.working.take() else {
             return;
         };
+        let failed = after != After::Settled;
+        self.unanswered = after == After::Unanswered && self.failures < UNANSWERED_MAX;
+        if self.unanswered {
+            self.failures += 1;
+            self.resting = true;
+            return;
+        }
         let kind = match &work.step {
             Step::Load(..) => Some(JobKind::Load),
             Step::Start(_) => Some(JobKind::Start),
@@ -137,6 +161,7 @@ impl Slot {
         if self.desired != desired {
             self.desired = desired;
             self.resting = false;
+            self.unanswered = false;
             self.failures = 0;
         }
     }
@@ -154,7 +179,9 @@ impl Slot {
     /// What to publish. `file_hash` is the users' hash of a file that could not be loaded, if the file is at hand.
     pub(crate) fn status(&self, file_hash: Option<UnitHash>) -> Option<UnitStatus> {
         let next = next_step(self.desired.as_ref(), self.observed.as_ref());
-        let busy = self.working.is_some() || self.cutting || (next.is_some() && !self.resting);
+        let busy = self.working.is_some()
+            || self.cutting
+            || (next.is_some() && (!self.resting || self.unanswered));
         let progress = Progress {
             dealt: self.dealt,
             busy,

@@ -9,6 +9,7 @@ mod bed;
 
 use std::sync::Arc;
 
+use agent::fake::Reachable;
 use bed::{Bed, file, name, server};
 use model::{
     ActiveState, JobKind, JobResult, ServiceError,
@@ -327,4 +328,72 @@ async fn a_lost_membership_ends_the_agent_and_no_unit() {
     bed.assign(&web, &server(), Launched, 6).await;
     agent.ends().await;
     assert_eq!(bed.systemd.running(), before);
+}
+
+#[tokio::test]
+async fn a_unit_wanted_again_while_it_is_being_stopped_runs_again() {
+    let bed = Bed::new().await;
+    let agent = bed.agent();
+    let web = name("web.service");
+    let slow = file("[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 1\n");
+    bed.assign(&web, &slow, Launched, 5).await;
+    bed.answered(&web, 5).await;
+    let before = bed.systemd.running();
+    // As when the machine was taken for lost: unassigned, and assigned again for the same request as soon as it is back.
+    bed.unassign(&web).await;
+    bed.until(&web, |status| {
+        status.is_none_or(|status| status.active != ActiveState::Active)
+    })
+    .await;
+    bed.assign(&web, &slow, Launched, 5).await;
+    bed.until(&web, |status| {
+        status.is_some_and(|status| {
+            status.active == ActiveState::Active
+                && status.invocation.as_ref() != before[&web].as_ref()
+        })
+    })
+    .await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_dies_while_it_stops_a_unit_is_followed_by_one_that_starts_it_again() {
+    let bed = Bed::new().await;
+    let agent = bed.agent();
+    let web = name("web.service");
+    let slow = file("[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 1\n");
+    bed.assign(&web, &slow, Launched, 5).await;
+    bed.answered(&web, 5).await;
+    bed.unassign(&web).await;
+    bed.until(&web, |status| {
+        status.is_some_and(|status| status.active == ActiveState::Deactivating)
+    })
+    .await;
+    agent.end().await;
+    bed.assign(&web, &slow, Launched, 5).await;
+    let agent = bed.agent();
+    bed.until(&web, |status| {
+        status.is_some_and(|status| status.active == ActiveState::Active)
+    })
+    .await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_start_while_the_bus_is_away_is_answered_when_it_is_back() {
+    let bed = Bed::new().await;
+    let agent = bed.agent();
+    let web = name("web.service");
+    bed.assign(&web, &server(), Loaded, 5).await;
+    bed.answered(&web, 5).await;
+    bed.systemd.set_reachable(Reachable::No);
+    bed.assign(&web, &server(), Launched, 6).await;
+    let back = async {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        bed.systemd.set_reachable(Reachable::Yes);
+    };
+    let (status, ()) = tokio::join!(bed.answered(&web, 6), back);
+    assert_eq!(status.job.unwrap().result, JobResult::Done);
+    assert_eq!(status.active, ActiveState::Active);
+    agent.end().await;
 }

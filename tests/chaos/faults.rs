@@ -1,0 +1,366 @@
+//! The real faults: how each begins and how it is undone.
+
+use std::time::{Duration, Instant as Timer};
+
+use crate::history::{Harm, Instant, now};
+use crate::lab::{LEASE_TTL_S, Lab};
+use crate::seed::Seed;
+
+/// A machine that cannot renew its lease for longer than this may be taken for lost; keep-alives come every third of the lease.
+const HARMLESS: Duration = Duration::from_secs(LEASE_TTL_S / 3);
+
+/// Fills /run: makes it little larger than what is in it, so that no memory is spent, then fills the rest.
+const FILL_RUN: &str = "mount -o remount,size=$(($(df --output=used -k /run | tail -1) + 256))k /run \
+    && { dd if=/dev/zero of=/run/ballast bs=4k 2>/dev/null || true; }";
+const EMPTY_RUN: &str = "rm -f /run/ballast && mount -o remount,size=2g /run";
+
+/// Raises the alarm that etcd raises when its space is used up: no write succeeds until it is taken back.
+const RAISE_ALARM: &str = "exec 3<>/dev/tcp/10.77.0.2/2379; \
+    body='{\"action\":\"ACTIVATE\",\"memberID\":0,\"alarm\":\"NOSPACE\"}'; \
+    printf 'POST /v3/maintenance/alarm HTTP/1.1\\r\\nHost: e\\r\\nConnection: close\\r\\nContent-Length: %d\\r\\n\\r\\n%s' \
+    ${#body} \"$body\" >&3; head -1 <&3";
+
+/// Forgets all of etcd's past but the present.
+const COMPACT: &str = "etcdctl compact $(etcdctl get nothing --write-out=json | sed 's/.*\"revision\":\\([0-9]*\\).*/\\1/')";
+
+/// What can go wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum What {
+    PowerLoss,
+    FleetdKilled,
+    FleetdFrozen,
+    MachineFrozen,
+    CutOff,
+    /// What the machine sends is lost; what is sent to it arrives.
+    Mute,
+    /// What is sent to the machine is lost; what it sends arrives.
+    Deaf,
+    /// A fifth of all packets is lost, both ways.
+    Lossy,
+    Drained,
+    Upgraded,
+    DaemonReexec,
+    DbusRestarted,
+    RunFull,
+    EtcdLeaderKilled,
+    EtcdMemberFrozen,
+    EtcdMajorityKilled,
+    Compacted,
+    QuotaAlarm,
+}
+
+const ALL: &[What] = &[
+    What::PowerLoss,
+    What::PowerLoss,
+    What::FleetdKilled,
+    What::FleetdFrozen,
+    What::MachineFrozen,
+    What::CutOff,
+    What::Mute,
+    What::Deaf,
+    What::Lossy,
+    What::Drained,
+    What::Upgraded,
+    What::DaemonReexec,
+    What::DbusRestarted,
+    What::RunFull,
+    What::EtcdLeaderKilled,
+    What::EtcdMemberFrozen,
+    What::EtcdMajorityKilled,
+    What::Compacted,
+    What::QuotaAlarm,
+];
+
+/// A fault that has begun.
+#[derive(Debug)]
+pub(crate) struct Injected {
+    what: What,
+    pub(crate) kind: &'static str,
+    /// The machine, or `etcd`.
+    pub(crate) on: String,
+    pub(crate) until: Timer,
+    members: Vec<usize>,
+    harm: Harm,
+    begun: Instant,
+    dead: Instant,
+}
+
+impl What {
+    fn kind(self) -> &'static str {
+        match self {
+            What::PowerLoss => "power loss",
+            What::FleetdKilled => "kill -9 of fleetd",
+            What::FleetdFrozen => "SIGSTOP of fleetd",
+            What::MachineFrozen => "frozen machine",
+            What::CutOff => "link down",
+            What::Mute => "loss of all it sends",
+            What::Deaf => "loss of all sent to it",
+            What::Lossy => "loss of a fifth of packets",
+            What::Drained => "systemctl stop fleet",
+            What::Upgraded => "upgrade of fleetd",
+            What::DaemonReexec => "daemon-reexec",
+            What::DbusRestarted => "kill -9 of D-Bus",
+            What::RunFull => "full /run",
+            What::EtcdLeaderKilled => "etcd leader killed",
+            What::EtcdMemberFrozen => "etcd member frozen",
+            What::EtcdMajorityKilled => "two of three etcd members killed",
+            What::Compacted => "compaction",
+            What::QuotaAlarm => "quota alarm",
+        }
+    }
+
+    fn of_etcd(self) -> bool {
+        match self {
+            What::EtcdLeaderKilled
+            | What::EtcdMemberFrozen
+            | What::EtcdMajorityKilled
+            | What::Compacted
+            | What::QuotaAlarm => true,
+            What::PowerLoss
+            | What::FleetdKilled
+            | What::FleetdFrozen
+            | What::MachineFrozen
+            | What::CutOff
+            | What::Mute
+            | What::Deaf
+            | What::Lossy
+            | What::Drained
+            | What::Upgraded
+            | What::DaemonReexec
+            | What::DbusRestarted
+            | What::RunFull => false,
+        }
+    }
+
+    /// What units may suffer by it if it lasts so long.
+    fn harm(self, lasts: Duration) -> Harm {
+        match self {
+            What::PowerLoss => Harm::Death,
+            What::Drained => Harm::Drain,
+            What::FleetdFrozen
+            | What::MachineFrozen
+            | What::CutOff
+            | What::Mute
+            | What::Deaf
+            | What::Lossy
+                if lasts > HARMLESS =>
+            {
+                Harm::CutOff
+            }
+            What::FleetdFrozen
+            | What::MachineFrozen
+            | What::CutOff
+            | What::Mute
+            | What::Deaf
+            | What::Lossy
+            | What::FleetdKilled
+            | What::Upgraded
+            | What::DaemonReexec
+            | What::DbusRestarted
+            | What::RunFull
+            | What::EtcdLeaderKilled
+            | What::EtcdMemberFrozen
+            | What::EtcdMajorityKilled
+            | What::Compacted
+            | What::QuotaAlarm => Harm::None,
+        }
+    }
+}
+
+/// Begins a fault on something that none of `others` is on; none if the choice is taken.
+pub(crate) fn inject(
+    lab: &mut Lab,
+    seed: &mut Seed,
+    lasts: Duration,
+    others: &[Injected],
+) -> Option<Injected> {
+    let what = *seed.one_of(ALL);
+    let on = if what.of_etcd() {
+        "etcd".to_owned()
+    } else {
+        seed.one_of(&lab.names()).clone()
+    };
+    if others.iter().any(|other| other.on == on) {
+        return None;
+    }
+    let begun = now();
+    let mut injected = Injected {
+        what,
+        kind: what.kind(),
+        on,
+        until: Timer::now() + lasts,
+        members: Vec::new(),
+        harm: what.harm(lasts),
+        begun,
+        dead: begun,
+    };
+    begin(lab, seed, &mut injected);
+    Some(injected)
+}
+
+fn begin(lab: &mut Lab, seed: &mut Seed, fault: &mut Injected) {
+    let on = fault.on.clone();
+    match fault.what {
+        What::PowerLoss => fault.dead = lab.kill(&on),
+        What::FleetdKilled => lab
+            .machine(&on)
+            .signal_unit("fleet.service", "KILL")
+            .unwrap(),
+        What::FleetdFrozen => lab
+            .machine(&on)
+            .signal_unit("fleet.service", "STOP")
+            .unwrap(),
+        What::MachineFrozen => lab.machine(&on).freeze().unwrap(),
+        What::CutOff => lab.machine(&on).partition().unwrap(),
+        What::Mute => filter(lab, &format!("iifname \"vb-{on}\" drop")),
+        What::Deaf => filter(lab, &format!("oifname \"vb-{on}\" drop")),
+        What::Lossy => {
+            filter(
+                lab,
+                &format!("iifname \"vb-{on}\" numgen random mod 100 < 20 drop"),
+            );
+            filter(
+                lab,
+                &format!("oifname \"vb-{on}\" numgen random mod 100 < 20 drop"),
+            );
+        }
+        What::Drained => lab.machine(&on).stop_unit("fleet.service").unwrap(),
+        What::Upgraded => {
+            // A new inode under the same name, as a package's upgrade leaves it.
+            let line = "cp /usr/bin/fleetd /usr/bin/fleetd.new && mv /usr/bin/fleetd.new /usr/bin/fleetd \
+                        && systemctl restart fleet.service";
+            shell(lab, &on, line);
+        }
+        What::DaemonReexec => shell(lab, &on, "systemctl daemon-reexec"),
+        What::DbusRestarted => {
+            shell(
+                lab,
+                &on,
+                "systemctl kill --signal=KILL dbus.service; systemctl start dbus.service",
+            );
+        }
+        What::RunFull => shell(lab, &on, FILL_RUN),
+        What::EtcdLeaderKilled => {
+            fault.members = vec![leader(lab)];
+            kill_members(lab, fault);
+        }
+        What::EtcdMajorityKilled => {
+            let whole = usize::try_from(seed.within(0..3)).unwrap();
+            fault.members = (0..3).filter(|member| *member != whole).collect();
+            kill_members(lab, fault);
+        }
+        What::EtcdMemberFrozen => {
+            fault.members = vec![usize::try_from(seed.within(0..3)).unwrap()];
+            lab.bed.etcd()[fault.members[0]].freeze().unwrap();
+        }
+        What::Compacted => etcd(lab, &["sh", "-c", COMPACT]),
+        What::QuotaAlarm => etcd(lab, &["bash", "-c", RAISE_ALARM]),
+    }
+}
+
+/// Undoes a fault.
+pub(crate) fn heal(lab: &mut Lab, fault: Injected) {
+    let on = fault.on.as_str();
+    match fault.what {
+        What::PowerLoss => {
+            lab.machine(on).power_on().unwrap();
+            lab.record(on);
+        }
+        What::FleetdFrozen => lab
+            .machine(on)
+            .signal_unit("fleet.service", "CONT")
+            .unwrap(),
+        What::MachineFrozen => lab.machine(on).thaw().unwrap(),
+        What::CutOff => lab.machine(on).heal().unwrap(),
+        What::Mute | What::Deaf | What::Lossy => unfilter(lab, on),
+        What::Drained => lab.machine(on).start_unit("fleet.service").unwrap(),
+        What::RunFull => shell(lab, on, EMPTY_RUN),
+        What::EtcdLeaderKilled | What::EtcdMajorityKilled => {
+            // At the same time: one of two alone waits for the other.
+            std::thread::scope(|scope| {
+                for member in &fault.members {
+                    let etcd = &lab.bed.etcd()[*member];
+                    scope.spawn(move || etcd.start().unwrap());
+                }
+            });
+        }
+        What::EtcdMemberFrozen => lab.bed.etcd()[fault.members[0]].thaw().unwrap(),
+        What::QuotaAlarm => etcd(lab, &["etcdctl", "alarm", "disarm"]),
+        What::FleetdKilled
+        | What::Upgraded
+        | What::DaemonReexec
+        | What::DbusRestarted
+        | What::Compacted => {}
+    }
+    lab.take_fault(fault.kind, &fault.on, fault.harm, fault.begun, fault.dead);
+}
+
+fn shell(lab: &Lab, on: &str, line: &str) {
+    let output = lab.machine(on).shell(line).unwrap();
+    assert!(output.status.success(), "{on}: {line}: {output:?}");
+}
+
+fn etcd(lab: &Lab, words: &[&str]) {
+    let output = lab.bed.run(words).unwrap();
+    // With another member away etcdctl complains of that one; the rest did it.
+    if !output.status.success() {
+        println!("  {words:?}: {}", output.stderr.trim());
+    }
+}
+
+fn kill_members(lab: &Lab, fault: &Injected) {
+    for member in &fault.members {
+        lab.bed.etcd()[*member].kill().unwrap();
+    }
+}
+
+/// Which member leads; the first if none says so.
+fn leader(lab: &Lab) -> usize {
+    let words = ["etcdctl", "endpoint", "status", "--write-out=fields"];
+    let output = lab.bed.run(&words).unwrap();
+    let mut members = Vec::new();
+    let mut leads = None;
+    for line in output.stdout.lines() {
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
+        match key.trim_matches(['"', ' ']) {
+            "MemberID" => members.push(value.trim().to_owned()),
+            "Leader" => leads = Some(value.trim().to_owned()),
+            _ => {}
+        }
+    }
+    members
+        .iter()
+        .position(|member| Some(member) == leads.as_ref())
+        .unwrap_or(0)
+}
+
+/// Adds a rule for packets on the bridge, in either direction.
+fn filter(lab: &Lab, rule: &str) {
+    let hook = if rule.starts_with("iifname") {
+        "prerouting"
+    } else {
+        "postrouting"
+    };
+    let machine = rule.split('"').nth(1).unwrap();
+    let table = format!("chaos-{machine}");
+    let text = format!(
+        "table bridge {table} {{\n chain {hook} {{\n type filter hook {hook} priority 0; policy accept;\n {rule}\n }}\n}}\n"
+    );
+    let line = format!("printf '%s' '{text}' | nft -f -");
+    lab.bed
+        .run(&["sh", "-c", &line])
+        .unwrap()
+        .success()
+        .unwrap();
+}
+
+fn unfilter(lab: &Lab, on: &str) {
+    let table = format!("chaos-vb-{on}");
+    lab.bed
+        .run(&["nft", "delete", "table", "bridge", &table])
+        .unwrap()
+        .success()
+        .unwrap();
+}
