@@ -10,29 +10,16 @@ use crate::commands::Command;
 use crate::error::CommandError;
 use crate::format::FormatArgs;
 
-/// Laid out as fleet 1.0's own help was, so that its readers find their way.
-const ROOT_HELP: &str = "NAME:\n  fleetctl - {about}\n\nUSAGE:\n  {usage}\n\nVERSION:\n  {version}\n\n{all-args}{after-help}";
-
-/// Said below the flags of the whole program.
-const ROOT_HELP_END: &str = "\
-Global options can also be set by environment variables: upper-case, with FLEETCTL_ in front, as in FLEETCTL_ENDPOINT.
-Run \"fleetctl help <command>\" for details on a command.";
-
-/// fleetctl is a command-line interface to fleet, the cluster-wide service manager.
+/// A command-line interface to fleet, the cluster-wide service manager.
 #[derive(Debug, Parser)]
 #[command(
     name = "fleetctl",
     bin_name = "fleetctl",
     version = crate::VERSION,
-    help_template = ROOT_HELP,
-    override_usage = "fleetctl [global options] <command> [command options] [arguments...]",
-    after_help = ROOT_HELP_END,
     disable_version_flag = true,
     disable_help_flag = true,
     infer_subcommands = true,
-    args_override_self = true,
-    max_term_width = 100,
-    subcommand_help_heading = "COMMANDS"
+    args_override_self = true
 )]
 pub(crate) struct Cli {
     /// Flags that every verb takes.
@@ -45,7 +32,6 @@ pub(crate) struct Cli {
 
 /// Flags that every verb takes, before or after its name. `None` means "not given": the environment comes next.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "GLOBAL OPTIONS")]
 pub(crate) struct GlobalArgs {
     /// Where fleetd listens: unix:///path/of/socket or http://host:port, or several of them separated by commas, of
     /// which the first that answers is used [default: unix:///var/run/fleet.sock]

@@ -11,6 +11,7 @@ mod commands;
 mod completion;
 
 mod argv;
+mod help;
 mod session;
 mod settings;
 mod usage;
@@ -39,7 +40,7 @@ mod yaml;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 use crate::error::CommandError;
@@ -69,12 +70,16 @@ fn run(
         return output.line(&commands::version_line());
     }
     let arguments = argv::normalize(arguments, &cli::long_flags());
-    let cli = match Cli::try_parse_from(&arguments) {
+    let definition = help::laid_out(Cli::command(), output.columns());
+    let read = definition
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match read {
         Ok(cli) => cli,
         Err(error) => return usage::answer(error, output),
     };
     let Some(command) = cli.command else {
-        return output.text(&usage::help());
+        return output.text(&help::root(&Cli::command(), output.columns()));
     };
     if let Some(result) = command.run_alone(output) {
         return result;

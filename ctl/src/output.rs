@@ -100,6 +100,14 @@ impl Output {
         self.reader
     }
 
+    /// The width of what stdout is read on; the widest there is if it is no terminal.
+    pub(crate) fn columns(&self) -> usize {
+        match self.reader {
+            Reader::Program => usize::MAX,
+            Reader::Person { columns, .. } => usize::from(columns),
+        }
+    }
+
     /// Whether anybody sees the line of progress.
     pub(crate) fn shows_progress(&self) -> bool {
         match self.listener {

@@ -2,17 +2,11 @@
 //!
 //! The texts of unknown commands and flags are fleet 1.0's.
 
+use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Error};
 
-use crate::cli::Cli;
 use crate::error::CommandError;
 use crate::output::Output;
-
-/// The help of fleetctl as a whole.
-pub(crate) fn help() -> String {
-    Cli::command().render_help().to_string()
-}
 
 /// Prints help if that is what was asked for.
 ///
