@@ -16,6 +16,7 @@ mod memory;
 mod bad_days;
 mod bad_input;
 mod creating;
+mod formats;
 mod help;
 mod invocation;
 mod lists;
