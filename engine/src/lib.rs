@@ -8,6 +8,7 @@
 mod bits;
 mod cluster;
 mod echo;
+mod explain;
 mod fit;
 mod gather;
 mod hold;
@@ -28,6 +29,7 @@ mod schedule;
 mod siblings;
 mod ties;
 
+pub use explain::{Explainer, explain};
 pub use planner::Planner;
 pub use run::{EngineReport, EngineSettings, Role, run};
 pub use schedule::{schedule, unreferenced_files};

@@ -107,6 +107,11 @@ impl Machines {
         self.open.contains(machine.0)
     }
 
+    /// All that take new units.
+    pub(crate) fn open(&self) -> &Bits {
+        &self.open
+    }
+
     pub(crate) fn metadata(&self, machine: MachineIndex) -> &BTreeMap<String, String> {
         &self.metadata[machine.0]
     }
@@ -290,7 +295,8 @@ impl Machines {
         }
     }
 
-    fn fitting_class(&self, class: &ClassKey) -> Bits {
+    /// The live machines that a class leaves.
+    pub(crate) fn fitting_class(&self, class: &ClassKey) -> Bits {
         let mut fitting = match &class.machine_id {
             None => self.live.clone(),
             Some(wanted) => {

@@ -289,15 +289,23 @@ impl Occupancy {
         if node.rules.has_demand() {
             machines.intersect(self.room.enough(node.rules.demand));
         }
-        let Some(template) = node.template else {
-            return;
-        };
-        let siblings = &self.siblings[template.0];
+        self.without_crowded(cluster, unit, machines);
+    }
+
+    /// Takes out of `machines` all that have as many of the unit's template as may be. None if no
+    /// limit bears on the unit.
+    pub(crate) fn without_crowded(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machines: &mut Bits,
+    ) -> Option<()> {
+        let node = cluster.node(unit);
+        let siblings = &self.siblings[node.template?.0];
         let most = node.rules.requirements.max_per_machine;
-        match siblings.uniform_limit(most) {
-            None => {}
-            Some(Ok(limit)) => siblings.without_at_least(limit, machines),
-            Some(Err(())) => {
+        match siblings.uniform_limit(most)? {
+            Ok(limit) => siblings.without_at_least(limit, machines),
+            Err(()) => {
                 for machine in siblings.machines() {
                     if self.crowded(cluster, unit, machine).is_some() {
                         machines.remove(machine.0);
@@ -305,6 +313,17 @@ impl Occupancy {
                 }
             }
         }
+        Some(())
+    }
+
+    /// What the machine lacks for the demand beside all that is reserved there.
+    pub(crate) fn lacking(
+        &self,
+        cluster: &Cluster,
+        machine: MachineIndex,
+        demand: &Demand,
+    ) -> Option<Obstacle> {
+        self.room.lacking(&cluster.machines, machine, demand)
     }
 
     /// What of a resource, or of places for units of its template, the machine lacks for the unit,

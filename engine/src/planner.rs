@@ -193,6 +193,11 @@ impl Planner {
         decisions
     }
 
+    /// Who is where after the last plan, to be asked about.
+    pub(crate) fn parts(&mut self) -> (&Cluster, &mut Occupancy) {
+        (&self.cluster, &mut self.occupancy)
+    }
+
     fn mark_named(&mut self, name: &UnitName) {
         let unit = self.cluster.index(name);
         self.mark(unit);

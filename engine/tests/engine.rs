@@ -9,6 +9,8 @@
     reason = "these are tests; clippy.toml allows it in #[test] functions only, not in what they call"
 )]
 
+#[path = "engine/explanations.rs"]
+mod explanations;
 #[path = "engine/leading.rs"]
 mod leading;
 #[path = "engine/oracle.rs"]

@@ -5,6 +5,7 @@
 //! HTTP shapes to `api/types.rs` only.
 
 mod decision;
+mod explanation;
 mod machine;
 mod ports;
 mod records;
@@ -15,6 +16,10 @@ mod unit;
 
 pub use decision::{
     AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Obstacle, UnassignReason,
+};
+pub use explanation::{
+    Criterion, Explanation, GLOBAL_MACHINES_MAX, NEAREST_MAX, Nearest, Rule, RuleEffect, Situation,
+    Standing, WhyThere,
 };
 pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
 pub use ports::{

@@ -9,11 +9,12 @@ use model::{
 };
 use unitfile::{Comparison, Demand, MetadataTerm, MetadataTest, Requirements, UnitName};
 
-type Schedule = BTreeMap<UnitName, BTreeSet<MachineId>>;
+pub type Schedule = BTreeMap<UnitName, BTreeSet<MachineId>>;
 
-struct Oracle<'a> {
+/// What the records say, for the rules as they are here.
+pub struct Oracle<'a> {
     before: &'a Records,
-    requirements: BTreeMap<UnitName, Requirements>,
+    pub requirements: BTreeMap<UnitName, Requirements>,
     /// Units that are to run and whose rules are known.
     wanted: BTreeSet<UnitName>,
 }
@@ -29,7 +30,7 @@ pub fn check(before: &Records, decisions: &[Decision], after: &Records) -> Resul
     oracle.check_choices(decisions)
 }
 
-fn schedule_of(records: &Records) -> Schedule {
+pub fn schedule_of(records: &Records) -> Schedule {
     let machines = |(unit, entries): (&UnitName, &BTreeMap<MachineId, Assignment>)| {
         (unit.clone(), entries.keys().cloned().collect())
     };
@@ -75,7 +76,7 @@ fn on(schedule: &Schedule, unit: &UnitName, machine: &MachineId) -> bool {
 }
 
 impl<'a> Oracle<'a> {
-    fn of(before: &'a Records) -> Oracle<'a> {
+    pub fn of(before: &'a Records) -> Oracle<'a> {
         let mut requirements = BTreeMap::new();
         let mut wanted = BTreeSet::new();
         for unit in before.units.values() {
@@ -105,7 +106,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// The first rule by which the machine cannot take the unit, given who is scheduled where.
-    fn obstacle(
+    pub fn obstacle(
         &self,
         unit: &UnitName,
         machine: &MachineId,
@@ -151,9 +152,12 @@ impl<'a> Oracle<'a> {
         if let Some(full) = self.full(unit, machine, schedule) {
             return Some(full);
         }
+        self.is_cordoned(machine).then_some(Obstacle::Cordoned)
+    }
+
+    pub fn is_cordoned(&self, machine: &MachineId) -> bool {
         let spec = self.before.machine_specs.get(machine);
-        (spec.is_some_and(|spec| spec.schedulable == Schedulable::Cordoned))
-            .then_some(Obstacle::Cordoned)
+        spec.is_some_and(|spec| spec.schedulable == Schedulable::Cordoned)
     }
 
     /// Units on the machine by the schedule or seen there, without earlier versions.
@@ -178,7 +182,12 @@ impl<'a> Oracle<'a> {
     }
 
     /// Whether resources or places are lacking on the machine.
-    fn full(&self, unit: &UnitName, machine: &MachineId, schedule: &Schedule) -> Option<Obstacle> {
+    pub fn full(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        schedule: &Schedule,
+    ) -> Option<Obstacle> {
         let needs = &self.requirements[unit];
         let there = self.occupants(unit, machine, schedule);
         let mut demands: Vec<Demand> = there
@@ -462,7 +471,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// The stated order: the smallest is the best.
-    fn merit<'m>(
+    pub fn merit<'m>(
         &self,
         unit: &UnitName,
         machine: &'m MachineId,

@@ -104,7 +104,7 @@ fn command() -> impl Strategy<Value = String> {
 }
 
 /// Steps of commands; a plan is made after each.
-fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
+pub fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
     let many = vec(command(), 8..30);
     (many, vec(vec(command(), 0..4), 0..5)).prop_map(|(first, mut others)| {
         others.insert(0, first);
@@ -283,7 +283,7 @@ proptest! {
 }
 
 /// How many random clusters each law is tried on; `PROPTEST_CASES` asks for more.
-fn cases() -> u32 {
+pub fn cases() -> u32 {
     std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|text| text.parse().ok())
