@@ -177,6 +177,11 @@ impl Cluster {
             .replace(&self.address, "ADDRESS")
     }
 
+    /// Lets machines that are asleep do what they are told, until the cluster's end.
+    pub(crate) fn wake_machines(&self) -> JoinHandle<()> {
+        tokio::spawn(run_machines(self.store.clone(), self.shutdown.clone()))
+    }
+
     /// Returns once this many machines report the unit.
     pub(crate) async fn until_reported(&self, name: &str, machines: usize) {
         let name = UnitName::parse(name).unwrap();

@@ -12,6 +12,7 @@ mod cluster;
 #[allow(dead_code, reason = "the API's own tests ask more of it")]
 #[path = "../../api/tests/api/memory.rs"]
 mod memory;
+mod terminal;
 
 mod bad_days;
 mod bad_input;
@@ -23,3 +24,5 @@ mod lists;
 mod looking;
 mod lowering;
 mod outcomes;
+mod person;
+mod shells;

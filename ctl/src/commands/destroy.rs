@@ -77,7 +77,7 @@ fn confirm(
     matched: &[String],
 ) -> Result<(), CommandError> {
     let (units, these) = match matched.len() {
-        1 => ("unit".to_owned(), "it"),
+        1 => ("1 unit".to_owned(), "it"),
         many => (format!("{many} units"), "them"),
     };
     session.output.note(&format!(

@@ -74,7 +74,8 @@ pub(crate) fn script(shell: Shell, definition: &Command) -> String {
     }
 }
 
-/// Whether positional arguments are told to the generator. bash's offers their names as if they were words.
+/// Whether positional arguments are told to the generator. bash's offers their names as if they were words, unless it
+/// knows the words there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Positionals {
     Kept,
@@ -86,7 +87,11 @@ fn visible(of: &Command, positionals: Positionals) -> Command {
     let shown_arguments = of
         .get_arguments()
         .filter(|argument| !argument.is_hide_set())
-        .filter(|argument| positionals == Positionals::Kept || !argument.is_positional());
+        .filter(|argument| {
+            positionals == Positionals::Kept
+                || !argument.is_positional()
+                || !argument.get_possible_values().is_empty()
+        });
     let mut command = Command::new(of.get_name().to_owned())
         .disable_help_flag(of.is_disable_help_flag_set())
         .args(shown_arguments.cloned())

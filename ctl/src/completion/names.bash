@@ -5,12 +5,12 @@ _fleetctl_names() {
 }
 
 _fleetctl_with_names() {
-    # bash breaks words at characters that unit names have, such as "@": take the word at the cursor as a whole.
-    local word="${COMP_LINE:0:COMP_POINT}" head="" verb="" kinds="" names="" name part breaks
+    # bash breaks words at characters that unit names have: take the word at the cursor as a whole, and leave out what
+    # stands before the part that bash replaces, its $2.
+    local word="${COMP_LINE:0:COMP_POINT}" head="" verb="" kinds="" names="" name part
     word="${word##*[[:space:]]}"
-    breaks="${COMP_WORDBREAKS//[^@:]/}"
-    if [[ -n $breaks && $word == *[$breaks]* ]]; then
-        head="${word%"${word##*[$breaks]}"}"
+    if [[ $word == *"$2" ]]; then
+        head="${word%"$2"}"
     fi
     for part in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
         case "$part" in
