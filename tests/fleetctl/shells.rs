@@ -113,7 +113,11 @@ async fn bash_completes_commands_flags_units_machines_and_files() {
         printed[4]
     );
     assert!(printed[5].contains("submit solo.service"), "{}", printed[5]);
-    assert!(printed[6].contains("completion fish  | head"), "{}", printed[6]);
+    assert!(
+        printed[6].contains("completion fish  | head"),
+        "{}",
+        printed[6]
+    );
     cluster.end().await;
 }
 
