@@ -164,6 +164,12 @@ pub enum ErrorKind {
     /// `MaxPerMachine` of a unit that no other shares a template with.
     #[error("MaxPerMachine has no meaning for a unit that is not an instance of a template")]
     NoSiblings,
+    /// An exclusive unit that is to run everywhere.
+    #[error("Exclusive contradicts Global")]
+    ExclusiveAndGlobal,
+    /// An exclusive unit that is to run on where its machine is cut off.
+    #[error("Exclusive contradicts OnDisconnect=keep")]
+    ExclusiveAndKept,
     /// A value of `MachineMetadata` or `Prefers` with blanks and without quotes, of which some piece is not `key=value`.
     #[error("{option} {value} has a blank in it and is not quoted")]
     UnquotedBlank {
@@ -178,7 +184,7 @@ pub enum ErrorKind {
         /// The value.
         value: String,
     },
-    /// A value of `Global` or `Sticky` that is neither true nor false.
+    /// A value of `Global`, `Sticky` or `Exclusive` that is neither true nor false.
     #[error("{option} \"{value}\" is neither true nor false")]
     NotABoolean {
         /// The option.

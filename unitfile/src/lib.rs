@@ -73,6 +73,7 @@ mod requirements;
 mod specifier;
 mod x_fleet;
 mod x_fleet_placement;
+mod x_fleet_policy;
 mod x_fleet_reader;
 
 mod error;
@@ -89,7 +90,7 @@ pub use limits::{
 };
 pub use metadata::{Comparison, Decimal, MetadataTerm, MetadataTest};
 pub use name::{NameError, UnitName, UnitType};
-pub use requirements::{Demand, Preference, Requirements, Weight};
+pub use requirements::{Demand, OnDisconnect, Preference, Requirements, Weight};
 pub use specifier::expand_specifiers;
 pub use submit::check_submission;
 pub use x_fleet::{X_FLEET, X_FLEET_OPTIONS, XFleetKey, XFleetOption};

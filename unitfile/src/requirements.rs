@@ -35,6 +35,18 @@ pub struct Requirements {
     pub max_per_machine: Option<u32>,
     /// Whether it waits for its machine rather than move when that is gone.
     pub sticky: bool,
+    /// What becomes of it on a machine that is cut off, unless it is exclusive.
+    pub on_disconnect: OnDisconnect,
+    /// Whether it must never run on two machines: then it is stopped on one that is cut off.
+    pub exclusive: bool,
+}
+
+/// What becomes of a unit on a machine that is cut off from the cluster.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum OnDisconnect {
+    /// It runs on; the cluster starts another elsewhere once the machine counts as lost, and stops this one when both are seen.
+    #[default]
+    Keep,
 }
 
 /// How much a unit counts when units are spread evenly; 1 unless stated.

@@ -34,6 +34,10 @@ pub enum XFleetKey {
     MaxPerMachine,
     /// Waits for its machine.
     Sticky,
+    /// What becomes of it on a machine that is cut off.
+    OnDisconnect,
+    /// Never runs twice.
+    Exclusive,
 }
 
 /// One row of [`X_FLEET_OPTIONS`].
@@ -134,6 +138,18 @@ pub const X_FLEET_OPTIONS: &[XFleetOption] = &[
         name: "Sticky",
         legacy: &[],
         doc: "Wait for its machine when that is gone, rather than move.",
+    },
+    XFleetOption {
+        key: XFleetKey::OnDisconnect,
+        name: "OnDisconnect",
+        legacy: &[],
+        doc: "What to do on a machine that is cut off from the cluster: keep (run on, the default).",
+    },
+    XFleetOption {
+        key: XFleetKey::Exclusive,
+        name: "Exclusive",
+        legacy: &[],
+        doc: "Never run twice: on a machine that is cut off, stop before the unit can start elsewhere.",
     },
 ];
 

@@ -111,7 +111,7 @@ impl Reader<'_> {
     }
 
     /// The last value of an option that takes one, read by `parse`.
-    fn value<T>(
+    pub(crate) fn value<T>(
         &mut self,
         key: XFleetKey,
         texts: &[Occurrence],

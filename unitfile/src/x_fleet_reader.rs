@@ -35,6 +35,7 @@ pub(crate) fn read(name: &UnitName, file: &UnitFile) -> (Requirements, Vec<Error
     let replaces = reader.patterns(XFleetKey::Replaces, get(XFleetKey::Replaces));
     let global = reader.truth(XFleetKey::Global, get(XFleetKey::Global));
     let placement = reader.placement(get);
+    let policy = reader.policy(get, global);
     reader.check_contradictions(&machine_of, &conflicts, &replaces);
     let requirements = Requirements {
         machine_id,
@@ -43,6 +44,8 @@ pub(crate) fn read(name: &UnitName, file: &UnitFile) -> (Requirements, Vec<Error
         conflicts: distinct(conflicts),
         replaces: distinct(replaces),
         global,
+        on_disconnect: policy.on_disconnect,
+        exclusive: policy.exclusive,
         ..placement
     };
     (requirements, reader.errors)

@@ -58,6 +58,7 @@ fn show(requirements: &Requirements) -> String {
     let most = requirements.max_per_machine.iter();
     parts.extend(most.map(|most| format!("max={most}")));
     parts.extend(requirements.sticky.then(|| "sticky".to_owned()));
+    parts.extend(requirements.exclusive.then(|| "exclusive".to_owned()));
     parts.join(" ")
 }
 
@@ -276,6 +277,35 @@ fn reservations() {
 }
 
 #[test]
+fn exclusive_and_on_disconnect() {
+    check("Exclusive=yes\nSticky=yes", "sticky exclusive");
+    check("Exclusive=no\nOnDisconnect=keep\nGlobal=yes", "global");
+    check(
+        "Exclusive=maybe",
+        "line 2: Exclusive \"maybe\" is neither true nor false. Write true or false",
+    );
+    check(
+        "OnDisconnect=stop",
+        "line 2: OnDisconnect \"stop\" is not keep, the only policy there is. Correct or remove it",
+    );
+    check(
+        "Global=yes\nExclusive=yes",
+        "line 3: Exclusive contradicts Global. Remove one: a global unit runs on every machine, \
+         an exclusive one never on two",
+    );
+    check(
+        "Exclusive=yes\nOnDisconnect=keep",
+        "line 2: Exclusive contradicts OnDisconnect=keep. Remove one: an exclusive unit is stopped on a machine \
+         that is cut off",
+    );
+    assert_eq!(
+        stored("Global=yes\nExclusive=yes"),
+        ("global".to_owned(), 1),
+        "what contradicts itself is treated as any other unit"
+    );
+}
+
+#[test]
 fn most_of_a_template_and_sticky() {
     check("MaxPerMachine=2\nSticky=yes", "max=2 sticky");
     check(
@@ -449,7 +479,7 @@ fn unknown_options_are_refused_with_the_nearest_known_one() {
         "ExecStart=/bin/true",
         "line 2: unknown option \"ExecStart\" in [X-Fleet]. \
          Known are MachineID, MachineOf, MachineMetadata, Conflicts, Replaces, Global, Spread, Prefers, \
-         Weight, Memory, CPU, Resources, MaxPerMachine, Sticky",
+         Weight, Memory, CPU, Resources, MaxPerMachine, Sticky, OnDisconnect, Exclusive",
     );
     assert_eq!(
         stored("MachineOff=a.service\nGlobal=yes"),
