@@ -240,8 +240,13 @@ fn say_of_file(
             Local::Template(_) => "local template unit file",
             Local::Own(_) | Local::Nothing => "local unit file",
         };
+        // A new unit has been made from the cluster's template: that is what differs.
+        let compared = match done.done {
+            Done::Created => name.template().unwrap_or_else(|| name.clone()),
+            Done::Replaced | Done::Updated | Done::Unchanged | Done::Destroyed => name.clone(),
+        };
         session.output.note(&format!(
-            "WARNING: Unit {name} in registry differs from {kind} {}. Add --replace to override.",
+            "WARNING: Unit {compared} in registry differs from {kind} {}. Add --replace to override.",
             asked.argument
         ));
     }

@@ -74,7 +74,7 @@ pub struct UnitRequest {
     pub action: Action,
     /// The file the user has under the unit's own name.
     pub file: Option<UnitFile>,
-    /// The template the user has for it; the cluster's own template comes first.
+    /// The template the user has for it; the cluster's own template comes first, unless differences are to be replaced.
     pub template: Option<UnitFile>,
     /// What to do about a different file.
     pub on_difference: OnDifference,
@@ -262,12 +262,11 @@ fn file_of<'a>(
             created(&request.name, file, generation),
             Done::Created,
             Some(file),
-            FileNote::default(),
+            note_of_template(request, known),
         ));
     };
     let mut note = FileNote::default();
-    // Without a file of the unit's own name, the user's template stands for it.
-    let Some(file) = request.file.as_ref().or(request.template.as_ref()) else {
+    let Some(file) = rival(request, known) else {
         return Ok((existing.clone(), Done::Unchanged, None, note));
     };
     if file.file_hash() == existing.file {
@@ -292,14 +291,40 @@ fn file_of<'a>(
     Ok((unit, Done::Replaced, Some(file), note))
 }
 
-/// The file for a unit that does not exist: the user's own, the cluster's template, the user's template.
+/// The file that may take the place of an existing unit's: the user's own; the user's template stands for it, and, if it is to be
+/// replaced and the user has none, the cluster's template.
+fn rival<'a>(request: &'a UnitRequest, known: Known<'a>) -> Option<&'a UnitFile> {
+    let renews = match request.action {
+        Action::Submit | Action::Load | Action::Start => {
+            request.on_difference == OnDifference::Replace
+        }
+        Action::Stop | Action::Unload | Action::Restart | Action::Destroy | Action::Set(_) => false,
+    };
+    let theirs = request.file.as_ref().or(request.template.as_ref());
+    theirs.or(known.template.filter(|_| renews))
+}
+
+/// Whether a unit made from the cluster's template would have been another one made from the user's.
+fn note_of_template(request: &UnitRequest, known: Known<'_>) -> FileNote {
+    let differs = match (&request.file, known.template, &request.template) {
+        (None, Some(clusters), Some(users)) => clusters.hash() != users.hash(),
+        (Some(_), _, _) | (None, None, _) | (None, _, None) => false,
+    };
+    FileNote {
+        differs: differs && request.on_difference == OnDifference::Keep,
+        replace_refused_in: None,
+    }
+}
+
+/// The file for a unit that does not exist: the user's own, the cluster's template, the user's template. Who replaces
+/// differences means the user's template before the cluster's.
 fn source<'a>(request: &'a UnitRequest, known: Known<'a>) -> Result<&'a UnitFile, Refusal> {
-    if let Some(file) = request
-        .file
-        .as_ref()
-        .or(known.template)
-        .or(request.template.as_ref())
-    {
+    let users = request.template.as_ref();
+    let template = match request.on_difference {
+        OnDifference::Keep => known.template.or(users),
+        OnDifference::Replace => users.or(known.template),
+    };
+    if let Some(file) = request.file.as_ref().or(template) {
         return Ok(file);
     }
     match request.name.template() {

@@ -155,8 +155,16 @@ fn the_users_own_file_comes_before_the_clusters_template_and_that_before_the_use
         ..Known::default()
     };
     asked.template = Some(users_template.clone());
+    let (_, outcome) = resolve(&asked, known, Generation(9)).unwrap();
+    assert!(outcome.differs, "the user's template is another one");
     let made = written(resolve(&asked, known, Generation(9)));
     assert_eq!(made.file, cluster_template.file_hash());
+    asked.on_difference = OnDifference::Replace;
+    let (_, outcome) = resolve(&asked, known, Generation(9)).unwrap();
+    assert!(!outcome.differs);
+    let made = written(resolve(&asked, known, Generation(9)));
+    assert_eq!(made.file, users_template.file_hash());
+    asked.on_difference = OnDifference::Keep;
     let made = written(resolve(&asked, Known::default(), Generation(9)));
     assert_eq!(made.file, users_template.file_hash());
     asked.file = Some(file("[Service]\nExecStart=/bin/own\n"));
@@ -169,6 +177,36 @@ fn the_users_own_file_comes_before_the_clusters_template_and_that_before_the_use
     asked.template = None;
     let refusal = resolve(&asked, Known::default(), Generation(9)).unwrap_err();
     assert_eq!(refusal, Refusal::TemplateNotFound(name("web@.service")));
+}
+
+#[test]
+fn an_instance_is_renewed_from_the_clusters_template_if_that_is_asked_for_and_there_is_no_other_file()
+ {
+    let mut existing = unit(FIRST, TargetState::Launched);
+    existing.name = name("web@1.service");
+    let template = file(SECOND);
+    let known = Known {
+        unit: Some(&existing),
+        template: Some(&template),
+        ..Known::default()
+    };
+    let mut asked = request(Action::Start);
+    asked.name = existing.name.clone();
+    assert_eq!(
+        written(resolve(&asked, known, Generation(9))).file,
+        existing.file
+    );
+    asked.on_difference = OnDifference::Replace;
+    assert_eq!(
+        written(resolve(&asked, known, Generation(9))).file,
+        template.file_hash()
+    );
+    // A client that only changes the state says nothing about the file.
+    asked.action = Action::Set(TargetState::Loaded);
+    assert_eq!(
+        written(resolve(&asked, known, Generation(9))).file,
+        existing.file
+    );
 }
 
 #[test]

@@ -26,3 +26,4 @@ mod lowering;
 mod outcomes;
 mod person;
 mod shells;
+mod templates;
