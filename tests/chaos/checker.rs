@@ -173,11 +173,12 @@ fn failover(history: &History, report: &mut Report) {
         .iter()
         .filter(|fault| fault.harm == Harm::Death)
     {
-        let limit = fault.dead + history.lease_ttl_us + 1_000_000 + SLACK_US;
+        let due = fault.dead + history.lease_ttl_us + 1_000_000;
+        let limit = due + SLACK_US;
         let alone = history
             .faults
             .iter()
-            .all(|other| other == fault || other.begun > limit || other.healed < fault.begun);
+            .all(|other| other == fault || other.begun > due || other.healed < fault.begun);
         for lost in history
             .activations
             .iter()
@@ -187,7 +188,7 @@ fn failover(history: &History, report: &mut Report) {
                 .requests
                 .iter()
                 .any(|r| r.unit == lost.unit && r.ended >= fault.begun && r.at <= limit);
-            if kind(history, &lost.unit) == Kind::Global || asked || fault.healed < limit {
+            if kind(history, &lost.unit) == Kind::Global || asked || fault.healed < due {
                 continue;
             }
             let next = history
@@ -195,8 +196,8 @@ fn failover(history: &History, report: &mut Report) {
                 .iter()
                 .filter(|a| a.unit == lost.unit && a.begun >= fault.dead);
             match next.filter_map(|a| a.active).min() {
-                Some(active) if active <= limit || !alone => {
-                    report.failovers.push(active - fault.dead)
+                Some(active) if active <= limit && alone => {
+                    report.failovers.push(active - fault.dead);
                 }
                 Some(_) | None if !alone => {}
                 Some(_) | None => report.violations.push(format!(

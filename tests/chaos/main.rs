@@ -32,6 +32,7 @@ fn nothing_is_lost_nothing_runs_twice_and_no_healthy_unit_is_touched() {
     let Some(mut lab) = Lab::start() else {
         return;
     };
+    lab.history.seed = seed;
     let mut seed = Seed::of(seed);
     lab.submit_all();
     timeline::run(&mut lab, &mut seed, duration);

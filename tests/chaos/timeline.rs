@@ -14,7 +14,7 @@ use crate::seed::Seed;
 const AT_ONCE_MAX: u64 = 2;
 
 /// How long a fault lasts, in seconds: from well below to well above the lease.
-const LASTS_S: std::ops::Range<u64> = 1..18;
+const LASTS_S: std::ops::Range<u64> = 1..24;
 
 /// Every so many rounds, there is time to settle.
 const SETTLE_EVERY: u64 = 4;
