@@ -6,6 +6,7 @@
 //! `/events`, `/version`) is for fleetctl and may grow fields; readers ignore what they do not know.
 
 mod batch;
+mod diagnosis;
 mod event;
 mod number;
 mod overview;
@@ -23,6 +24,10 @@ pub use unitfile::{UnitHash, UnitName};
 
 pub use batch::{
     Batch, BatchAction, BatchAnswer, BatchDone, BatchOutcome, BatchRequest, BatchResult, Done,
+};
+pub use diagnosis::{
+    BehindUnit, DIAGNOSIS_ENTRIES_MAX, Diagnosis, HeldUnit, LeaseReport, MachineReport, MemberReport,
+    PlacedUnit, QuarantinedRecord, StoreReport,
 };
 pub use event::{Event, EventKind};
 pub use overview::{Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};

@@ -12,6 +12,7 @@ mod records;
 mod request;
 mod schedule;
 mod status;
+mod store_health;
 mod unit;
 
 pub use decision::{
@@ -33,4 +34,7 @@ pub use request::{
 };
 pub use schedule::Assignment;
 pub use status::{ActiveState, InvocationId, JobKind, JobReport, JobResult, LoadState, UnitStatus};
+pub use store_health::{
+    LeaseTime, MACHINE_LEASES_MAX, MachineLease, MemberStatus, StoreHealth, StoreMember,
+};
 pub use unit::{Generation, Revision, TargetState, TargetStateError, Unit};

@@ -9,7 +9,7 @@ use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
     ActiveState, Change, Generation, InvocationId, JobResult, LoadState, MetadataEdit, Outcome,
-    Records, Refusal, Revision, UnitRequest,
+    Records, Refusal, Revision, StoreHealth, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
@@ -235,6 +235,9 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
     /// # Errors
     /// If it does not, with the reason.
     fn reach(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// How the store itself is, member by member. A store in trouble is an answer, not an error.
+    fn health(&self) -> impl Future<Output = StoreHealth> + Send;
 
     /// Every change after `revision`, in order, up to every write acknowledged before this call; none if it is not known any
     /// more what happened since, or if the store has never been there.

@@ -201,6 +201,19 @@ impl Registry {
         Ok(files)
     }
 
+    /// Each endpoint by itself, by its URL; a store in this process or behind a channel of its own is one.
+    pub(crate) fn members(&self) -> Vec<(String, Channel)> {
+        match &self.inner.endpoints {
+            Some(endpoints) => endpoints.each(),
+            None => vec![("embedded".to_owned(), self.inner.channel.clone())],
+        }
+    }
+
+    /// Who we are to the store, if it asks.
+    pub(crate) fn user(&self) -> Option<&(String, String)> {
+        self.inner.user.as_ref()
+    }
+
     /// Where records are.
     pub(crate) fn layout(&self) -> &Layout {
         &self.inner.layout

@@ -37,6 +37,7 @@ pub(crate) struct Endpoints {
 
 #[derive(Debug)]
 struct Shared {
+    urls: Vec<String>,
     channels: Vec<Channel>,
     /// Counts failures; the endpoint in use is this modulo their number.
     turn: AtomicUsize,
@@ -63,13 +64,24 @@ impl Endpoints {
         }
         let turn = AtomicUsize::new(0);
         Ok(Endpoints {
-            shared: Arc::new(Shared { channels, turn }),
+            shared: Arc::new(Shared {
+                urls: urls.to_vec(),
+                channels,
+                turn,
+            }),
         })
     }
 
     /// How many endpoints there are.
     pub(crate) fn count(&self) -> usize {
         self.shared.channels.len()
+    }
+
+    /// Each endpoint as a channel of its own, by its URL.
+    pub(crate) fn each(&self) -> Vec<(String, etcd_client::Channel)> {
+        let urls = self.shared.urls.iter().cloned();
+        let channels = self.shared.channels.iter().cloned();
+        urls.zip(channels.map(etcd_client::Channel::Tonic)).collect()
     }
 
     /// The endpoint in use now.

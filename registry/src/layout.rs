@@ -52,6 +52,11 @@ impl Layout {
         format!("{}{FILES}", self.prefix)
     }
 
+    /// What the key of every live machine begins with.
+    pub(crate) fn machines_prefix(&self) -> String {
+        format!("{}{MACHINES}", self.prefix)
+    }
+
     /// What every entry of a machine's schedule begins with.
     pub(crate) fn schedule_prefix(&self, machine: &MachineId) -> String {
         format!("{}{SCHEDULE}{machine}/", self.prefix)

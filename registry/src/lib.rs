@@ -14,6 +14,7 @@ mod connection;
 mod endpoints;
 mod error;
 mod follow;
+mod health;
 mod history;
 mod join;
 mod layout;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    Change, ClusterStore, MetadataEdit, Outcome, RecordKey, Records, Refusal, Revision, StoreError,
+    Change, ClusterStore, MetadataEdit, Outcome, RecordKey, Records, Refusal, Revision, StoreError, StoreHealth,
     UnitRequest, Update,
 };
 use tokio::sync::{broadcast, watch};
@@ -122,6 +122,10 @@ impl ClusterStore for View {
     async fn reach(&self) -> Result<(), StoreError> {
         self.inner.registry.revision().await?;
         Ok(())
+    }
+
+    async fn health(&self) -> StoreHealth {
+        self.inner.registry.health().await
     }
 
     async fn changes_since(

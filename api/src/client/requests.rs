@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use super::connection::Ask;
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
-    Batch, BatchAnswer, BatchRequest, Failure, MachineId, Overview, Unit, UnitName, Version,
+    Batch, BatchAnswer, BatchRequest, Diagnosis, Failure, MachineId, Overview, Unit, UnitName, Version,
 };
 
 /// The longest list of names that is put into an address, in bytes: servers and proxies limit it.
@@ -98,6 +98,14 @@ impl Client {
                 .retain(|state| query.units.contains(&state.name));
         }
         Ok(overview)
+    }
+
+    /// How the cluster and its store are.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. That the store does not answer is none.
+    pub async fn diagnosis(&self) -> Result<Diagnosis, ClientError> {
+        self.get("/diagnosis".to_owned()).await
     }
 
     /// A unit; none if there is no such unit.

@@ -8,6 +8,7 @@
 mod answer;
 mod batch;
 mod connections;
+mod diagnosis;
 mod documents;
 mod events;
 mod exposition;
@@ -147,6 +148,7 @@ pub fn router<C: ClusterStore, J: Journal>(
             .route(&at("/batch"), any(batch::batch))
             .route(&at("/overview"), any(overview::overview))
             .route(&at("/events"), any(events::events))
+            .route(&at("/diagnosis"), any(diagnosis::diagnosis))
             .route(&at("/discovery"), any(documents::discovery))
             .route(&at("/version"), any(version));
     }

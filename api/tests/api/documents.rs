@@ -243,6 +243,7 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         ("UnitState", "state/a.service"),
         ("MachinePage", "machines"),
         ("Overview", "overview"),
+        ("Diagnosis", "diagnosis"),
         ("Version", "version"),
         ("Failure", "units/absent.service"),
     ] {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
-use model::{
+use model::{MemberStatus, StoreHealth, StoreMember, 
     Change, ClusterStore, Generation, Known, MachineSpec, MetadataEdit, Outcome, Records, Refusal,
     Revision, StoreError, UnitRequest, UnitWrite, Update, resolve,
 };
@@ -161,6 +161,24 @@ impl ClusterStore for Memory {
 
     async fn reach(&self) -> Result<(), StoreError> {
         self.answer().await
+    }
+
+    async fn health(&self) -> StoreHealth {
+        let answer = self.answer().await.map_err(|error| error.to_string());
+        StoreHealth {
+            members: vec![StoreMember {
+                endpoint: "memory".to_owned(),
+                answer: answer.map(|()| MemberStatus {
+                    version: "1".to_owned(),
+                    database_bytes: 4096,
+                    leader: 1,
+                    id: 1,
+                    latency: std::time::Duration::from_millis(1),
+                }),
+            }],
+            alarms: vec!["NOSPACE".to_owned()],
+            leases: Vec::new(),
+        }
     }
 
     async fn changes_since(

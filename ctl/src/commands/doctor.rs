@@ -1,0 +1,78 @@
+//! `fleetctl doctor`: looks at the whole cluster and says what is wrong and what to do.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::sleep;
+
+use crate::cli::TableArgs;
+use crate::doctor::{Finding, Severity, judge};
+use crate::error::{CommandError, Kind};
+use crate::listing::{self, Cell, Field, Shown};
+use crate::session::Session;
+use crate::tint::Tint;
+
+/// Between the two looks: what machines deal with in a moment is dealt with then.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
+
+/// Check the cluster and its etcd, and say what is wrong and what to do.
+///
+/// Looks twice, 2 s apart. Exits 1 if something does not work; warnings alone exit 0.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Severity,
+    Check,
+    Found,
+    Advice,
+}
+
+const fn field(name: &'static str, field: Of) -> Field<Of> {
+    let shown = Shown::Always;
+    Field { name, shown, field }
+}
+
+const FIELDS: [Field<Of>; 4] = [
+    field("severity", Of::Severity),
+    field("check", Of::Check),
+    field("found", Of::Found),
+    field("advice", Of::Advice),
+];
+
+/// Examines the cluster.
+pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let failed = |error| CommandError::of_client("Error examining the cluster", &error);
+    session.debug("diagnosis");
+    let earlier = session.client.diagnosis().await.map_err(failed)?;
+    sleep(BETWEEN_LOOKS).await;
+    let later = session.client.diagnosis().await.map_err(failed)?;
+    let findings = judge(&earlier, &later);
+    let fields = listing::select(&args.table, None, &FIELDS)?;
+    listing::print(&args.table, &fields, &findings, cell, session.output)?;
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    match errors {
+        0 => Ok(()),
+        _ => Err(CommandError::new(Kind::Cluster, format!("{errors} things do not work"))),
+    }
+}
+
+fn cell(finding: &Finding, field: Of) -> Cell {
+    match field {
+        Of::Severity => {
+            let word = finding.severity.to_string();
+            Cell::plain(word).tinted(match finding.severity {
+                Severity::Ok => Some(Tint::Good),
+                Severity::Warning => Some(Tint::Passing),
+                Severity::Error => Some(Tint::Bad),
+            })
+        }
+        Of::Check => Cell::plain(finding.check),
+        Of::Found => Cell::plain(&finding.found),
+        Of::Advice => Cell::with_value(finding.advice.clone(), json!(finding.advice)),
+    }
+}

@@ -1,0 +1,125 @@
+//! Asks the store how it is: each endpoint by itself, its alarms, and the leases of the machines.
+
+use std::time::Duration;
+
+use etcd_client::{
+    AlarmAction, AlarmType, Channel, Client, ConnectOptions, GetOptions, LeaseTimeToLiveOptions,
+};
+use futures_util::future::join_all;
+use model::{
+    Change, LeaseTime, MACHINE_LEASES_MAX, MachineId, MachineLease, MemberStatus, StoreHealth,
+    StoreMember,
+};
+use tokio::time::{Instant, timeout};
+
+use crate::connection::Registry;
+use crate::error::{Effect, RegistryError};
+
+impl Registry {
+    /// How the store is. What cannot be asked is an error of the member, not of this: a store in trouble is what this is for.
+    ///
+    /// # Errors
+    /// If the store as a whole does not answer, its members still are in the answer; alarms and leases are then missing.
+    pub async fn health(&self) -> StoreHealth {
+        let members = join_all(
+            self.members()
+                .into_iter()
+                .map(|(endpoint, channel)| self.member(endpoint, channel)),
+        );
+        let (members, alarms, leases) = tokio::join!(members, self.alarms(), self.leases());
+        StoreHealth {
+            members,
+            alarms: told("alarms", alarms),
+            leases: told("leases", leases),
+        }
+    }
+
+    async fn member(&self, endpoint: String, channel: Channel) -> StoreMember {
+        let limit = self.request_timeout();
+        let answer = match timeout(limit, self.status_of(channel)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_elapsed) => Err(format!("no answer within {} ms", limit.as_millis())),
+        };
+        StoreMember { endpoint, answer }
+    }
+
+    async fn status_of(&self, channel: Channel) -> Result<MemberStatus, etcd_client::Error> {
+        let mut options = ConnectOptions::new();
+        if let Some((name, password)) = self.user() {
+            options = options.with_user(name, password);
+        }
+        let mut client = Client::from_channel(channel, Some(options)).await?;
+        // The first request connects; the second tells how long one takes.
+        client.status().await?;
+        let asked = Instant::now();
+        let status = client.status().await?;
+        Ok(MemberStatus {
+            version: status.version().to_owned(),
+            database_bytes: u64::try_from(status.db_size()).unwrap_or(0),
+            leader: status.leader(),
+            id: status.header().map_or(0, etcd_client::ResponseHeader::member_id),
+            latency: asked.elapsed(),
+        })
+    }
+
+    async fn alarms(&self) -> Result<Vec<String>, RegistryError> {
+        let answer = self
+            .request(Effect::None, |client| {
+                let mut maintenance = client.maintenance_client();
+                async move { maintenance.alarm(AlarmAction::Get, AlarmType::None, None).await }
+            })
+            .await?;
+        let raised = answer.alarms().iter().map(|alarm| match alarm.alarm() {
+            AlarmType::None => "none".to_owned(),
+            AlarmType::Nospace => "NOSPACE".to_owned(),
+            AlarmType::Corrupt => "CORRUPT".to_owned(),
+        });
+        let mut raised: Vec<String> = raised.collect();
+        raised.sort();
+        raised.dedup();
+        Ok(raised)
+    }
+
+    async fn leases(&self) -> Result<Vec<MachineLease>, RegistryError> {
+        let options = GetOptions::new()
+            .with_prefix()
+            .with_limit(i64::try_from(MACHINE_LEASES_MAX).unwrap_or(i64::MAX));
+        let answer = self.get(self.layout().machines_prefix(), options).await?;
+        let mut leases = Vec::new();
+        for record in answer.kvs() {
+            let change = self.layout().decode(record.key(), Some(record.value()));
+            if let Some(Change::Machine(machine, Some(_))) = change {
+                leases.push(self.lease_of(machine, record.lease()).await?);
+            }
+        }
+        Ok(leases)
+    }
+
+    async fn lease_of(&self, machine: MachineId, lease: i64) -> Result<MachineLease, RegistryError> {
+        if lease == 0 {
+            let time = None;
+            return Ok(MachineLease { machine, time });
+        }
+        let answer = self
+            .request(Effect::None, |client| {
+                let mut leases = client.lease_client();
+                async move { leases.time_to_live(lease, None::<LeaseTimeToLiveOptions>).await }
+            })
+            .await?;
+        // A lease that has just ended has less than nothing left.
+        let seconds = |s: i64| Duration::from_secs(u64::try_from(s).unwrap_or(0));
+        let time = Some(LeaseTime {
+            granted: seconds(answer.granted_ttl()),
+            left: seconds(answer.ttl()),
+        });
+        Ok(MachineLease { machine, time })
+    }
+}
+
+/// What could be asked; that the rest could not is seen from the members, and said in the journal.
+fn told<T>(what: &str, answer: Result<Vec<T>, RegistryError>) -> Vec<T> {
+    answer.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the store's {what} cannot be asked for");
+        Vec::new()
+    })
+}
