@@ -26,8 +26,8 @@ pub use batch::{
     Batch, BatchAction, BatchAnswer, BatchDone, BatchOutcome, BatchRequest, BatchResult, Done,
 };
 pub use diagnosis::{
-    BehindUnit, DIAGNOSIS_ENTRIES_MAX, Diagnosis, HeldUnit, LeaseReport, MachineReport, MemberReport,
-    PlacedUnit, QuarantinedRecord, StoreReport,
+    BehindUnit, DIAGNOSIS_ENTRIES_MAX, Diagnosis, HeldUnit, LeaseReport, MachineReport,
+    MemberReport, PlacedUnit, QuarantinedRecord, StoreReport,
 };
 pub use event::{Event, EventKind};
 pub use overview::{Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};

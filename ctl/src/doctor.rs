@@ -86,13 +86,23 @@ fn quorum(store: &StoreReport) -> Vec<Finding> {
     let check = "store";
     let mut findings = Vec::new();
     let total = store.members.len();
-    let well = store.members.iter().filter(|member| member.error.is_none() && member.has_leader);
+    let well = store
+        .members
+        .iter()
+        .filter(|member| member.error.is_none() && member.has_leader);
     let well = well.count();
     for member in &store.members {
-        let advice = format!("See the journal of etcd there, and whether this machine reaches it: etcdctl --endpoints={} endpoint status", member.endpoint);
+        let advice = format!(
+            "See the journal of etcd there, and whether this machine reaches it: etcdctl --endpoints={} endpoint status",
+            member.endpoint
+        );
         if let Some(error) = &member.error {
             let found = format!("{} does not answer: {error}", member.endpoint);
-            let severity = if well * 2 > total { Severity::Warning } else { Severity::Error };
+            let severity = if well * 2 > total {
+                Severity::Warning
+            } else {
+                Severity::Error
+            };
             findings.push(Finding::new(severity, check, found, &advice));
         } else if !member.has_leader {
             let found = format!("{} knows no leader: it has no quorum", member.endpoint);
@@ -112,27 +122,48 @@ fn quorum(store: &StoreReport) -> Vec<Finding> {
 
 fn latency(store: &StoreReport) -> Finding {
     let check = "latency";
-    let slowest = store.members.iter().filter(|member| member.error.is_none()).max_by_key(|member| member.latency_ms);
+    let slowest = store
+        .members
+        .iter()
+        .filter(|member| member.error.is_none())
+        .max_by_key(|member| member.latency_ms);
     match slowest {
         Some(member) if member.latency_ms >= LATENCY_MS_LARGE => Finding::new(
             Severity::Warning,
             check,
-            format!("{} takes {} ms to answer", member.endpoint, member.latency_ms),
+            format!(
+                "{} takes {} ms to answer",
+                member.endpoint, member.latency_ms
+            ),
             "Give etcd a disk of its own, or a faster one: its log must reach the disk before anything is answered.",
         ),
-        Some(member) => Finding::new(Severity::Ok, check, format!("the slowest member answers in {} ms", member.latency_ms), ""),
+        Some(member) => Finding::new(
+            Severity::Ok,
+            check,
+            format!("the slowest member answers in {} ms", member.latency_ms),
+            "",
+        ),
         None => Finding::new(Severity::Warning, check, "no member answers".to_owned(), ""),
     }
 }
 
 fn space(store: &StoreReport) -> Finding {
     let check = "space";
-    let largest = store.members.iter().map(|member| member.database_bytes).max().unwrap_or(0);
+    let largest = store
+        .members
+        .iter()
+        .map(|member| member.database_bytes)
+        .max()
+        .unwrap_or(0);
     let size = format!("the database has {} MiB", largest / 1024 / 1024);
     if let Some(alarm) = store.alarms.first() {
         let advice = match alarm.as_str() {
-            "NOSPACE" => "etcd takes no writes until there is space: etcdctl compact REVISION; etcdctl defrag; etcdctl alarm disarm. Running units are not touched.",
-            _ => "A member's data are damaged: see etcd's documentation on alarms, and replace that member.",
+            "NOSPACE" => {
+                "etcd takes no writes until there is space: etcdctl compact REVISION; etcdctl defrag; etcdctl alarm disarm. Running units are not touched."
+            }
+            _ => {
+                "A member's data are damaged: see etcd's documentation on alarms, and replace that member."
+            }
         };
         let found = format!("alarm {alarm} is raised; {size}");
         return Finding::new(Severity::Error, check, found, advice);
@@ -147,7 +178,12 @@ fn space(store: &StoreReport) -> Finding {
 fn leader(diagnosis: &Diagnosis) -> Finding {
     let check = "engine";
     match &diagnosis.leader {
-        Some(leader) => Finding::new(Severity::Ok, check, format!("the engine of {} leads", leader.short()), ""),
+        Some(leader) => Finding::new(
+            Severity::Ok,
+            check,
+            format!("the engine of {} leads", leader.short()),
+            "",
+        ),
         None => Finding::new(
             Severity::Error,
             check,
@@ -159,19 +195,54 @@ fn leader(diagnosis: &Diagnosis) -> Finding {
 
 fn leases(machines: &[MachineReport]) -> Finding {
     let check = "leases";
-    let known = || machines.iter().filter_map(|machine| Some((machine, machine.lease.as_ref()?)));
-    let forever: Vec<String> = known().filter(|(_, lease)| lease.granted_s == 0).map(|(machine, _)| machine.id.short().to_string()).collect();
+    let known = || {
+        machines
+            .iter()
+            .filter_map(|machine| Some((machine, machine.lease.as_ref()?)))
+    };
+    let forever: Vec<String> = known()
+        .filter(|(_, lease)| lease.granted_s == 0)
+        .map(|(machine, _)| machine.id.short().to_string())
+        .collect();
     if !forever.is_empty() {
-        let found = format!("the record of {} is under no lease: the machine is never taken for lost", named(&forever));
-        return Finding::new(Severity::Error, check, found, "Somebody wrote that record by hand. Restart fleet on that machine, or delete the record if the machine is gone.");
+        let found = format!(
+            "the record of {} is under no lease: the machine is never taken for lost",
+            named(&forever)
+        );
+        return Finding::new(
+            Severity::Error,
+            check,
+            found,
+            "Somebody wrote that record by hand. Restart fleet on that machine, or delete the record if the machine is gone.",
+        );
     }
     // A keep-alive is due each third of the lease.
-    let late: Vec<String> = known().filter(|(_, lease)| lease.left_s * 3 < lease.granted_s).map(|(machine, lease)| format!("{} ({} of {} s left)", machine.id.short(), lease.left_s, lease.granted_s)).collect();
+    let late: Vec<String> = known()
+        .filter(|(_, lease)| lease.left_s * 3 < lease.granted_s)
+        .map(|(machine, lease)| {
+            format!(
+                "{} ({} of {} s left)",
+                machine.id.short(),
+                lease.left_s,
+                lease.granted_s
+            )
+        })
+        .collect();
     if !late.is_empty() {
         let found = format!("late: {}", named(&late));
-        return Finding::new(Severity::Warning, check, found, "The machine is overloaded, cut off, or gone; if it does not come back its units are moved when the lease ends.");
+        return Finding::new(
+            Severity::Warning,
+            check,
+            found,
+            "The machine is overloaded, cut off, or gone; if it does not come back its units are moved when the lease ends.",
+        );
     }
-    Finding::new(Severity::Ok, check, format!("{} machines, all in time", machines.len()), "")
+    Finding::new(
+        Severity::Ok,
+        check,
+        format!("{} machines, all in time", machines.len()),
+        "",
+    )
 }
 
 fn clocks(machines: &[MachineReport]) -> Finding {
@@ -186,18 +257,37 @@ fn clocks(machines: &[MachineReport]) -> Finding {
         return Finding::new(Severity::Ok, check, found, "");
     }
     let found = format!("ahead of the machine that was asked: {}", named(&ahead));
-    Finding::new(Severity::Warning, check, found, "Run NTP on all machines. fleet decides nothing by clocks, but logs and TLS certificates need them.")
+    Finding::new(
+        Severity::Warning,
+        check,
+        found,
+        "Run NTP on all machines. fleet decides nothing by clocks, but logs and TLS certificates need them.",
+    )
 }
 
 fn versions(diagnosis: &Diagnosis) -> Finding {
     let check = "versions";
-    let all: BTreeSet<&str> = diagnosis.machines.iter().map(|machine| machine.version.as_str()).collect();
+    let all: BTreeSet<&str> = diagnosis
+        .machines
+        .iter()
+        .map(|machine| machine.version.as_str())
+        .collect();
     let list: Vec<&str> = all.into_iter().collect();
     if list.len() <= 1 {
-        return Finding::new(Severity::Ok, check, format!("fleetd {} everywhere", list.first().unwrap_or(&"-")), "");
+        return Finding::new(
+            Severity::Ok,
+            check,
+            format!("fleetd {} everywhere", list.first().unwrap_or(&"-")),
+            "",
+        );
     }
     let found = format!("several in use: {}", list.join(", "));
-    Finding::new(Severity::Warning, check, found, "Fine during an upgrade; finish it: fleetctl list-machines --fields=machine,ip,version")
+    Finding::new(
+        Severity::Warning,
+        check,
+        found,
+        "Fine during an upgrade; finish it: fleetctl list-machines --fields=machine,ip,version",
+    )
 }
 
 /// Only what was behind before and still is: every request is for a moment.
@@ -211,30 +301,72 @@ fn behind(earlier: &Diagnosis, later: &Diagnosis) -> Finding {
         .map(|unit| format!("{} on {}", unit.name, unit.machine_id.short()))
         .collect();
     if still.is_empty() {
-        return Finding::new(Severity::Ok, check, "all requests are dealt with, or new".to_owned(), "");
+        return Finding::new(
+            Severity::Ok,
+            check,
+            "all requests are dealt with, or new".to_owned(),
+            "",
+        );
     }
     let found = format!("{} not dealt with: {}", still.len(), named(&still));
-    Finding::new(Severity::Warning, check, found, "A unit may take long to start or stop (see: fleetctl status UNIT); if not, see the journal of fleet on that machine.")
+    Finding::new(
+        Severity::Warning,
+        check,
+        found,
+        "A unit may take long to start or stop (see: fleetctl status UNIT); if not, see the journal of fleet on that machine.",
+    )
 }
 
 fn quarantine(diagnosis: &Diagnosis) -> Finding {
     let check = "records";
     if diagnosis.quarantined_count == 0 {
-        return Finding::new(Severity::Ok, check, format!("{} units, every record can be read", diagnosis.units), "");
+        return Finding::new(
+            Severity::Ok,
+            check,
+            format!("{} units, every record can be read", diagnosis.units),
+            "",
+        );
     }
-    let named_records: Vec<String> = diagnosis.quarantined.iter().map(|record| format!("{} ({})", record.key, record.reason)).collect();
-    let found = format!("{} cannot be understood and are left alone: {}", diagnosis.quarantined_count, named(&named_records));
-    Finding::new(Severity::Error, check, found, "What was known of them stays in force. Destroy the unit and submit it again, or delete the record: etcdctl del KEY")
+    let named_records: Vec<String> = diagnosis
+        .quarantined
+        .iter()
+        .map(|record| format!("{} ({})", record.key, record.reason))
+        .collect();
+    let found = format!(
+        "{} cannot be understood and are left alone: {}",
+        diagnosis.quarantined_count,
+        named(&named_records)
+    );
+    Finding::new(
+        Severity::Error,
+        check,
+        found,
+        "What was known of them stays in force. Destroy the unit and submit it again, or delete the record: etcdctl del KEY",
+    )
 }
 
 fn placement(diagnosis: &Diagnosis) -> Finding {
     let check = "placement";
     if diagnosis.held_count == 0 {
-        return Finding::new(Severity::Ok, check, "no unit waits for a machine".to_owned(), "");
+        return Finding::new(
+            Severity::Ok,
+            check,
+            "no unit waits for a machine".to_owned(),
+            "",
+        );
     }
-    let held: Vec<String> = diagnosis.held.iter().map(|unit| format!("{} ({})", unit.name, unit.reason)).collect();
+    let held: Vec<String> = diagnosis
+        .held
+        .iter()
+        .map(|unit| format!("{} ({})", unit.name, unit.reason))
+        .collect();
     let found = format!("{} units wait: {}", diagnosis.held_count, named(&held));
-    Finding::new(Severity::Warning, check, found, "See why, machine by machine: fleetctl explain UNIT")
+    Finding::new(
+        Severity::Warning,
+        check,
+        found,
+        "See why, machine by machine: fleetctl explain UNIT",
+    )
 }
 
 fn failed(diagnosis: &Diagnosis) -> Finding {
@@ -242,14 +374,28 @@ fn failed(diagnosis: &Diagnosis) -> Finding {
     if diagnosis.failed_count == 0 {
         return Finding::new(Severity::Ok, check, "none has failed".to_owned(), "");
     }
-    let failed: Vec<String> = diagnosis.failed.iter().map(|unit| format!("{} on {}", unit.name, unit.machine_id.short())).collect();
+    let failed: Vec<String> = diagnosis
+        .failed
+        .iter()
+        .map(|unit| format!("{} on {}", unit.name, unit.machine_id.short()))
+        .collect();
     let found = format!("{} failed: {}", diagnosis.failed_count, named(&failed));
-    Finding::new(Severity::Warning, check, found, "See why: fleetctl status UNIT; start it again: fleetctl start UNIT")
+    Finding::new(
+        Severity::Warning,
+        check,
+        found,
+        "See why: fleetctl status UNIT; start it again: fleetctl start UNIT",
+    )
 }
 
 /// The first few, and how many more.
 fn named(all: &[String]) -> String {
-    let mut text = all.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    let mut text = all
+        .iter()
+        .take(NAMED_MAX)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     if all.len() > NAMED_MAX {
         text.push_str(&format!(" and {} more", all.len() - NAMED_MAX));
     }
@@ -281,7 +427,10 @@ mod tests {
                 id: ID.parse().unwrap(),
                 primary_ip: "10.0.0.1".to_owned(),
                 version: "2.0.0".to_owned(),
-                lease: Some(LeaseReport { granted_s: 10, left_s: 9 }),
+                lease: Some(LeaseReport {
+                    granted_s: 10,
+                    left_s: 9,
+                }),
                 ahead_ms: 0,
             }],
             ..Diagnosis::default()
@@ -291,34 +440,63 @@ mod tests {
     /// What is not well, as check and severity.
     fn troubles(diagnosis: &Diagnosis) -> Vec<(&'static str, Severity)> {
         let findings = judge(diagnosis, diagnosis);
-        let bad = findings.iter().filter(|finding| finding.severity != Severity::Ok);
-        bad.map(|finding| (finding.check, finding.severity)).collect()
+        let bad = findings
+            .iter()
+            .filter(|finding| finding.severity != Severity::Ok);
+        bad.map(|finding| (finding.check, finding.severity))
+            .collect()
     }
 
     #[test]
     fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
         assert_eq!(troubles(&well()), []);
         let cases: [(&str, Severity, fn(&mut Diagnosis)); 11] = [
-            ("store", Severity::Error, |d| d.store.members[0].has_leader = false),
+            ("store", Severity::Error, |d| {
+                d.store.members[0].has_leader = false
+            }),
             ("store", Severity::Warning, |d| {
                 let well = d.store.members[0].clone();
-                let dead = MemberReport { error: Some("refused".to_owned()), ..MemberReport::default() };
+                let dead = MemberReport {
+                    error: Some("refused".to_owned()),
+                    ..MemberReport::default()
+                };
                 d.store.members = vec![well.clone(), well, dead];
             }),
-            ("latency", Severity::Warning, |d| d.store.members[0].latency_ms = 500),
-            ("space", Severity::Error, |d| d.store.alarms = vec!["NOSPACE".to_owned()]),
-            ("space", Severity::Warning, |d| d.store.members[0].database_bytes = 1 << 31),
+            ("latency", Severity::Warning, |d| {
+                d.store.members[0].latency_ms = 500
+            }),
+            ("space", Severity::Error, |d| {
+                d.store.alarms = vec!["NOSPACE".to_owned()]
+            }),
+            ("space", Severity::Warning, |d| {
+                d.store.members[0].database_bytes = 1 << 31
+            }),
             ("engine", Severity::Error, |d| d.leader = None),
-            ("leases", Severity::Error, |d| d.machines[0].lease = Some(LeaseReport::default())),
-            ("leases", Severity::Warning, |d| d.machines[0].lease = Some(LeaseReport { granted_s: 10, left_s: 2 })),
-            ("clocks", Severity::Warning, |d| d.machines[0].ahead_ms = 60_000),
+            ("leases", Severity::Error, |d| {
+                d.machines[0].lease = Some(LeaseReport::default())
+            }),
+            ("leases", Severity::Warning, |d| {
+                d.machines[0].lease = Some(LeaseReport {
+                    granted_s: 10,
+                    left_s: 2,
+                })
+            }),
+            ("clocks", Severity::Warning, |d| {
+                d.machines[0].ahead_ms = 60_000
+            }),
             ("records", Severity::Error, |d| {
                 d.quarantined_count = 1;
-                d.quarantined = vec![QuarantinedRecord { key: "/x".to_owned(), reason: "not JSON".to_owned() }];
+                d.quarantined = vec![QuarantinedRecord {
+                    key: "/x".to_owned(),
+                    reason: "not JSON".to_owned(),
+                }];
             }),
             ("placement", Severity::Warning, |d| {
                 d.held_count = 1;
-                d.held = vec![HeldUnit { name: "a.service".parse().unwrap(), reason: "no machine can run it".to_owned() }];
+                d.held = vec![HeldUnit {
+                    name: "a.service".parse().unwrap(),
+                    reason: "no machine can run it".to_owned(),
+                }];
             }),
         ];
         for (check, severity, harm) in cases {
@@ -339,9 +517,19 @@ mod tests {
         let (mut earlier, mut later) = (well(), well());
         earlier.behind = vec![unit(5)];
         later.behind = vec![unit(7)];
-        assert!(judge(&earlier, &later).iter().all(|finding| finding.severity == Severity::Ok));
+        assert!(
+            judge(&earlier, &later)
+                .iter()
+                .all(|finding| finding.severity == Severity::Ok)
+        );
         later.behind.push(unit(5));
-        let agents = judge(&earlier, &later).into_iter().find(|finding| finding.check == "agents").unwrap();
-        assert_eq!((agents.severity, agents.found.as_str()), (Severity::Warning, "1 not dealt with: a.service on aaaaaaaa"));
+        let agents = judge(&earlier, &later)
+            .into_iter()
+            .find(|finding| finding.check == "agents")
+            .unwrap();
+        assert_eq!(
+            (agents.severity, agents.found.as_str()),
+            (Severity::Warning, "1 not dealt with: a.service on aaaaaaaa")
+        );
     }
 }

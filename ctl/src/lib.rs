@@ -21,6 +21,7 @@ mod selection;
 mod sources;
 mod wait;
 
+mod doctor;
 mod machine_choice;
 mod running;
 mod targets;

@@ -81,7 +81,8 @@ impl Endpoints {
     pub(crate) fn each(&self) -> Vec<(String, etcd_client::Channel)> {
         let urls = self.shared.urls.iter().cloned();
         let channels = self.shared.channels.iter().cloned();
-        urls.zip(channels.map(etcd_client::Channel::Tonic)).collect()
+        urls.zip(channels.map(etcd_client::Channel::Tonic))
+            .collect()
     }
 
     /// The endpoint in use now.

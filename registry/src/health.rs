@@ -57,7 +57,9 @@ impl Registry {
             version: status.version().to_owned(),
             database_bytes: u64::try_from(status.db_size()).unwrap_or(0),
             leader: status.leader(),
-            id: status.header().map_or(0, etcd_client::ResponseHeader::member_id),
+            id: status
+                .header()
+                .map_or(0, etcd_client::ResponseHeader::member_id),
             latency: asked.elapsed(),
         })
     }
@@ -66,7 +68,11 @@ impl Registry {
         let answer = self
             .request(Effect::None, |client| {
                 let mut maintenance = client.maintenance_client();
-                async move { maintenance.alarm(AlarmAction::Get, AlarmType::None, None).await }
+                async move {
+                    maintenance
+                        .alarm(AlarmAction::Get, AlarmType::None, None)
+                        .await
+                }
             })
             .await?;
         let raised = answer.alarms().iter().map(|alarm| match alarm.alarm() {
@@ -95,7 +101,11 @@ impl Registry {
         Ok(leases)
     }
 
-    async fn lease_of(&self, machine: MachineId, lease: i64) -> Result<MachineLease, RegistryError> {
+    async fn lease_of(
+        &self,
+        machine: MachineId,
+        lease: i64,
+    ) -> Result<MachineLease, RegistryError> {
         if lease == 0 {
             let time = None;
             return Ok(MachineLease { machine, time });
@@ -103,7 +113,11 @@ impl Registry {
         let answer = self
             .request(Effect::None, |client| {
                 let mut leases = client.lease_client();
-                async move { leases.time_to_live(lease, None::<LeaseTimeToLiveOptions>).await }
+                async move {
+                    leases
+                        .time_to_live(lease, None::<LeaseTimeToLiveOptions>)
+                        .await
+                }
             })
             .await?;
         // A lease that has just ended has less than nothing left.

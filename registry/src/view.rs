@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    Change, ClusterStore, MetadataEdit, Outcome, RecordKey, Records, Refusal, Revision, StoreError, StoreHealth,
-    UnitRequest, Update,
+    Change, ClusterStore, MetadataEdit, Outcome, RecordKey, Records, Refusal, Revision, StoreError,
+    StoreHealth, UnitRequest, Update,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};

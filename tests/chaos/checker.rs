@@ -191,13 +191,14 @@ fn failover(history: &History, report: &mut Report) {
             if kind(history, &lost.unit) == Kind::Global || asked || fault.healed < due {
                 continue;
             }
-            let next = history
-                .activations
-                .iter()
-                .filter(|a| a.unit == lost.unit && a.begun >= fault.dead);
+            let elsewhere = |a: &&Activation| {
+                a.unit == lost.unit && a.machine != lost.machine && end(a) > fault.dead
+            };
+            let next = history.activations.iter().filter(elsewhere);
             match next.filter_map(|a| a.active).min() {
                 Some(active) if active <= limit && alone => {
-                    report.failovers.push(active - fault.dead);
+                    // Where it was cut off before, it ran elsewhere already.
+                    report.failovers.push(active.saturating_sub(fault.dead));
                 }
                 Some(_) | None if !alone => {}
                 Some(_) | None => report.violations.push(format!(

@@ -80,7 +80,6 @@ pub(crate) struct Injected {
     pub(crate) on: String,
     pub(crate) until: Timer,
     members: Vec<usize>,
-    harm: Harm,
     begun: Instant,
     dead: Instant,
 }
@@ -132,7 +131,7 @@ impl What {
         }
     }
 
-    /// What units may suffer by it if it lasts so long.
+    /// What units may suffer by it if it has lasted so long.
     fn harm(self, lasts: Duration) -> Harm {
         match self {
             What::PowerLoss => Harm::Death,
@@ -190,7 +189,6 @@ pub(crate) fn inject(
         on,
         until: Timer::now() + lasts,
         members: Vec::new(),
-        harm: what.harm(lasts),
         begun,
         dead: begun,
     };
@@ -292,7 +290,10 @@ pub(crate) fn heal(lab: &mut Lab, fault: Injected) {
         | What::DbusRestarted
         | What::Compacted => {}
     }
-    lab.take_fault(fault.kind, &fault.on, fault.harm, fault.begun, fault.dead);
+    // It may have lasted longer than it was meant to: the operator may have had to wait.
+    let lasted = Duration::from_micros(now() - fault.begun);
+    let harm = fault.what.harm(lasted);
+    lab.take_fault(fault.kind, &fault.on, harm, fault.begun, fault.dead);
 }
 
 fn shell(lab: &Lab, on: &str, line: &str) {

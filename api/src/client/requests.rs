@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use super::connection::Ask;
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
-    Batch, BatchAnswer, BatchRequest, Diagnosis, Failure, MachineId, Overview, Unit, UnitName, Version,
+    Batch, BatchAnswer, BatchRequest, Diagnosis, Failure, MachineId, Overview, Unit, UnitName,
+    Version,
 };
 
 /// The longest list of names that is put into an address, in bytes: servers and proxies limit it.

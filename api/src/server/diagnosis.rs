@@ -34,7 +34,10 @@ pub(super) async fn diagnosis<C: ClusterStore, J: Journal>(
         ..Diagnosis::default()
     });
     for machine in &mut diagnosis.machines {
-        let lease = health.leases.iter().find(|lease| lease.machine == machine.id);
+        let lease = health
+            .leases
+            .iter()
+            .find(|lease| lease.machine == machine.id);
         machine.lease = lease.map(lease_report);
     }
     diagnosis.now_unix_ms = now_unix_ms;
@@ -55,10 +58,13 @@ fn see(records: &Records, now_unix_ms: u64) -> Diagnosis {
             name: name.clone(),
             machine_id: machine.clone(),
         });
-    let quarantined = records.quarantine.values().map(|problem| QuarantinedRecord {
-        key: problem.key.clone(),
-        reason: problem.reason.clone(),
-    });
+    let quarantined = records
+        .quarantine
+        .values()
+        .map(|problem| QuarantinedRecord {
+            key: problem.key.clone(),
+            reason: problem.reason.clone(),
+        });
     let (held_count, held) = cut(held);
     let (failed_count, failed) = cut(failed);
     let (behind_count, behind) = cut(behind(records));
@@ -84,25 +90,30 @@ fn statuses(
 ) -> impl Iterator<Item = (&unitfile::UnitName, &MachineId, &model::UnitStatus)> {
     let of = |(name, statuses)| {
         let statuses: &std::collections::BTreeMap<_, _> = statuses;
-        statuses.iter().map(move |(machine, status)| (name, machine, status))
+        statuses
+            .iter()
+            .map(move |(machine, status)| (name, machine, status))
     };
     records.statuses.iter().flat_map(of)
 }
 
 /// Assignments whose machine has not answered the last request.
 fn behind(records: &Records) -> impl Iterator<Item = BehindUnit> {
-    records.schedule.iter().flat_map(move |(name, assignments)| {
-        assignments.iter().filter_map(move |(machine, assignment)| {
-            let status = records.statuses.get(name).and_then(|all| all.get(machine));
-            let dealt = status.map_or(Generation::default(), |status| status.generation);
-            (dealt < assignment.generation).then(|| BehindUnit {
-                name: name.clone(),
-                machine_id: machine.clone(),
-                requested: assignment.generation,
-                dealt,
+    records
+        .schedule
+        .iter()
+        .flat_map(move |(name, assignments)| {
+            assignments.iter().filter_map(move |(machine, assignment)| {
+                let status = records.statuses.get(name).and_then(|all| all.get(machine));
+                let dealt = status.map_or(Generation::default(), |status| status.generation);
+                (dealt < assignment.generation).then(|| BehindUnit {
+                    name: name.clone(),
+                    machine_id: machine.clone(),
+                    requested: assignment.generation,
+                    dealt,
+                })
             })
         })
-    })
 }
 
 fn machines(records: &Records, now_unix_ms: u64) -> Vec<MachineReport> {
@@ -122,7 +133,9 @@ fn machines(records: &Records, now_unix_ms: u64) -> Vec<MachineReport> {
         .collect();
     for (_, machine, status) in statuses(records) {
         if let Some(report) = machines.get_mut(machine) {
-            report.ahead_ms = report.ahead_ms.max(status.since_unix_ms.saturating_sub(now_unix_ms));
+            report.ahead_ms = report
+                .ahead_ms
+                .max(status.since_unix_ms.saturating_sub(now_unix_ms));
         }
     }
     machines.into_values().collect()
@@ -142,10 +155,12 @@ fn cut<T>(all: impl Iterator<Item = T>) -> (usize, Vec<T>) {
 }
 
 fn lease_report(lease: &MachineLease) -> LeaseReport {
-    lease.time.map_or_else(LeaseReport::default, |time| LeaseReport {
-        granted_s: time.granted.as_secs(),
-        left_s: time.left.as_secs(),
-    })
+    lease
+        .time
+        .map_or_else(LeaseReport::default, |time| LeaseReport {
+            granted_s: time.granted.as_secs(),
+            left_s: time.left.as_secs(),
+        })
 }
 
 fn store_report(health: StoreHealth) -> StoreReport {

@@ -3,13 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{ActiveState, Change, Hold, HoldReason, JobResult, Obstacle, TargetState};
+use model::{
+    ActiveState, Change, Hold, HoldReason, JobResult, Leader, Obstacle, Quarantined, StoreError,
+    TargetState,
+};
 use serde_json::{Value, json};
 
 use crate::harness::{
     Answer, FILE, HERE, Server, THERE, assigned, machine, machine_id, name, reported, server_with,
     settings,
 };
+use crate::memory::Mood;
 
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
@@ -224,6 +228,16 @@ async fn rich() -> Server {
         reported("everywhere.service", HERE, TargetState::Launched, "running"),
         failed,
         Change::Hold(name("c.service"), Some(hold)),
+        Change::Leader(Some(Leader {
+            machine: machine_id(HERE),
+        })),
+        Change::Quarantined {
+            record: None,
+            problem: Quarantined {
+                key: "/_coreos.com/fleet/units/x".to_owned(),
+                reason: "not JSON".to_owned(),
+            },
+        },
     ]);
     server
 }
@@ -250,6 +264,12 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         let answer = server.get(&format!("/fleet/v1/{path}")).await;
         checker.answer(schema, &answer);
     }
+    println!("what is said of a store that does not answer");
+    server
+        .store
+        .mood(Mood::Fails(StoreError::Unreachable("gone".to_owned())));
+    checker.answer("Diagnosis", &server.get("/fleet/v1/diagnosis").await);
+    server.store.mood(Mood::Well);
     println!("what is sent, and what comes back");
     let put = json!({"name": "d.service", "desiredState": "launched",
         "options": [{"section": "Service", "name": "ExecStart", "value": "/bin/true"}]});

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
-use model::{MemberStatus, StoreHealth, StoreMember, 
-    Change, ClusterStore, Generation, Known, MachineSpec, MetadataEdit, Outcome, Records, Refusal,
-    Revision, StoreError, UnitRequest, UnitWrite, Update, resolve,
+use model::{
+    Change, ClusterStore, Generation, Known, MachineLease, MachineSpec, MemberStatus, MetadataEdit,
+    Outcome, Records, Refusal, Revision, StoreError, StoreHealth, StoreMember, UnitRequest,
+    UnitWrite, Update, resolve,
 };
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -177,7 +178,10 @@ impl ClusterStore for Memory {
                 }),
             }],
             alarms: vec!["NOSPACE".to_owned()],
-            leases: Vec::new(),
+            leases: vec![MachineLease {
+                machine: crate::harness::machine_id(crate::harness::HERE),
+                time: None,
+            }],
         }
     }
 

@@ -46,7 +46,7 @@ const FIELDS: [Field<Of>; 4] = [
 
 /// Examines the cluster.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
-    let failed = |error| CommandError::of_client("Error examining the cluster", &error);
+    let failed = |error| CommandError::request("Error examining the cluster", error);
     session.debug("diagnosis");
     let earlier = session.client.diagnosis().await.map_err(failed)?;
     sleep(BETWEEN_LOOKS).await;
@@ -54,10 +54,16 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     let findings = judge(&earlier, &later);
     let fields = listing::select(&args.table, None, &FIELDS)?;
     listing::print(&args.table, &fields, &findings, cell, session.output)?;
-    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
     match errors {
         0 => Ok(()),
-        _ => Err(CommandError::new(Kind::Cluster, format!("{errors} things do not work"))),
+        _ => Err(CommandError::new(
+            Kind::Cluster,
+            format!("{errors} things do not work"),
+        )),
     }
 }
 
@@ -67,7 +73,7 @@ fn cell(finding: &Finding, field: Of) -> Cell {
             let word = finding.severity.to_string();
             Cell::plain(word).tinted(match finding.severity {
                 Severity::Ok => Some(Tint::Good),
-                Severity::Warning => Some(Tint::Passing),
+                Severity::Warning => Some(Tint::Moving),
                 Severity::Error => Some(Tint::Bad),
             })
         }

@@ -11,6 +11,7 @@ mod unload;
 mod cat;
 mod complete;
 mod completion;
+mod doctor;
 mod journal;
 mod list_machines;
 mod list_unit_files;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Complete(complete::Args),
     Completion(completion::Args),
     Destroy(destroy::Args),
+    Doctor(doctor::Args),
     Journal(journal::Args),
     ListMachines(list_machines::Args),
     ListUnitFiles(list_unit_files::Args),
@@ -70,6 +72,7 @@ impl Command {
             Command::Cat(_)
             | Command::Complete(_)
             | Command::Destroy(_)
+            | Command::Doctor(_)
             | Command::Journal(_)
             | Command::ListMachines(_)
             | Command::ListUnitFiles(_)
@@ -90,6 +93,7 @@ impl Command {
             Command::Cat(args) => cat::run(args, session).await,
             Command::Complete(args) => complete::run(args, session).await,
             Command::Destroy(args) => destroy::run(args, session).await,
+            Command::Doctor(args) => doctor::run(args, session).await,
             Command::Journal(args) => journal::run(args, session).await,
             Command::ListMachines(args) => list_machines::run(args, session).await,
             Command::ListUnitFiles(args) => list_unit_files::run(args, session).await,
