@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use api::types::{BehindUnit, Diagnosis, MachineReport, StoreReport};
+use api::types::{BehindUnit, Diagnosis, MachineReport, MemberReport, StoreReport};
 
 /// etcd's default quota is 2 GiB; above half of it there is time to do something.
 const DATABASE_BYTES_LARGE: u64 = 1024 * 1024 * 1024;
@@ -63,8 +63,8 @@ impl Finding {
 /// Judges two diagnoses, the later some time after the earlier: what is so in both is no moment's matter.
 pub(crate) fn judge(earlier: &Diagnosis, later: &Diagnosis) -> Vec<Finding> {
     let mut findings = quorum(&later.store);
-    findings.push(latency(&later.store));
-    findings.push(space(&later.store));
+    findings.extend(latency(&later.store));
+    findings.extend(space(&later.store));
     if let Some(reason) = &later.unreadable {
         let found = format!("the cluster's records cannot be read: {reason}");
         let advice = "Running units are not touched. Bring etcd back; nothing else is needed.";
@@ -120,41 +120,28 @@ fn quorum(store: &StoreReport) -> Vec<Finding> {
     findings
 }
 
-fn latency(store: &StoreReport) -> Finding {
+/// None if no member answers, which is found already.
+fn latency(store: &StoreReport) -> Option<Finding> {
     let check = "latency";
-    let slowest = store
-        .members
-        .iter()
-        .filter(|member| member.error.is_none())
-        .max_by_key(|member| member.latency_ms);
-    match slowest {
-        Some(member) if member.latency_ms >= LATENCY_MS_LARGE => Finding::new(
-            Severity::Warning,
-            check,
-            format!(
-                "{} takes {} ms to answer",
-                member.endpoint, member.latency_ms
-            ),
-            "Give etcd a disk of its own, or a faster one: its log must reach the disk before anything is answered.",
-        ),
-        Some(member) => Finding::new(
-            Severity::Ok,
-            check,
-            format!("the slowest member answers in {} ms", member.latency_ms),
-            "",
-        ),
-        None => Finding::new(Severity::Warning, check, "no member answers".to_owned(), ""),
+    let slowest = answering(store).max_by_key(|member| member.latency_ms)?;
+    let (endpoint, latency_ms) = (&slowest.endpoint, slowest.latency_ms);
+    if latency_ms >= LATENCY_MS_LARGE {
+        let found = format!("{endpoint} takes {latency_ms} ms to answer");
+        let advice = "Give etcd a disk of its own, or a faster one: its log must reach the disk before anything is answered.";
+        return Some(Finding::new(Severity::Warning, check, found, advice));
     }
+    let found = format!("the slowest member answers in {latency_ms} ms");
+    Some(Finding::new(Severity::Ok, check, found, ""))
 }
 
-fn space(store: &StoreReport) -> Finding {
+fn answering(store: &StoreReport) -> impl Iterator<Item = &MemberReport> {
+    store.members.iter().filter(|member| member.error.is_none())
+}
+
+/// None if no member answers.
+fn space(store: &StoreReport) -> Option<Finding> {
     let check = "space";
-    let largest = store
-        .members
-        .iter()
-        .map(|member| member.database_bytes)
-        .max()
-        .unwrap_or(0);
+    let largest = answering(store).map(|member| member.database_bytes).max()?;
     let size = format!("the database has {} MiB", largest / 1024 / 1024);
     if let Some(alarm) = store.alarms.first() {
         let advice = match alarm.as_str() {
@@ -166,13 +153,14 @@ fn space(store: &StoreReport) -> Finding {
             }
         };
         let found = format!("alarm {alarm} is raised; {size}");
-        return Finding::new(Severity::Error, check, found, advice);
+        return Some(Finding::new(Severity::Error, check, found, advice));
     }
     if largest >= DATABASE_BYTES_LARGE {
         let advice = "Compact and defragment etcd before it reaches its quota (2 GiB unless --quota-backend-bytes says otherwise).";
-        return Finding::new(Severity::Warning, check, size, advice);
+        return Some(Finding::new(Severity::Warning, check, size, advice));
     }
-    Finding::new(Severity::Ok, check, format!("{size}, no alarm"), "")
+    let found = format!("{size}, no alarm");
+    Some(Finding::new(Severity::Ok, check, found, ""))
 }
 
 fn leader(diagnosis: &Diagnosis) -> Finding {
@@ -323,7 +311,7 @@ fn quarantine(diagnosis: &Diagnosis) -> Finding {
         return Finding::new(
             Severity::Ok,
             check,
-            format!("{} units, every record can be read", diagnosis.units),
+            format!("{}, every record can be read", units(diagnosis.units)),
             "",
         );
     }
@@ -360,7 +348,7 @@ fn placement(diagnosis: &Diagnosis) -> Finding {
         .iter()
         .map(|unit| format!("{} ({})", unit.name, unit.reason))
         .collect();
-    let found = format!("{} units wait: {}", diagnosis.held_count, named(&held));
+    let found = format!("{} waiting: {}", diagnosis.held_count, named(&held));
     Finding::new(
         Severity::Warning,
         check,
@@ -388,6 +376,13 @@ fn failed(diagnosis: &Diagnosis) -> Finding {
     )
 }
 
+fn units(count: usize) -> String {
+    match count {
+        1 => "1 unit".to_owned(),
+        _ => format!("{count} units"),
+    }
+}
+
 /// The first few, and how many more.
 fn named(all: &[String]) -> String {
     let mut text = all
@@ -403,133 +398,4 @@ fn named(all: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use api::types::{HeldUnit, LeaseReport, MemberReport, QuarantinedRecord};
-
-    use super::*;
-
-    const ID: &str = "aaaaaaaa000000000000000000000001";
-
-    fn well() -> Diagnosis {
-        Diagnosis {
-            store: StoreReport {
-                members: vec![MemberReport {
-                    endpoint: "http://10.0.0.1:2379".to_owned(),
-                    has_leader: true,
-                    leads: true,
-                    version: "3.4.23".to_owned(),
-                    ..MemberReport::default()
-                }],
-                alarms: Vec::new(),
-            },
-            leader: Some(ID.parse().unwrap()),
-            machines: vec![MachineReport {
-                id: ID.parse().unwrap(),
-                primary_ip: "10.0.0.1".to_owned(),
-                version: "2.0.0".to_owned(),
-                lease: Some(LeaseReport {
-                    granted_s: 10,
-                    left_s: 9,
-                }),
-                ahead_ms: 0,
-            }],
-            ..Diagnosis::default()
-        }
-    }
-
-    /// What is not well, as check and severity.
-    fn troubles(diagnosis: &Diagnosis) -> Vec<(&'static str, Severity)> {
-        let findings = judge(diagnosis, diagnosis);
-        let bad = findings
-            .iter()
-            .filter(|finding| finding.severity != Severity::Ok);
-        bad.map(|finding| (finding.check, finding.severity))
-            .collect()
-    }
-
-    #[test]
-    fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
-        assert_eq!(troubles(&well()), []);
-        let cases: [(&str, Severity, fn(&mut Diagnosis)); 11] = [
-            ("store", Severity::Error, |d| {
-                d.store.members[0].has_leader = false
-            }),
-            ("store", Severity::Warning, |d| {
-                let well = d.store.members[0].clone();
-                let dead = MemberReport {
-                    error: Some("refused".to_owned()),
-                    ..MemberReport::default()
-                };
-                d.store.members = vec![well.clone(), well, dead];
-            }),
-            ("latency", Severity::Warning, |d| {
-                d.store.members[0].latency_ms = 500
-            }),
-            ("space", Severity::Error, |d| {
-                d.store.alarms = vec!["NOSPACE".to_owned()]
-            }),
-            ("space", Severity::Warning, |d| {
-                d.store.members[0].database_bytes = 1 << 31
-            }),
-            ("engine", Severity::Error, |d| d.leader = None),
-            ("leases", Severity::Error, |d| {
-                d.machines[0].lease = Some(LeaseReport::default())
-            }),
-            ("leases", Severity::Warning, |d| {
-                d.machines[0].lease = Some(LeaseReport {
-                    granted_s: 10,
-                    left_s: 2,
-                })
-            }),
-            ("clocks", Severity::Warning, |d| {
-                d.machines[0].ahead_ms = 60_000
-            }),
-            ("records", Severity::Error, |d| {
-                d.quarantined_count = 1;
-                d.quarantined = vec![QuarantinedRecord {
-                    key: "/x".to_owned(),
-                    reason: "not JSON".to_owned(),
-                }];
-            }),
-            ("placement", Severity::Warning, |d| {
-                d.held_count = 1;
-                d.held = vec![HeldUnit {
-                    name: "a.service".parse().unwrap(),
-                    reason: "no machine can run it".to_owned(),
-                }];
-            }),
-        ];
-        for (check, severity, harm) in cases {
-            let mut diagnosis = well();
-            harm(&mut diagnosis);
-            assert_eq!(troubles(&diagnosis), [(check, severity)]);
-        }
-    }
-
-    #[test]
-    fn a_request_of_a_moment_ago_is_not_held_against_an_agent() {
-        let unit = |requested| BehindUnit {
-            name: "a.service".parse().unwrap(),
-            machine_id: ID.parse().unwrap(),
-            requested: api::types::Generation(requested),
-            dealt: api::types::Generation(1),
-        };
-        let (mut earlier, mut later) = (well(), well());
-        earlier.behind = vec![unit(5)];
-        later.behind = vec![unit(7)];
-        assert!(
-            judge(&earlier, &later)
-                .iter()
-                .all(|finding| finding.severity == Severity::Ok)
-        );
-        later.behind.push(unit(5));
-        let agents = judge(&earlier, &later)
-            .into_iter()
-            .find(|finding| finding.check == "agents")
-            .unwrap();
-        assert_eq!(
-            (agents.severity, agents.found.as_str()),
-            (Severity::Warning, "1 not dealt with: a.service on aaaaaaaa")
-        );
-    }
-}
+mod tests;

@@ -20,8 +20,8 @@ use api::server::{Journal, JournalError, Listener, Settings, router, serve};
 use futures_util::StreamExt;
 use model::{
     ActiveState, Assignment, BootId, Capacity, Change, ClusterStore, Generation, Hold, HoldReason,
-    JobKind, JobReport, JobResult, LoadState, Machine, MachineId, Obstacle, Records, TargetState,
-    Unit, UnitStatus,
+    JobKind, JobReport, JobResult, Leader, LoadState, Machine, MachineId, Obstacle, Records,
+    TargetState, Unit, UnitStatus,
 };
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
@@ -86,6 +86,9 @@ impl Journal for Diary {
 /// Starts a cluster whose machines do what they are told.
 pub(crate) async fn cluster() -> Cluster {
     let cluster = machines_asleep().await;
+    cluster.store.change([Change::Leader(Some(Leader {
+        machine: machine_id(FIRST),
+    }))]);
     let machines = run_machines(cluster.store.clone(), cluster.shutdown.clone());
     Cluster {
         tasks: cluster

@@ -17,6 +17,7 @@ mod terminal;
 mod bad_days;
 mod bad_input;
 mod creating;
+mod doctor;
 mod formats;
 mod help;
 mod invocation;

@@ -223,6 +223,7 @@ async fn rich() -> Server {
         machine(THERE, "10.0.0.2", &[]),
         machine("cccccccc000000000000000000000003", "", &[]),
         assigned("a.service", HERE, TargetState::Launched),
+        assigned("everywhere.service", THERE, TargetState::Launched),
         reported("a.service", HERE, TargetState::Launched, "running"),
         reported("a.service", THERE, TargetState::Launched, "running"),
         reported("everywhere.service", HERE, TargetState::Launched, "running"),

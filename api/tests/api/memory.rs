@@ -177,11 +177,19 @@ impl ClusterStore for Memory {
                     latency: std::time::Duration::from_millis(1),
                 }),
             }],
-            alarms: vec!["NOSPACE".to_owned()],
-            leases: vec![MachineLease {
-                machine: crate::harness::machine_id(crate::harness::HERE),
-                time: None,
-            }],
+            alarms: Vec::new(),
+            leases: self
+                .records()
+                .machines
+                .into_keys()
+                .map(|machine| MachineLease {
+                    machine,
+                    time: Some(model::LeaseTime {
+                        granted: std::time::Duration::from_secs(10),
+                        left: std::time::Duration::from_secs(9),
+                    }),
+                })
+                .collect(),
         }
     }
 

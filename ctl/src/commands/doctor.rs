@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::sleep;
 
 use crate::cli::TableArgs;
@@ -22,6 +21,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(2);
 pub(crate) struct Args {
     #[command(flatten)]
     table: TableArgs,
+    /// Columns, separated by commas, out of: severity, check, found, advice [default: all]
+    #[arg(long, value_name = "FIELDS")]
+    fields: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,13 +48,13 @@ const FIELDS: [Field<Of>; 4] = [
 
 /// Examines the cluster.
 pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), CommandError> {
+    let fields = listing::select(&args.table, args.fields.as_deref(), &FIELDS)?;
     let failed = |error| CommandError::request("Error examining the cluster", error);
     session.debug("diagnosis");
     let earlier = session.client.diagnosis().await.map_err(failed)?;
     sleep(BETWEEN_LOOKS).await;
     let later = session.client.diagnosis().await.map_err(failed)?;
     let findings = judge(&earlier, &later);
-    let fields = listing::select(&args.table, None, &FIELDS)?;
     listing::print(&args.table, &fields, &findings, cell, session.output)?;
     let errors = findings
         .iter()
@@ -60,9 +62,10 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         .count();
     match errors {
         0 => Ok(()),
+        1 => Err(CommandError::new(Kind::Cluster, "1 check found an error")),
         _ => Err(CommandError::new(
             Kind::Cluster,
-            format!("{errors} things do not work"),
+            format!("{errors} checks found errors"),
         )),
     }
 }
@@ -79,6 +82,7 @@ fn cell(finding: &Finding, field: Of) -> Cell {
         }
         Of::Check => Cell::plain(finding.check),
         Of::Found => Cell::plain(&finding.found),
-        Of::Advice => Cell::with_value(finding.advice.clone(), json!(finding.advice)),
+        Of::Advice if finding.advice.is_empty() => Cell::plain(""),
+        Of::Advice => Cell::plain(&finding.advice),
     }
 }

@@ -1,0 +1,130 @@
+//! What is found in which diagnosis.
+
+use api::types::{HeldUnit, LeaseReport, QuarantinedRecord};
+
+use super::*;
+
+const ID: &str = "aaaaaaaa000000000000000000000001";
+
+fn well() -> Diagnosis {
+    Diagnosis {
+        store: StoreReport {
+            members: vec![MemberReport {
+                endpoint: "http://10.0.0.1:2379".to_owned(),
+                has_leader: true,
+                leads: true,
+                version: "3.4.23".to_owned(),
+                ..MemberReport::default()
+            }],
+            alarms: Vec::new(),
+        },
+        leader: Some(api::types::MachineId::parse(ID).unwrap()),
+        machines: vec![MachineReport {
+            id: api::types::MachineId::parse(ID).unwrap(),
+            primary_ip: "10.0.0.1".to_owned(),
+            version: "2.0.0".to_owned(),
+            lease: Some(LeaseReport {
+                granted_s: 10,
+                left_s: 9,
+            }),
+            ahead_ms: 0,
+        }],
+        ..Diagnosis::default()
+    }
+}
+
+/// What is not well, as check and severity.
+fn troubles(diagnosis: &Diagnosis) -> Vec<(&'static str, Severity)> {
+    let findings = judge(diagnosis, diagnosis);
+    let bad = findings
+        .iter()
+        .filter(|finding| finding.severity != Severity::Ok);
+    bad.map(|finding| (finding.check, finding.severity))
+        .collect()
+}
+
+#[test]
+fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
+    assert_eq!(troubles(&well()), []);
+    let cases: [(&str, Severity, fn(&mut Diagnosis)); 11] = [
+        ("store", Severity::Error, |d| {
+            d.store.members[0].has_leader = false
+        }),
+        ("store", Severity::Warning, |d| {
+            let well = d.store.members[0].clone();
+            let dead = MemberReport {
+                error: Some("refused".to_owned()),
+                ..MemberReport::default()
+            };
+            d.store.members = vec![well.clone(), well, dead];
+        }),
+        ("latency", Severity::Warning, |d| {
+            d.store.members[0].latency_ms = 500
+        }),
+        ("space", Severity::Error, |d| {
+            d.store.alarms = vec!["NOSPACE".to_owned()]
+        }),
+        ("space", Severity::Warning, |d| {
+            d.store.members[0].database_bytes = 1 << 31
+        }),
+        ("engine", Severity::Error, |d| d.leader = None),
+        ("leases", Severity::Error, |d| {
+            d.machines[0].lease = Some(LeaseReport::default())
+        }),
+        ("leases", Severity::Warning, |d| {
+            d.machines[0].lease = Some(LeaseReport {
+                granted_s: 10,
+                left_s: 2,
+            })
+        }),
+        ("clocks", Severity::Warning, |d| {
+            d.machines[0].ahead_ms = 60_000
+        }),
+        ("records", Severity::Error, |d| {
+            d.quarantined_count = 1;
+            d.quarantined = vec![QuarantinedRecord {
+                key: "/x".to_owned(),
+                reason: "not JSON".to_owned(),
+            }];
+        }),
+        ("placement", Severity::Warning, |d| {
+            d.held_count = 1;
+            d.held = vec![HeldUnit {
+                name: "a.service".parse().unwrap(),
+                reason: "no machine can run it".to_owned(),
+            }];
+        }),
+    ];
+    for (check, severity, harm) in cases {
+        let mut diagnosis = well();
+        harm(&mut diagnosis);
+        assert_eq!(troubles(&diagnosis), [(check, severity)]);
+    }
+}
+
+#[test]
+fn a_request_of_a_moment_ago_is_not_held_against_an_agent() {
+    let unit = |requested| BehindUnit {
+        name: "a.service".parse().unwrap(),
+        machine_id: api::types::MachineId::parse(ID).unwrap(),
+        requested: api::types::Generation(requested),
+        dealt: api::types::Generation(1),
+    };
+    let (mut earlier, mut later) = (well(), well());
+    earlier.behind = vec![unit(5)];
+    later.behind = vec![unit(7)];
+    assert!(
+        judge(&earlier, &later)
+            .iter()
+            .all(|finding| finding.severity == Severity::Ok)
+    );
+    later.behind.push(unit(5));
+    let agents = judge(&earlier, &later)
+        .into_iter()
+        .find(|finding| finding.check == "agents")
+        .unwrap();
+    assert_eq!(
+        (agents.severity, agents.found.as_str()),
+        (Severity::Warning, "1 not dealt with: a.service on aaaaaaaa")
+    );
+}
