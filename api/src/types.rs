@@ -2,14 +2,16 @@
 //! the only place that has them.
 //!
 //! The shapes of `/units`, `/state` and `/machines` are fleet 1.0's, which other people's clients read: empty lists and
-//! empty texts are left out, and no new field may be added at the top of a list answer. The rest (`/batch`, `/overview`,
-//! `/events`, `/version`) is for fleetctl and may grow fields; readers ignore what they do not know.
+//! empty texts are left out, and no new field may be added at the top of a list answer. The rest (`/batch`, `/plan`, `/overview`,
+//! `/events`, `/version`, explanations) is for fleetctl and may grow fields; readers ignore what they do not know.
 
 mod batch;
 mod diagnosis;
 mod event;
+mod explanation;
 mod number;
 mod overview;
+mod plan;
 mod text;
 
 use std::collections::BTreeMap;
@@ -30,7 +32,9 @@ pub use diagnosis::{
     MemberReport, PlacedUnit, QuarantinedRecord, StoreReport,
 };
 pub use event::{Event, EventKind};
+pub use explanation::{Choice, Explanation, Nearest, RuleEffect, Situation, Standing, Why};
 pub use overview::{Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};
+pub use plan::{Place, Plan, PlannedUnit};
 
 /// The body of every answer that is an error.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -174,10 +174,7 @@ async fn send_chunk(
     on_difference: OnDifference,
     answer: &mut Answer,
 ) -> Result<(), CommandError> {
-    let requests: Vec<_> = asked
-        .iter()
-        .map(|unit| request(unit, action, on_difference))
-        .collect();
+    let requests = as_requests(&asked, action, on_difference);
     session.debug(&format!("{action:?} of {} units", requests.len()));
     let outcomes = session.client_for(requests.len()).batch(&requests).await;
     let outcomes = outcomes.map_err(|error| CommandError::request(context, error))?;
@@ -207,6 +204,18 @@ async fn send_chunk(
         }
     }
     Ok(())
+}
+
+/// What is asked of fleetd for all of `asked`.
+pub(crate) fn as_requests(
+    asked: &[Asked],
+    action: BatchAction,
+    on_difference: OnDifference,
+) -> Vec<BatchRequest> {
+    let requests = asked.iter();
+    requests
+        .map(|unit| request(unit, action, on_difference))
+        .collect()
 }
 
 fn request(asked: &Asked, action: BatchAction, on_difference: OnDifference) -> BatchRequest {

@@ -5,6 +5,7 @@
 //! files they are made of are pure. [`run`] is what surrounds it: one engine of the cluster leads,
 //! follows the store and writes what was decided, fenced by its election.
 
+mod advisor;
 mod bits;
 mod cluster;
 mod echo;
@@ -28,8 +29,11 @@ mod run;
 mod schedule;
 mod siblings;
 mod ties;
+mod trial;
 
+pub use advisor::Advisor;
 pub use explain::{Explainer, explain};
 pub use planner::Planner;
 pub use run::{EngineReport, EngineSettings, Role, run};
 pub use schedule::{schedule, unreferenced_files};
+pub use trial::trial;

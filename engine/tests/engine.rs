@@ -21,3 +21,5 @@ mod picture;
 mod properties;
 #[path = "engine/scenarios.rs"]
 mod scenarios;
+#[path = "engine/trials.rs"]
+mod trials;

@@ -13,6 +13,7 @@ mod request;
 mod schedule;
 mod status;
 mod store_health;
+mod trial;
 mod unit;
 
 pub use decision::{
@@ -24,8 +25,8 @@ pub use explanation::{
 };
 pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
 pub use ports::{
-    Clock, ClusterStore, JobEnd, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
-    StoreError, Update,
+    Clock, ClusterStore, JobEnd, Mark, Placement, ServiceChange, ServiceError, ServiceManager,
+    ServiceUnit, StoreError, Update,
 };
 pub use records::{Change, Leader, Quarantined, RecordKey, Records};
 pub use request::{
@@ -37,4 +38,5 @@ pub use status::{ActiveState, InvocationId, JobKind, JobReport, JobResult, LoadS
 pub use store_health::{
     LeaseTime, MACHINE_LEASES_MAX, MachineLease, MemberStatus, StoreHealth, StoreMember,
 };
+pub use trial::{Displaced, Place, Trial, TrialPlan};
 pub use unit::{Generation, Revision, TargetState, TargetStateError, Unit};

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use api::server::{Journal, JournalError, Listener, Settings, router, serve};
 use futures_util::StreamExt;
@@ -115,7 +116,10 @@ pub(crate) async fn machines_asleep() -> Cluster {
         machine(SECOND, "10.0.0.2", &[]),
     ]);
     let shutdown = CancellationToken::new();
-    let settings = Settings::new(machine_id(FIRST));
+    let settings = Settings {
+        placement: Some(Arc::new(engine::Advisor::default())),
+        ..Settings::new(machine_id(FIRST))
+    };
     let routes = router(store.clone(), Diary, settings, shutdown.clone());
     let listeners = vec![Listener::Unix(unix), Listener::Tcp(tcp)];
     let tasks = vec![tokio::spawn(serve(routes, listeners, shutdown.clone()))];

@@ -104,6 +104,8 @@ async fn rich() -> Cluster {
 fn line(command: &str) -> String {
     match command {
         "cat" => "fleetctl cat *".to_owned(),
+        "explain" => "fleetctl explain web log picky".to_owned(),
+        "plan" => "fleetctl plan web.service tape.service --replace".to_owned(),
         "status" => "fleetctl status log web -m aaaa".to_owned(),
         other => format!("fleetctl {other}"),
     }
@@ -112,7 +114,7 @@ fn line(command: &str) -> String {
 async fn document(cluster: &Cluster, line: &str) -> Value {
     let seen = cluster.run(&format!("{line} -o json")).await;
     let text = seen.strip_prefix("[stdout]\n").unwrap();
-    let (text, _) = text.rsplit_once("[exit 0]").unwrap();
+    let (text, _) = text.rsplit_once("[exit ").unwrap();
     serde_json::from_str(text).unwrap()
 }
 
@@ -134,6 +136,23 @@ async fn every_read_command_is_documented_and_every_documented_one_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_have_the_documented_fields_and_no_others() {
     let cluster = rich().await;
+    cluster.file(
+        "picky.service",
+        format!("{FILE}[X-Fleet]\nMachineMetadata=region=us\n"),
+    );
+    cluster.file(
+        "pair.service",
+        format!("{FILE}[X-Fleet]\nMachineOf=web.service\n"),
+    );
+    cluster.run("fleetctl start picky pair").await;
+    cluster.file(
+        "web.service",
+        format!("{FILE}[X-Fleet]\nMachineID=bbbbbbbb\n"),
+    );
+    cluster.file(
+        "tape.service",
+        format!("{FILE}[X-Fleet]\nMachineMetadata=disk=tape\n"),
+    );
     for (command, documented) in documented() {
         let value = document(&cluster, &line(&command)).await;
         let mut seen = BTreeMap::new();

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use super::connection::Ask;
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
-    Batch, BatchAnswer, BatchRequest, Diagnosis, Failure, MachineId, Overview, Unit, UnitName,
-    Version,
+    Batch, BatchAnswer, BatchRequest, Diagnosis, Explanation, Failure, MachineId, Overview, Plan,
+    Unit, UnitName, Version,
 };
 
 /// The longest list of names that is put into an address, in bytes: servers and proxies limit it.
@@ -177,6 +177,49 @@ impl Client {
         match self.exchange(&Ask::get(path)).await? {
             (StatusCode::OK, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
             (status, body) => Err(failure(status, &body)),
+        }
+    }
+
+    /// Why a unit is where it is, or why it waits; none if there is no such unit.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `Api` with code 501 if this fleetd cannot tell.
+    pub async fn explanation(&self, name: &UnitName) -> Result<Option<Explanation>, ClientError> {
+        let path = format!("{}/explanation", unit_path(name));
+        match self.exchange(&Ask::get(path)).await? {
+            (StatusCode::OK, body) => self.read(&body).map(Some),
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (status, body) => Err(failure(status, &body)),
+        }
+    }
+
+    /// What would become of the cluster if `requests` were carried out. Nothing is written. An error is the answer if some
+    /// of them are invalid.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn plan(
+        &self,
+        requests: &[BatchRequest],
+    ) -> Result<Result<Plan, BatchAnswer>, ClientError> {
+        let batch = Batch {
+            requests: requests.to_vec(),
+        };
+        let body = serde_json::to_vec(&batch)
+            .map_err(|error| self.malformed(&error))?
+            .into();
+        let ask = Ask {
+            method: Method::POST,
+            path: "/plan".to_owned(),
+            body,
+        };
+        let (status, body) = self.exchange(&ask).await?;
+        if status == StatusCode::OK {
+            return self.read(&body).map(Ok);
+        }
+        match serde_json::from_slice::<BatchAnswer>(&body) {
+            Ok(answer) if answer.error.is_some() => Ok(Err(answer)),
+            Ok(_) | Err(_) => Err(failure(status, &body)),
         }
     }
 

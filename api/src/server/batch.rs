@@ -34,15 +34,7 @@ pub(super) async fn batch<C: ClusterStore, J: Journal>(
             "only POST supported against this resource",
         ));
     }
-    let content = body(content, BATCH_BYTES_MAX).await?;
-    // Thousands of files are parsed here: not where others wait.
-    let checked = tokio::task::spawn_blocking(move || check(&content))
-        .await
-        .map_err(|error| {
-            let message = format!("the batch could not be checked: {error}");
-            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
-        })??;
-    let requests = match checked {
+    let requests = match checked(content).await? {
         Checked::Valid(requests) => requests,
         Checked::Invalid(answer) => return json(StatusCode::BAD_REQUEST, &answer),
     };
@@ -65,7 +57,20 @@ pub(super) async fn batch<C: ClusterStore, J: Journal>(
     )
 }
 
-enum Checked {
+/// Reads and checks the body of a batch.
+pub(super) async fn checked(content: Body) -> Result<Checked, ApiError> {
+    let content = body(content, BATCH_BYTES_MAX).await?;
+    // Thousands of files are parsed here: not where others wait.
+    tokio::task::spawn_blocking(move || check(&content))
+        .await
+        .map_err(|error| {
+            let message = format!("the batch could not be checked: {error}");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+        })?
+}
+
+/// The requests of a batch, or what is wrong with them.
+pub(super) enum Checked {
     Valid(Vec<UnitRequest>),
     Invalid(BatchAnswer),
 }

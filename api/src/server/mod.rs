@@ -11,6 +11,7 @@ mod connections;
 mod diagnosis;
 mod documents;
 mod events;
+mod explained;
 mod exposition;
 mod feed;
 mod health;
@@ -22,6 +23,7 @@ mod metrics;
 mod overview;
 mod paging;
 mod path;
+mod placement;
 mod process;
 mod rows;
 mod units;
@@ -38,7 +40,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use model::{ClusterStore, MachineId};
+use model::{ClusterStore, MachineId, Placement};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -69,11 +71,13 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How the engine of this process does, for `/metrics`; none if it has no engine.
     pub engine: Option<EngineProbe>,
+    /// Who explains placement and rehearses it; none: such requests are answered with 501.
+    pub placement: Option<Arc<dyn Placement>>,
 }
 
 impl Settings {
     /// Settings for this machine: pages of 100 entries, 60 s for a request (a batch of 10,000 units is carried out
-    /// in a few), no engine.
+    /// in a few), no engine and nobody who explains.
     pub fn new(machine: MachineId) -> Settings {
         let token_limit = NonZeroU16::MIN.saturating_add(99);
         Settings {
@@ -81,6 +85,7 @@ impl Settings {
             token_limit,
             request_timeout: Duration::from_secs(60),
             engine: None,
+            placement: None,
         }
     }
 }
@@ -94,6 +99,8 @@ struct Api<C, J> {
     shutdown: CancellationToken,
     /// One permit per stream of events.
     event_streams: Arc<Semaphore>,
+    /// One permit per rehearsal of placement.
+    rehearsals: Arc<Semaphore>,
 }
 
 impl<C: Clone, J> Clone for Api<C, J> {
@@ -104,6 +111,7 @@ impl<C: Clone, J> Clone for Api<C, J> {
             settings: Arc::clone(&self.settings),
             shutdown: self.shutdown.clone(),
             event_streams: Arc::clone(&self.event_streams),
+            rehearsals: Arc::clone(&self.rehearsals),
         }
     }
 }
@@ -127,6 +135,7 @@ pub fn router<C: ClusterStore, J: Journal>(
         settings: Arc::new(settings),
         shutdown,
         event_streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
+        rehearsals: Arc::new(Semaphore::new(placement::REHEARSALS_MAX)),
     };
     let mut router = Router::new()
         .route("/", any(no_method))
@@ -140,12 +149,14 @@ pub fn router<C: ClusterStore, J: Journal>(
             .route(&at("/units"), any(units::list))
             .route(&at("/units/{name}"), any(units::one))
             .route(&at("/units/{name}/file"), any(units::file))
+            .route(&at("/units/{name}/explanation"), any(placement::explain))
             .route(&at("/units/{name}/journal"), any(journal::lines))
             .route(&at("/units/{name}/status"), any(journal::status))
             .route(&at("/state"), any(lists::states))
             .route(&at("/state/{name}"), any(lists::state))
             .route(&at("/machines"), any(lists::machines))
             .route(&at("/batch"), any(batch::batch))
+            .route(&at("/plan"), any(placement::plan))
             .route(&at("/overview"), any(overview::overview))
             .route(&at("/events"), any(events::events))
             .route(&at("/diagnosis"), any(diagnosis::diagnosis))

@@ -124,7 +124,7 @@ pub(super) fn existing(name: &str) -> Result<UnitName, ApiError> {
     UnitName::parse(name).map_err(|_invalid| ApiError::no_such_unit())
 }
 
-fn missing(records: &Records, name: &UnitName) -> ApiError {
+pub(super) fn missing(records: &Records, name: &UnitName) -> ApiError {
     if records.quarantined_units.contains(name) {
         return Refusal::Damaged("it cannot be read".to_owned()).into();
     }

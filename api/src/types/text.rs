@@ -95,3 +95,22 @@ pub(in crate::types) mod option {
         }
     }
 }
+
+pub(in crate::types) mod list {
+    use super::{Deserialize, Deserializer, Error, Serializer, Word};
+
+    pub(in crate::types) fn serialize<T: Word, S: Serializer>(
+        values: &[T],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(Word::word))
+    }
+
+    pub(in crate::types) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<T>, D::Error> {
+        let words = Vec::<String>::deserialize(from)?;
+        let values = words.iter().map(|word| T::from_word(word));
+        values.collect::<Result<_, _>>().map_err(D::Error::custom)
+    }
+}

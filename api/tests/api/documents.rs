@@ -2,6 +2,7 @@
 //! fields that are described and no others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::{
     ActiveState, Change, Hold, HoldReason, JobResult, Leader, Obstacle, Quarantined, StoreError,
@@ -9,6 +10,7 @@ use model::{
 };
 use serde_json::{Value, json};
 
+use crate::advice::Advice;
 use crate::harness::{
     Answer, FILE, HERE, Server, THERE, assigned, machine, machine_id, name, reported, server_with,
     settings,
@@ -198,6 +200,7 @@ impl Checker {
 async fn rich() -> Server {
     let server = server_with(api::server::Settings {
         token_limit: 2.try_into().unwrap(),
+        placement: Some(Arc::new(Advice)),
         ..settings()
     })
     .await;
@@ -254,6 +257,8 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         ("UnitPage", "units"),
         ("Unit", "units/a.service"),
         ("Unit", "units/everywhere.service"),
+        ("Explanation", "units/a.service/explanation"),
+        ("Explanation", "units/everywhere.service/explanation"),
         ("StatePage", "state"),
         ("UnitState", "state/a.service"),
         ("MachinePage", "machines"),
@@ -294,6 +299,7 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         ),
         ("patch", "/fleet/v1/machines", "/fleet/v1/machines", &patch),
         ("post", "/fleet/v1/batch", "/fleet/v1/batch", &batch),
+        ("post", "/fleet/v1/plan", "/fleet/v1/plan", &batch),
     ] {
         checker.check(&body_of(described, method), body, described);
         let answer = server
@@ -302,7 +308,9 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         let known = &paths[described][method]["responses"];
         assert!(known[answer.status.to_string()].is_object(), "{answer:?}");
         if answer.status == 200 {
-            checker.answer("BatchAnswer", &answer);
+            let schema = &known["200"]["content"]["application/json"]["schema"]["$ref"];
+            let schema = schema.as_str().unwrap().rsplit('/').next().unwrap();
+            checker.answer(schema, &answer);
         }
     }
     let invalid = json!({"requests": [{"name": "no name", "action": "stop"}]});

@@ -8,6 +8,7 @@
     reason = "helpers of tests fail a test by panicking"
 )]
 
+mod advice;
 mod harness;
 mod memory;
 
@@ -17,6 +18,7 @@ mod events;
 mod lifecycle;
 mod lists;
 mod monitors;
+mod placement;
 mod resume;
 mod units;
 mod wire;

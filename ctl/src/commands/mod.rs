@@ -12,11 +12,13 @@ mod cat;
 mod complete;
 mod completion;
 mod doctor;
+mod explain;
 mod journal;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod man;
+mod plan;
 mod status;
 mod verify;
 mod version;
@@ -44,6 +46,7 @@ pub(crate) enum Command {
     Completion(completion::Args),
     Destroy(destroy::Args),
     Doctor(doctor::Args),
+    Explain(explain::Args),
     Journal(journal::Args),
     ListMachines(list_machines::Args),
     ListUnitFiles(list_unit_files::Args),
@@ -51,6 +54,7 @@ pub(crate) enum Command {
     Load(load::Args),
     #[command(hide = true)]
     Man(man::Args),
+    Plan(plan::Args),
     Restart(restart::Args),
     Start(start::Args),
     Status(status::Args),
@@ -73,11 +77,13 @@ impl Command {
             | Command::Complete(_)
             | Command::Destroy(_)
             | Command::Doctor(_)
+            | Command::Explain(_)
             | Command::Journal(_)
             | Command::ListMachines(_)
             | Command::ListUnitFiles(_)
             | Command::ListUnits(_)
             | Command::Load(_)
+            | Command::Plan(_)
             | Command::Restart(_)
             | Command::Start(_)
             | Command::Status(_)
@@ -94,11 +100,13 @@ impl Command {
             Command::Complete(args) => complete::run(args, session).await,
             Command::Destroy(args) => destroy::run(args, session).await,
             Command::Doctor(args) => doctor::run(args, session).await,
+            Command::Explain(args) => explain::run(args, session).await,
             Command::Journal(args) => journal::run(args, session).await,
             Command::ListMachines(args) => list_machines::run(args, session).await,
             Command::ListUnitFiles(args) => list_unit_files::run(args, session).await,
             Command::ListUnits(args) => list_units::run(args, session).await,
             Command::Load(args) => load::run(args, session).await,
+            Command::Plan(args) => plan::run(args, session).await,
             Command::Restart(args) => restart::run(args, session).await,
             Command::Start(args) => start::run(args, session).await,
             Command::Status(args) => status::run(args, session).await,

@@ -1,9 +1,11 @@
 //! `fleetctl start`: run units.
 
 use api::types::BatchAction;
+use clap::ArgAction;
 
-use crate::cli::{ReplaceArgs, WaitArgs};
+use crate::cli::{ReplaceArgs, WaitArgs, boolean};
 use crate::commands::no_units_given;
+use crate::commands::plan::rehearse;
 use crate::commands::raising::{Raise, raise};
 use crate::error::CommandError;
 use crate::session::Session;
@@ -22,6 +24,10 @@ pub(crate) struct Args {
     replace: ReplaceArgs,
     #[command(flatten)]
     wait: WaitArgs,
+    /// Only say where the units would go and what would move, as "fleetctl plan" does
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "false",
+          default_missing_value = "true", hide_default_value = true, action = ArgAction::Set, value_parser = boolean)]
+    dry_run: bool,
 }
 
 /// Starts the units.
@@ -29,6 +35,9 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     args.replace.refuse_sign()?;
     if args.units.is_empty() {
         return no_units_given(session);
+    }
+    if args.dry_run {
+        return rehearse(session, &args.units, &args.replace, None).await;
     }
     let verb = Raise {
         action: BatchAction::Start,

@@ -103,6 +103,11 @@ fn command() -> impl Strategy<Value = String> {
     ]
 }
 
+/// A unit and the options that it is submitted with.
+pub fn submission() -> impl Strategy<Value = (String, String)> {
+    (unit(), vec(option(), 0..3)).prop_map(|(unit, options)| (unit.to_owned(), options.join(";")))
+}
+
 /// Steps of commands; a plan is made after each.
 pub fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
     let many = vec(command(), 8..30);

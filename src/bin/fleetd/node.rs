@@ -7,6 +7,7 @@ use std::time::Duration;
 use agent::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};
 use anyhow::{Context, Result, bail};
 use api::server::{EngineProbe, JournalScope, Journalctl, Listener, Settings};
+use engine::Advisor;
 use model::{Machine, StoreError};
 use registry::{Join, Lease, Membership, Registry, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -121,6 +122,7 @@ fn serve_api(
     let settings = Settings {
         token_limit: config.token_limit,
         engine,
+        placement: Some(Arc::new(Advisor::default())),
         ..Settings::new(machine.id.clone())
     };
     let router = api::server::router(view, Journalctl { scope }, settings, shutdown.clone());

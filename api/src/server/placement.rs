@@ -1,0 +1,72 @@
+//! `GET /units/<name>/explanation` and `POST /plan`: what the engine says of a unit, and what it would say of a batch. Nothing
+//! is written.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use model::{ClusterStore, Placement, Records};
+
+use super::answer::{ApiError, json};
+use super::batch::{Checked, checked};
+use super::units::{existing, missing};
+use super::{Api, Journal, Named, Settings, explained, only_get};
+
+/// Rehearsals at once; others wait for them. Each has a copy of the whole cluster and keeps a processor busy.
+pub(super) const REHEARSALS_MAX: usize = 2;
+
+fn placement(settings: &Settings) -> Result<Arc<dyn Placement>, ApiError> {
+    settings.placement.clone().ok_or_else(|| {
+        let message = "this fleetd cannot explain placement: ask another";
+        ApiError::new(StatusCode::NOT_IMPLEMENTED, message)
+    })
+}
+
+/// `GET /units/<name>/explanation`
+pub(super) async fn explain<C: ClusterStore, J: Journal>(
+    State(api): State<Api<C, J>>,
+    Named(name): Named,
+    method: Method,
+) -> Result<Response, ApiError> {
+    only_get(&method)?;
+    let name = existing(&name)?;
+    let placement = placement(&api.settings)?;
+    let look = |records: &Records| match placement.explain(records, &name) {
+        Some(explanation) => Ok(explanation),
+        None => Err(missing(records, &name)),
+    };
+    let explanation = api.store.read(look).await??;
+    json(StatusCode::OK, &explained::explanation(&explanation))
+}
+
+/// `POST /plan`
+pub(super) async fn plan<C: ClusterStore, J: Journal>(
+    State(api): State<Api<C, J>>,
+    method: Method,
+    content: Body,
+) -> Result<Response, ApiError> {
+    if method != Method::POST {
+        return Err(ApiError::method(
+            "POST",
+            "only POST supported against this resource",
+        ));
+    }
+    let placement = placement(&api.settings)?;
+    let requests = match checked(content).await? {
+        Checked::Valid(requests) => requests,
+        Checked::Invalid(answer) => return json(StatusCode::BAD_REQUEST, &answer),
+    };
+    let _permit = api.rehearsals.acquire().await.map_err(rehearsal_failed)?;
+    let records = api.store.read(Records::clone).await?;
+    let plan = tokio::task::spawn_blocking(move || placement.trial(records, &requests))
+        .await
+        .map_err(rehearsal_failed)?;
+    json(StatusCode::OK, &explained::plan(&plan))
+}
+
+fn rehearsal_failed(error: impl std::fmt::Display) -> ApiError {
+    let message = format!("what would happen could not be found out: {error}");
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+}

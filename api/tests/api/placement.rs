@@ -1,0 +1,91 @@
+//! Explanations and rehearsals over HTTP: how they are shown, and that a rehearsal writes nothing.
+
+use std::sync::Arc;
+
+use model::ClusterStore;
+use serde_json::json;
+
+use crate::advice::Advice;
+use crate::harness::{FILE, Server, server_with, settings};
+
+async fn advised() -> Server {
+    let server = server_with(api::server::Settings {
+        placement: Some(Arc::new(Advice)),
+        ..settings()
+    })
+    .await;
+    server.submit("a.service", FILE).await;
+    server.submit("waiting.service", FILE).await;
+    server
+}
+
+#[tokio::test]
+async fn an_explanation_says_it_in_a_sentence_and_in_numbers() {
+    let server = advised().await;
+    let answer = server
+        .get("/fleet/v1/units/waiting.service/explanation")
+        .await;
+    println!("{}", answer.body);
+    let said = answer.json();
+    assert_eq!(
+        said["summary"],
+        "waits: no machine can run it; cordon leaves none of 1"
+    );
+    assert_eq!(
+        said["rules"][0],
+        json!({"rule": "MachineMetadata=disk=ssd", "passes": 1, "left": 1})
+    );
+    let placed = server
+        .get("/fleet/v1/units/a.service/explanation")
+        .await
+        .json();
+    assert_eq!(
+        placed["summary"],
+        "is on aaaaaaaa: the best of 2 that can take it, by load"
+    );
+    let absent = server
+        .get("/fleet/v1/units/absent.service/explanation")
+        .await;
+    assert_eq!(
+        (absent.status, absent.error().as_str()),
+        (404, "unit does not exist")
+    );
+}
+
+#[tokio::test]
+async fn a_rehearsal_tells_all_and_writes_nothing() {
+    let server = advised().await;
+    let before = server.store.read(Clone::clone).await.unwrap();
+    let batch = json!({"requests": [
+        {"name": "new.service", "action": "start", "content": FILE},
+        {"name": "a.service", "action": "destroy"},
+        {"name": "absent.service", "action": "stop"}]});
+    let answer = server
+        .request("POST", "/fleet/v1/plan", &batch.to_string())
+        .await;
+    println!("{}", answer.body);
+    let plan = answer.json();
+    assert_eq!((answer.status, &plan["fits"]), (200, &json!(false)));
+    assert_eq!(
+        plan["units"][1]["after"]["hold"]["reason"],
+        "no machine can run it"
+    );
+    assert_eq!(
+        plan["units"][2]["error"],
+        json!({"code": 404, "message": "unit does not exist"})
+    );
+    assert_eq!(plan["others"][0]["name"], "other.service");
+    assert_eq!(before, server.store.read(Clone::clone).await.unwrap());
+}
+
+#[tokio::test]
+async fn who_cannot_explain_says_so() {
+    let server = server_with(settings()).await;
+    server.submit("a.service", FILE).await;
+    let answer = server.get("/fleet/v1/units/a.service/explanation").await;
+    assert_eq!(answer.status, 501);
+    let answer = server
+        .request("POST", "/fleet/v1/plan", r#"{"requests": []}"#)
+        .await;
+    assert_eq!(answer.status, 501);
+}
