@@ -26,6 +26,7 @@ mod machine_choice;
 mod running;
 mod targets;
 mod tool;
+mod why;
 
 mod error;
 mod instant;

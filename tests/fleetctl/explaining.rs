@@ -131,3 +131,47 @@ async fn plan_says_what_would_happen_and_nothing_does() {
     assert_eq!(cluster.run("fleetctl list-unit-files").await, before);
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_and_status_tell_it_too() {
+    let cluster = with_units().await;
+    assert_snapshot!(cluster.run("fleetctl start nowhere").await, @r#"
+    [stderr]
+    Error starting units: unit nowhere.service waits: no machine can run it
+      MachineMetadata=disk=tape leaves 0 of 2 machines
+      Conflicts= leaves 0 of 2 machines
+      bbbbbbbb.../10.0.0.2: metadata disk=tape is wanted, it has no such key
+      aaaaaaaa.../10.0.0.1: metadata disk=tape is wanted, it has ssd
+    It stays submitted, and goes on as soon as a machine can run it. --block-attempts=N waits for that, --no-block does not wait at all.
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl status nowhere").await, @r#"
+    [stderr]
+    Unit nowhere.service does not appear to be loaded.
+    It waits: no machine can run it
+      MachineMetadata=disk=tape leaves 0 of 2 machines
+      Conflicts= leaves 0 of 2 machines
+      bbbbbbbb.../10.0.0.2: metadata disk=tape is wanted, it has no such key
+      aaaaaaaa.../10.0.0.1: metadata disk=tape is wanted, it has ssd
+    [exit 1]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl status web -o yaml").await, @r#"
+    [stdout]
+    - active: active
+      hash: e7616b1e6d21852176a8af5c96d560b66f68b405
+      ip: "10.0.0.1"
+      job:
+        kind: start
+        message: ""
+        result: done
+      load: loaded
+      machine: aaaaaaaa000000000000000000000001
+      since: null
+      sub: running
+      text: "* web.service\n     Active: active (running)\n"
+      unit: web.service
+      why: "is on aaaaaaaa: no other machine can take it"
+    [exit 0]
+    "#);
+    cluster.end().await;
+}

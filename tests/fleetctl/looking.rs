@@ -70,7 +70,8 @@ async fn status_is_systemctls_and_so_is_its_exit() {
         "since": null,
         "sub": "running",
         "text": "* web.service\n     Active: active (running)\n",
-        "unit": "web.service"
+        "unit": "web.service",
+        "why": "is on aaaaaaaa: the best of 2 that can take it, by id alone"
       }
     ]
     [exit 0]
@@ -93,6 +94,8 @@ async fn units_that_are_not_there() {
     Unit idle.service does not appear to be loaded.
     Unit nowhere.service does not appear to be loaded.
     It waits: no machine can run it
+      aaaaaaaa.../10.0.0.1: metadata region=us is wanted, it has eu
+      bbbbbbbb.../10.0.0.2: metadata region=us is wanted, it has no such key
     [exit 1]
     "#);
     assert_snapshot!(cluster.run("fleetctl status web --machine bbbb").await, @r#"

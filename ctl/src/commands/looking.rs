@@ -16,6 +16,7 @@ use crate::sources;
 use crate::targets::{Target, Whereabouts, locate};
 use crate::tint::Colour;
 use crate::tool::Tool;
+use crate::why;
 
 /// Questions asked at once: a global unit may be on every machine, and each machine has to run a tool for the answer.
 const QUESTIONS_MAX: usize = 8;
@@ -104,7 +105,12 @@ pub(crate) async fn find(
             Whereabouts::On(targets) => found.targets.extend(targets),
             other => {
                 found.complete = false;
-                session.output.note(&absence(name, &other, wording));
+                let mut text = absence(name, &other, wording);
+                if let Whereabouts::Nowhere(Some(hold)) = &other {
+                    let why = why::explanation(session, name).await;
+                    text.push_str(&why::lines(hold, why.as_ref(), &found.addresses));
+                }
+                session.output.note(&text);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `fleetctl status`: what systemd says of units, on the machines that have them.
 
+use api::types::UnitName;
 use futures_util::StreamExt;
 use serde_json::Value;
 
@@ -10,15 +11,17 @@ use crate::commands::looking::{
 };
 use crate::error::{CommandError, chain};
 use crate::format::{self, FormatArgs, Language};
+use crate::output::Reader;
 use crate::running::Said;
 use crate::session::Session;
 use crate::targets::Target;
 use crate::tool::{self, status_exit};
+use crate::why;
 
 /// Output the status of one or more units in the cluster.
 ///
 /// It is what "systemctl status" says on the machine that has the unit; of a global unit, on each machine that has it. Exits
-/// with 3 if one of them does not run.
+/// with 3 if one of them does not run. A person is also told why it is there; "fleetctl explain" says more.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Units; a quoted pattern such as 'web@*' stands for all on machines that it matches
@@ -64,10 +67,31 @@ struct Told {
     status: u8,
 }
 
+/// Why units are where they are. Of a global unit it is asked once for all its machines, which follow each other.
+#[derive(Default)]
+struct Reasons {
+    last: Option<(UnitName, Option<String>)>,
+}
+
+impl Reasons {
+    async fn of(&mut self, session: &mut Session<'_>, target: &Target) -> Option<String> {
+        match &self.last {
+            Some((unit, why)) if *unit == target.unit => why.clone(),
+            Some(_) | None => {
+                let explanation = why::explanation(session, &target.unit).await;
+                let why = explanation.map(|explanation| explanation.summary);
+                self.last = Some((target.unit.clone(), why.clone()));
+                why
+            }
+        }
+    }
+}
+
 async fn print(args: &Args, session: &mut Session<'_>, found: &Found) -> Result<u8, CommandError> {
     let client = session.client.clone();
     let mut answers = ask(&client, &found.targets, Question::Status);
     let (mut first, mut worst) = (true, 0);
+    let mut reasons = Reasons::default();
     for target in &found.targets {
         let told = next(args, session, found, target, answers.next().await).await?;
         worst = told.status.max(worst);
@@ -76,10 +100,19 @@ async fn print(args: &Args, session: &mut Session<'_>, found: &Found) -> Result<
             session.output.line("")?;
         }
         first = false;
+        let why = match session.output.reader() {
+            Reader::Person { .. } => reasons.of(session, target).await,
+            Reader::Program => None,
+        };
         if target.global {
             session.output.line(&heading(target, &found.addresses))?;
         }
         session.output.bytes(&text)?;
+        if let Some(why) = why {
+            session
+                .output
+                .line(&format!("Placement: {} {why}", target.unit))?;
+        }
     }
     Ok(worst)
 }
@@ -93,6 +126,7 @@ async fn write(
     let client = session.client.clone();
     let mut answers = ask(&client, &found.targets, Question::Status);
     let (mut list, mut worst) = (Vec::new(), 0);
+    let mut reasons = Reasons::default();
     for target in &found.targets {
         let told = next(args, session, found, target, answers.next().await).await?;
         worst = told.status.max(worst);
@@ -101,6 +135,8 @@ async fn write(
         let mut object = document(state, &found.addresses);
         let text = told.text.map(|text| String::from_utf8_lossy(&text).into());
         object.insert("text".to_owned(), text.map_or(Value::Null, Value::String));
+        let why = reasons.of(session, target).await;
+        object.insert("why".to_owned(), why.map_or(Value::Null, Value::String));
         list.push(Value::Object(object));
     }
     format::write(&Value::Array(list), language, session.output)?;

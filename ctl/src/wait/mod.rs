@@ -6,6 +6,7 @@ mod journal;
 mod observed;
 mod report;
 mod verdict;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::client::ClientError;
-use api::types::{Event, Hold, UnitName};
+use api::types::{Event, UnitName};
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -23,6 +24,7 @@ use crate::session::Session;
 use crate::wait::observed::{Observed, Touched};
 use crate::wait::verdict::{Failure, Pending, Verdict, judge};
 pub(crate) use crate::wait::verdict::{Goal, Wish};
+use crate::wait::waiting::Waiting;
 
 /// One of `--block-attempts`, as long as in fleet 1.0.
 const ATTEMPT: Duration = Duration::from_secs(2);
@@ -144,17 +146,10 @@ struct Vigil<'c> {
     deadline: Option<Instant>,
     began: Instant,
     unplaced_told: bool,
+    /// Units of which fleetd was asked why they wait.
+    explained: usize,
     total: usize,
     progress_due: Instant,
-}
-
-struct Waiting {
-    wish: Wish,
-    pending: Pending,
-    /// Since when no machine can run it.
-    held_since: Option<Instant>,
-    /// What was said of that already.
-    held_told: Option<Hold>,
 }
 
 impl<'c> Vigil<'c> {
@@ -164,17 +159,7 @@ impl<'c> Vigil<'c> {
             Patience::UntilClear => None,
             Patience::Limited(limit) => began.checked_add(limit),
         };
-        let waiting = |wish: Wish| {
-            (
-                wish.name.clone(),
-                Waiting {
-                    wish,
-                    pending: Pending::Unseen,
-                    held_since: None,
-                    held_told: None,
-                },
-            )
-        };
+        let waiting = |wish: Wish| (wish.name.clone(), Waiting::of(wish));
         let pending: BTreeMap<_, _> = wishes.into_iter().map(waiting).collect();
         Vigil {
             context,
@@ -184,6 +169,7 @@ impl<'c> Vigil<'c> {
             deadline,
             began,
             unplaced_told: false,
+            explained: 0,
             progress_due: began + PROGRESS_AFTER,
         }
     }
@@ -204,7 +190,7 @@ impl<'c> Vigil<'c> {
             let event = tokio::select! {
                 event = events.next() => event,
                 () = sleep_until(wake) => {
-                    self.check_time(session, &observed)?;
+                    self.check_time(session, &observed).await?;
                     continue;
                 }
             };
@@ -314,13 +300,13 @@ impl<'c> Vigil<'c> {
     }
 
     /// Does what is due at this time.
-    fn check_time(
+    async fn check_time(
         &mut self,
         session: &mut Session<'_>,
         observed: &Observed,
     ) -> Result<(), CommandError> {
         if self.is_late() {
-            return Err(self.late(observed));
+            return Err(self.late(session, observed).await);
         }
         let now = Instant::now();
         if !self.unplaced_told && now >= self.began + UNPLACED_TOLD_AFTER {
@@ -334,10 +320,15 @@ impl<'c> Vigil<'c> {
         };
         let all_stand = self.pending.values().all(stands);
         if all_stand && self.patience == Patience::UntilClear {
-            return Err(self.nothing_fits(observed));
+            return Err(self.nothing_fits(session, observed).await);
         }
         for waiting in self.pending.values_mut().filter(|waiting| stands(waiting)) {
-            waiting.tell_hold(session, observed);
+            if waiting
+                .tell_hold(session, observed, self.explained < TOLD_MAX)
+                .await
+            {
+                self.explained += 1;
+            }
         }
         if now >= self.progress_due {
             self.progress_due = now + PROGRESS_PAUSE;
@@ -374,26 +365,36 @@ impl<'c> Vigil<'c> {
             .progress(&format!("Waiting for {units}, {seconds} s. {what}"));
     }
 
-    fn late(&self, observed: &Observed) -> CommandError {
-        let told = self.pending.values().take(TOLD_MAX);
-        let texts: Vec<_> = told
-            .map(|waiting| report::timed_out(&waiting.wish, &waiting.pending, &observed.machines))
-            .collect();
+    async fn late(&self, session: &mut Session<'_>, observed: &Observed) -> CommandError {
+        let mut texts = Vec::new();
+        for waiting in self.pending.values().take(TOLD_MAX) {
+            let why = waiting.explanation(session).await;
+            let Waiting { wish, pending, .. } = waiting;
+            let machines = &observed.machines;
+            texts.push(report::timed_out(wish, pending, why.as_ref(), machines));
+        }
         CommandError::new(Kind::Outcome, self.joined(&texts, self.pending.len()))
     }
 
-    fn nothing_fits(&self, observed: &Observed) -> CommandError {
-        let text = |waiting: &Waiting| match &waiting.pending {
-            // What was said already is not said again in full.
-            Pending::Held(hold) if waiting.held_told.as_ref() == Some(hold) => {
-                format!("unit {} waits: {}", waiting.wish.name, hold.reason)
-            }
-            Pending::Held(hold) => report::held(&waiting.wish, hold, &observed.machines),
-            Pending::Unseen | Pending::Unplaced | Pending::OnMachine(_) | Pending::InSystemd(_) => {
-                format!("unit {} waits", waiting.wish.name)
-            }
-        };
-        let texts: Vec<_> = self.pending.values().take(TOLD_MAX).map(text).collect();
+    async fn nothing_fits(&self, session: &mut Session<'_>, observed: &Observed) -> CommandError {
+        let mut texts = Vec::new();
+        for waiting in self.pending.values().take(TOLD_MAX) {
+            let name = &waiting.wish.name;
+            texts.push(match &waiting.pending {
+                // What was said already is not said again in full.
+                Pending::Held(hold) if waiting.held_told.as_ref() == Some(hold) => {
+                    format!("unit {name} waits: {}", hold.reason)
+                }
+                Pending::Held(hold) => {
+                    let why = waiting.explanation(session).await;
+                    report::held(&waiting.wish, hold, why.as_ref(), &observed.machines)
+                }
+                Pending::Unseen
+                | Pending::Unplaced
+                | Pending::OnMachine(_)
+                | Pending::InSystemd(_) => format!("unit {name} waits"),
+            });
+        }
         CommandError::new(Kind::Outcome, self.joined(&texts, self.pending.len())).with_hint(
             "It stays submitted, and goes on as soon as a machine can run it. --block-attempts=N waits for that, --no-block does not wait at all.",
         )
@@ -422,35 +423,5 @@ impl<'c> Vigil<'c> {
             text.push_str(&format!("\nand {} more units", count - texts.len()));
         }
         text
-    }
-}
-
-impl Waiting {
-    fn now(&mut self, pending: Pending) {
-        match &pending {
-            Pending::Held(hold) => {
-                self.held_since.get_or_insert_with(Instant::now);
-                if self.held_told.as_ref().is_some_and(|told| told != hold) {
-                    self.held_told = None;
-                }
-            }
-            Pending::Unseen | Pending::Unplaced | Pending::OnMachine(_) | Pending::InSystemd(_) => {
-                self.held_since = None;
-                self.held_told = None;
-            }
-        }
-        self.pending = pending;
-    }
-
-    /// Says why no machine can run the unit, once for each reason.
-    fn tell_hold(&mut self, session: &mut Session<'_>, observed: &Observed) {
-        if let Pending::Held(hold) = &self.pending
-            && self.held_told.as_ref() != Some(hold)
-        {
-            session
-                .output
-                .note(&report::held(&self.wish, hold, &observed.machines));
-            self.held_told = Some(hold.clone());
-        }
     }
 }

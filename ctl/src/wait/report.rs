@@ -1,9 +1,10 @@
 //! The words for what is waited for, for what was reached and for what failed.
 
-use api::types::{Hold, Job, JobResult, MachineId, StateRow, TargetState};
+use api::types::{Explanation, Hold, Job, JobResult, MachineId, StateRow, TargetState};
 
 use crate::machine_label::{Addresses, IdForm};
 use crate::wait::verdict::{Failure, Goal, Pending, Wish};
+use crate::why;
 
 /// The line for a unit that is where it was wanted; in fleet 1.0's words.
 pub(crate) fn reached(
@@ -67,18 +68,15 @@ fn what_failed(state: &StateRow) -> String {
     }
 }
 
-/// Why no machine takes a unit, one machine a line.
-pub(crate) fn held(wish: &Wish, hold: &Hold, machines: &Addresses) -> String {
-    let mut text = format!("unit {} waits: {}", wish.name, hold.reason);
-    for obstacle in &hold.obstacles {
-        let machine = machines.label(&obstacle.machine_id, IdForm::Short);
-        text.push_str(&format!("\n  {machine}: {}", obstacle.reason));
-    }
-    let unnamed = hold.machines.saturating_sub(hold.obstacles.len());
-    if unnamed > 0 && !hold.obstacles.is_empty() {
-        text.push_str(&format!("\n  and {unnamed} more machines"));
-    }
-    text
+/// Why no machine takes a unit: one rule a line, then one machine a line.
+pub(crate) fn held(
+    wish: &Wish,
+    hold: &Hold,
+    explanation: Option<&Explanation>,
+    machines: &Addresses,
+) -> String {
+    let lines = why::lines(hold, explanation, machines);
+    format!("unit {} waits: {}{lines}", wish.name, hold.reason)
 }
 
 /// What a unit is at, in a few words.
@@ -98,7 +96,12 @@ pub(crate) fn pending(pending: &Pending, machines: &Addresses) -> String {
 }
 
 /// What was still missing when time was up; begins in fleet 1.0's words.
-pub(crate) fn timed_out(wish: &Wish, pending: &Pending, machines: &Addresses) -> String {
+pub(crate) fn timed_out(
+    wish: &Wish,
+    pending: &Pending,
+    explanation: Option<&Explanation>,
+    machines: &Addresses,
+) -> String {
     let name = &wish.name;
     let state = match wish.goal {
         Goal::Launched => "launched",
@@ -107,7 +110,7 @@ pub(crate) fn timed_out(wish: &Wish, pending: &Pending, machines: &Addresses) ->
         Goal::Gone => "destroyed",
     };
     let why = match pending {
-        Pending::Held(hold) => held(wish, hold, machines),
+        Pending::Held(hold) => held(wish, hold, explanation, machines),
         Pending::Unplaced => {
             "no engine has placed it: does a fleetd with its engine enabled run?".to_owned()
         }

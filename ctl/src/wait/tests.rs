@@ -278,7 +278,7 @@ fn a_hold_names_each_machine_and_counts_the_rest() {
         panic!("not held");
     };
     assert_eq!(
-        report::held(&wish(Goal::Launched), &hold, &observed.machines),
+        report::held(&wish(Goal::Launched), &hold, None, &observed.machines),
         "unit web.service waits: no machine can run it\n  aaaaaaaa.../10.0.0.1: is cordoned\n  and 11 more machines"
     );
 }
