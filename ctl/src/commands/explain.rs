@@ -1,6 +1,6 @@
 //! `fleetctl explain`: why units are where they are, or why they wait.
 
-use api::types::{Explanation, Standing, UnitName};
+use api::types::{Explanation, MachineId, Standing, UnitName};
 use serde_json::{Value, json};
 
 use crate::error::{CommandError, Kind};
@@ -148,7 +148,7 @@ fn document(explanation: &Explanation) -> Value {
         Some(choice) => vec![choice.here.machine_id.as_str()],
         None => {
             let machines = explanation.machine_ids.iter();
-            machines.map(|machine| machine.as_str()).collect()
+            machines.map(MachineId::as_str).collect()
         }
     };
     let compared: Vec<Value> = choice

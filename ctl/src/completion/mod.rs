@@ -265,7 +265,7 @@ mod tests {
         }
         assert_eq!(
             verbs(&definition, |names| names.files),
-            ["load", "start", "submit"]
+            ["load", "plan", "start", "submit"]
         );
         let bash = script(Shell::Bash, &definition);
         assert!(
@@ -275,9 +275,9 @@ mod tests {
         assert!(!bash.contains("@UNIT"), "{bash}");
         let zsh = script(Shell::Zsh, &definition);
         let count = |of: &str| zsh.matches(of).count();
-        assert_eq!(count(":_fleetctl_units_and_files'"), 3, "{zsh}");
+        assert_eq!(count(":_fleetctl_units_and_files'"), 4, "{zsh}");
         assert_eq!(
-            count(":_fleetctl_units'") + count(":_fleetctl_units_and_machines'") + 3,
+            count(":_fleetctl_units'") + count(":_fleetctl_units_and_machines'") + 4,
             takers.len()
                 + shown(&definition)
                     .flat_map(Command::get_opts)
