@@ -414,7 +414,7 @@ mod tests {
                 unit.active = ActiveState::Inactive;
                 match reason {
                     StopReason::NotWanted(mark) | StopReason::Replaced(mark) => {
-                        unit.mark = Some(mark)
+                        unit.mark = Some(mark);
                     }
                     StopReason::NotScheduled(mark) => unit.mark = mark,
                 }

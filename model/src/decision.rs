@@ -246,3 +246,15 @@ pub enum Decision {
         unit: UnitName,
     },
 }
+
+impl Decision {
+    /// The unit it is about.
+    pub fn unit(&self) -> &UnitName {
+        match self {
+            Decision::Assign { unit, .. }
+            | Decision::Unassign { unit, .. }
+            | Decision::Hold { unit, .. }
+            | Decision::Release { unit } => unit,
+        }
+    }
+}

@@ -1,4 +1,9 @@
 //! The table of legal moves, row by row: what the store has, what is asked, what is written and answered.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use model::{
     Action, Done, Generation, Known, OnDifference, Outcome, Refusal, TargetState, Unit,
@@ -66,7 +71,8 @@ fn written(result: Result<(UnitWrite, Outcome), Refusal>) -> Unit {
 #[test]
 fn each_verb_moves_each_state_as_the_table_says() {
     use TargetState::{Inactive, Launched, Loaded};
-    let table: &[(Action, TargetState, Result<(Done, TargetState), Refusal>)] = &[
+    type Row = (Action, TargetState, Result<(Done, TargetState), Refusal>);
+    let table: &[Row] = &[
         (Action::Submit, Launched, Ok((Done::Unchanged, Launched))),
         (Action::Load, Inactive, Ok((Done::Updated, Loaded))),
         (Action::Load, Loaded, Ok((Done::Unchanged, Loaded))),

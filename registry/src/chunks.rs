@@ -50,14 +50,18 @@ impl Write {
     }
 }
 
-/// Makes these writes, in as few transactions as possible, each only if all of `fence` holds.
+/// Writes that are made in one transaction, all or none, if there are at most [`OPERATIONS_MAX`] of them; by key.
+pub(crate) type Together = BTreeMap<String, Write>;
+
+/// Makes these writes, in as few transactions as possible, each only if all of `fence` holds. Several transactions are under
+/// way at once and may be done in any order: what must not be seen apart, or in another order, goes together.
 ///
 /// # Errors
 /// [`WriteError::Deposed`] if the fence does not hold. Transactions before and beside that one may have been done.
 pub(crate) async fn write_fenced(
     registry: &Registry,
     fence: &[Compare],
-    writes: BTreeMap<String, Write>,
+    writes: impl IntoIterator<Item = Together>,
 ) -> Result<(), WriteError> {
     stream::iter(split(writes))
         .map(|operations| write_chunk(registry, fence, operations))
@@ -79,43 +83,96 @@ async fn write_chunk(
     }
 }
 
-fn split(writes: BTreeMap<String, Write>) -> Vec<Vec<TxnOp>> {
-    let mut chunks = Vec::new();
-    let mut chunk = Vec::new();
-    let mut bytes = 0;
-    for (key, write) in writes {
-        let more = key.len() + write.bytes();
-        if chunk.len() == OPERATIONS_MAX || (!chunk.is_empty() && bytes + more > CHUNK_BYTES_MAX) {
-            chunks.push(std::mem::take(&mut chunk));
-            bytes = 0;
+fn split(writes: impl IntoIterator<Item = Together>) -> Vec<Vec<TxnOp>> {
+    let mut packer = Packer::default();
+    for together in writes {
+        if together.len() <= OPERATIONS_MAX {
+            packer.take(together);
+        } else {
+            // A unit that runs everywhere: what is written for one machine does not depend on another's.
+            for (key, write) in together {
+                packer.take(Together::from([(key, write)]));
+            }
         }
-        bytes += more;
-        chunk.push(write.operation(key));
     }
-    if !chunk.is_empty() {
-        chunks.push(chunk);
+    packer.finish()
+}
+
+/// Fills one transaction after the other.
+#[derive(Default)]
+struct Packer {
+    full: Vec<Vec<TxnOp>>,
+    filling: Vec<TxnOp>,
+    bytes: usize,
+}
+
+impl Packer {
+    fn take(&mut self, together: Together) {
+        let bytes = together
+            .iter()
+            .map(|(key, write)| key.len() + write.bytes())
+            .sum::<usize>();
+        let fits = self.filling.len() + together.len() <= OPERATIONS_MAX
+            && self.bytes + bytes <= CHUNK_BYTES_MAX;
+        if !fits && !self.filling.is_empty() {
+            self.full.push(std::mem::take(&mut self.filling));
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        let operations = together.into_iter();
+        self.filling
+            .extend(operations.map(|(key, write)| write.operation(key)));
     }
-    chunks
+
+    fn finish(mut self) -> Vec<Vec<TxnOp>> {
+        if !self.filling.is_empty() {
+            self.full.push(self.filling);
+        }
+        self.full
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn alone(key: String, write: Write) -> Together {
+        Together::from([(key, write)])
+    }
+
     #[test]
     fn chunks_keep_to_both_limits_and_lose_nothing() {
-        let small = (0..300).map(|n| (format!("k{n}"), Write::Delete)).collect();
+        let small = (0..300).map(|n| alone(format!("k{n}"), Write::Delete));
         let sizes: Vec<usize> = split(small).iter().map(Vec::len).collect();
         assert_eq!(sizes, [128, 128, 44]);
-        let large = (0..40)
-            .map(|n| (format!("k{n:02}"), Write::Put(vec![0; 64 * 1024])))
-            .collect();
+        let large = (0..40).map(|n| alone(format!("k{n:02}"), Write::Put(vec![0; 64 * 1024])));
         let sizes: Vec<usize> = split(large).iter().map(Vec::len).collect();
         assert_eq!(sizes, [15, 15, 10]);
-        let huge = (0..2)
-            .map(|n| (format!("k{n}"), Write::Put(vec![0; 2 * CHUNK_BYTES_MAX])))
-            .collect();
+        let huge = (0..2).map(|n| alone(format!("k{n}"), Write::Put(vec![0; 2 * CHUNK_BYTES_MAX])));
         assert_eq!(split(huge).len(), 2);
-        assert!(split(BTreeMap::new()).is_empty());
+        assert!(split([]).is_empty());
+    }
+
+    #[test]
+    fn what_goes_together_is_not_split() {
+        let pair = |n: usize| -> Together {
+            [format!("a{n}"), format!("b{n}")]
+                .map(|key| (key, Write::Delete))
+                .into()
+        };
+        let sizes: Vec<usize> = split(
+            [alone("first".to_owned(), Write::Delete)]
+                .into_iter()
+                .chain((0..100).map(pair)),
+        )
+        .iter()
+        .map(Vec::len)
+        .collect();
+        assert_eq!(sizes, [127, 74]);
+        let everywhere: Together = (0..300)
+            .map(|n| (format!("k{n:03}"), Write::Delete))
+            .collect();
+        let sizes: Vec<usize> = split([everywhere]).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [128, 128, 44]);
     }
 }

@@ -105,6 +105,21 @@ impl Registry {
         })
     }
 
+    /// What another process would have: no file remembered, retries at times of its own. Shares only the connection.
+    #[must_use]
+    pub fn another(&self) -> Registry {
+        Registry::new(Inner {
+            channel: self.inner.channel.clone(),
+            endpoints: self.inner.endpoints.clone(),
+            user: self.inner.user.clone(),
+            client: OnceCell::new(),
+            layout: self.inner.layout.clone(),
+            request_timeout: self.inner.request_timeout,
+            salt: Salt::random(),
+            files: Mutex::default(),
+        })
+    }
+
     fn new(inner: Inner) -> Registry {
         Registry {
             inner: Arc::new(inner),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
 use model::{Decision, Leader, MachineId, RecordKey, Revision};
-use unitfile::FileHash;
+use unitfile::{FileHash, UnitName};
 
-use crate::chunks::{Write, write_fenced};
+use crate::chunks::{Together, Write, write_fenced};
 use crate::connection::{Registry, from_revision, revision_of, to_revision};
 use crate::error::{Effect, RegistryError, WriteError};
 use crate::layout;
@@ -86,17 +86,30 @@ impl Registry {
     }
 }
 
+fn key<'a>((key, _): (&'a String, &'a Write)) -> &'a str {
+    key
+}
+
 impl Leadership {
-    /// Writes decisions in transactions of at most 128 operations, a few at once. Two decisions about one record: the later
-    /// one counts.
+    /// Writes decisions in transactions of at most 128 operations, a few at once. All about one unit are written in one
+    /// transaction, so that it is never seen on two machines, or on none, while it moves; only a unit with more decisions than
+    /// fit is split, which is one that runs everywhere. Two decisions about one record: the later one counts.
     ///
     /// # Errors
     /// [`WriteError::Deposed`] if we no longer lead. Some transactions may have been done; deciding again goes on from there.
     pub async fn write(&self, decisions: &[Decision]) -> Result<(), WriteError> {
-        let writes: BTreeMap<String, Write> = decisions
-            .iter()
-            .map(|decision| self.write_of(decision))
-            .collect();
+        let mut units: BTreeMap<&UnitName, Together> = BTreeMap::new();
+        for decision in decisions {
+            let (key, write) = self.write_of(decision);
+            units.entry(decision.unit()).or_default().insert(key, write);
+        }
+        let mut writes: Vec<Together> = units.into_values().collect();
+        // By machine, so that each hears of most of its units at once. Schedules come after holds.
+        writes.sort_by(|a, b| {
+            a.last_key_value()
+                .map(key)
+                .cmp(&b.last_key_value().map(key))
+        });
         write_fenced(&self.registry, &[self.fence()], writes).await
     }
 

@@ -8,7 +8,7 @@ use etcd_client::{Compare, CompareOp};
 use model::{Change, Machine, MachineId, RecordKey, UnitStatus};
 use unitfile::UnitName;
 
-use crate::chunks::{Write, write_fenced};
+use crate::chunks::{Together, Write, write_fenced};
 use crate::connection::Registry;
 use crate::error::{RegistryError, WriteError};
 use crate::layout;
@@ -44,21 +44,14 @@ impl Membership {
         &self,
         statuses: Vec<(UnitName, Option<UnitStatus>)>,
     ) -> Result<(), WriteError> {
-        let writes: BTreeMap<String, Write> = statuses
-            .into_iter()
-            .map(|(unit, status)| {
-                let write = match status {
-                    Some(status) => Write::PutLeased(layout::status(&status), self.lease),
-                    None => Write::Delete,
-                };
-                (
-                    self.registry
-                        .layout()
-                        .key(&RecordKey::Status(self.machine.clone(), unit)),
-                    write,
-                )
-            })
-            .collect();
+        let writes = statuses.into_iter().map(|(unit, status)| {
+            let write = match status {
+                Some(status) => Write::PutLeased(layout::status(&status), self.lease),
+                None => Write::Delete,
+            };
+            let record = RecordKey::Status(self.machine.clone(), unit);
+            Together::from([(self.registry.layout().key(&record), write)])
+        });
         write_fenced(&self.registry, &[self.fence()], writes).await
     }
 
@@ -74,7 +67,7 @@ impl Membership {
         write_fenced(
             &self.registry,
             &[self.fence()],
-            BTreeMap::from([(self.key(), write)]),
+            [Together::from([(self.key(), write)])],
         )
         .await
     }
@@ -90,7 +83,7 @@ impl Membership {
         let result = write_fenced(
             &self.registry,
             &[self.fence()],
-            BTreeMap::from([(self.key(), Write::Delete)]),
+            [Together::from([(self.key(), Write::Delete)])],
         )
         .await;
         // After a lost answer the record may be gone: then the fence of what follows must not ask for it.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::hollow::{self, Order};
+
 /// What fleetd was asked to do.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
@@ -16,6 +18,10 @@ pub(crate) enum Command {
     Version,
     /// Print the usage.
     Help,
+    /// Be many machines, for planning.
+    Hollow(Order),
+    /// Print the usage of that.
+    HollowHelp,
 }
 
 /// What cannot be understood.
@@ -40,6 +46,24 @@ pub(crate) enum ArgumentError {
         /// Its value.
         value: String,
     },
+    /// A flag that takes a number, with something else or a number that is too large.
+    #[error("{value:?} is not a number from 0 to {most}, for flag -{flag}")]
+    NotInRange {
+        /// The flag.
+        flag: String,
+        /// Its value.
+        value: String,
+        /// The largest number it takes.
+        most: u32,
+    },
+    /// A flag that must be given.
+    #[error("flag needed: -{flag}, {meaning}")]
+    Missing {
+        /// The flag.
+        flag: &'static str,
+        /// What it says.
+        meaning: &'static str,
+    },
 }
 
 /// The usage text.
@@ -47,10 +71,12 @@ pub(crate) const USAGE: &str = "\
 fleetd is the server component of fleet, a simple orchestration system for scheduling systemd units in a cluster.
 
 Usage: fleetd [-config PATH] [-standalone] [-version]
+       fleetd hollow -machines N [-units N] ...
 
   -config PATH   read the configuration from PATH instead of /etc/fleet/fleet.conf
   -standalone    keep the cluster's store in this process: a complete fleet on one machine, which others may join
   -version       print the version and exit
+  hollow         be many machines with a pretended systemd, to see what an etcd can carry; see fleetd hollow -help
 
 Every key of the configuration file can be set in the environment too, as FLEET_<KEY>, which wins.
 To work with the cluster, use fleetctl.
@@ -69,6 +95,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
         else {
             if argument == "version" {
                 return Ok(Command::Version);
+            }
+            if argument == "hollow" {
+                let order = hollow::parse(arguments)?;
+                return Ok(order.map_or(Command::HollowHelp, Command::Hollow));
             }
             return Err(ArgumentError::Positional(argument));
         };
@@ -132,6 +162,7 @@ mod tests {
             assert_eq!(read(line), Ok(Command::Version), "{line}");
         }
         assert_eq!(read("-h"), Ok(Command::Help));
+        assert_eq!(read("hollow -h"), Ok(Command::HollowHelp));
         assert_eq!(
             read("-standalone"),
             Ok(Command::Run {

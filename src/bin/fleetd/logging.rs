@@ -33,7 +33,20 @@ fn level_of(verbose: bool) -> LevelFilter {
 
 /// Starts logging. Call once.
 pub(crate) fn start(verbose: bool) -> Verbosity {
-    let (level, handle) = reload::Layer::new(level_of(verbose));
+    start_at(level_of(verbose))
+}
+
+/// Starts logging of what is wrong, or of everything. Call once.
+pub(crate) fn start_for_warnings(verbose: bool) {
+    start_at(if verbose {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::WARN
+    });
+}
+
+fn start_at(level: LevelFilter) -> Verbosity {
+    let (level, handle) = reload::Layer::new(level);
     // systemd sets JOURNAL_STREAM if stderr goes to the journal: then structured records replace the text.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| Journal::connect().ok());
     let text = journal.is_none().then(|| {

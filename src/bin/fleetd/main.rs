@@ -5,6 +5,7 @@ mod config;
 #[cfg(test)]
 mod config_tests;
 mod engine_figures;
+mod hollow;
 mod host;
 mod ini;
 mod journal;
@@ -36,10 +37,11 @@ fn main() -> ExitCode {
     let command = match arguments::parse(std::env::args().skip(1)) {
         Ok(command) => command,
         Err(error) => {
-            say(
-                &mut std::io::stderr(),
-                &format!("{error}\n\n{}", arguments::USAGE),
-            );
+            let usage = match std::env::args().nth(1).as_deref() {
+                Some("hollow") => hollow::USAGE,
+                _ => arguments::USAGE,
+            };
+            say(&mut std::io::stderr(), &format!("{error}\n\n{usage}"));
             let positional = matches!(error, arguments::ArgumentError::Positional(_));
             return ExitCode::from(if positional { 1 } else { 2 });
         }
@@ -56,15 +58,24 @@ fn main() -> ExitCode {
             say(&mut std::io::stdout(), arguments::USAGE);
             return ExitCode::SUCCESS;
         }
+        Command::HollowHelp => {
+            say(&mut std::io::stdout(), hollow::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Command::Hollow(order) => return exit(start_hollow(order)),
         Command::Run { config, standalone } => (config, standalone),
     };
-    match start(
+    exit(start(
         ConfigSource {
             file: config_file,
             standalone,
         },
         passed,
-    ) {
+    ))
+}
+
+fn exit(ended: Result<()>) -> ExitCode {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&mut std::io::stderr(), &format!("fleetd: {error:#}\n"));
@@ -94,12 +105,25 @@ fn start(source: ConfigSource, passed: listenfd::ListenFd) -> Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(node::run(loaded.config, source, verbosity, passed))
+}
+
+fn start_hollow(order: hollow::Order) -> Result<()> {
+    let source = ConfigSource {
+        file: order.config.clone(),
+        standalone: false,
+    };
+    let loaded = source.load()?;
+    logging::start_for_warnings(loaded.config.verbose);
+    runtime()?.block_on(hollow::run(loaded.config, order))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()
-        .context("cannot start the runtime")?;
-    runtime.block_on(node::run(loaded.config, source, verbosity, passed))
+        .context("cannot start the runtime")
 }
 
 /// Where the configuration comes from, so that SIGHUP can read it again.

@@ -17,6 +17,15 @@ const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:2379";
 /// The standalone store's file in the data directory.
 const STORE_FILE: &str = "store.redb";
 
+/// The endpoints of etcd to try.
+pub(crate) fn endpoints(config: &Config) -> Vec<String> {
+    if config.etcd_servers.is_empty() {
+        vec![DEFAULT_ENDPOINT.to_owned()]
+    } else {
+        config.etcd_servers.clone()
+    }
+}
+
 /// A reachable store, and what has to be ended with it.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -39,10 +48,7 @@ impl Store {
     }
 
     async fn etcd(config: &Config) -> Result<Store> {
-        let mut endpoints = config.etcd_servers.clone();
-        if endpoints.is_empty() {
-            endpoints.push(DEFAULT_ENDPOINT.to_owned());
-        }
+        let endpoints = endpoints(config);
         let configured = if config.etcd_servers.is_empty() {
             " (the default: etcd_servers is not set)"
         } else {

@@ -1,33 +1,36 @@
 //! `make bench`: how long from `fleetctl start` to active on three real machines, beside the floor taken in the same run: the same
-//! units started straight over D-Bus, and the same number of etcd transactions. Then what an idle cluster costs.
+//! units started straight over D-Bus while no fleetd runs, and the same number of etcd transactions and reads. Then what an idle
+//! cluster costs.
 //!
 //! The program copies itself onto the machines for the floor (`floor-dbus`), and into their network (`floor-etcd`).
 
-use std::collections::BTreeMap;
+mod figures;
+mod floor;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent::{Bus, Systemd, SystemdSettings};
-use anyhow::{Context, Result, bail, ensure};
-use etcd_client::{Client, Txn, TxnOp};
-use model::{Generation, JobResult, Mark, ServiceManager};
+use anyhow::{Context, Result, bail};
 use testbed::{Config, FleetFiles, Machine, Store, Testbed, until};
-use unitfile::{UnitFile, UnitName};
+
+use figures::{BatchRun, Cpu, Requests, median, times};
+use floor::{floor_dbus, floor_etcd};
 
 /// How often one unit is started; the median is told.
 const SINGLES: usize = 20;
 
-/// How many units are started at once.
-const BATCHES: [usize; 2] = [100, 500];
+/// How many units are started at once, and how often, fleet and floor in turns; the run with the median ratio is told.
+const BATCHES: [(usize, usize); 2] = [(100, 3), (500, 5)];
+
+/// How many units the idle cluster has.
+const IDLE_UNITS: usize = 500;
 
 /// How long the idle cluster is watched.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// About what one status or schedule record weighs, so that the floor's transactions weigh the same.
-const RECORD_BYTES: usize = 300;
-
-const UNIT: &str = "[Unit]\nDescription=Waits\n\n[Service]\nExecStart=/bin/sleep infinity\n";
+/// The unit that is started.
+pub(crate) const UNIT: &str =
+    "[Unit]\nDescription=Waits\n\n[Service]\nExecStart=/bin/sleep infinity\n";
 
 /// Where this program is put on the machines.
 const ON_MACHINE: &str = "/usr/bin/fleet-bench";
@@ -37,7 +40,9 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["floor-dbus", prefix, count, how] => block_on(floor_dbus(prefix, count.parse()?, how)),
-        ["floor-etcd", endpoint, count] => block_on(floor_etcd(endpoint, count.parse()?)),
+        ["floor-etcd", endpoint, writes, reads] => {
+            block_on(floor_etcd(endpoint, writes.parse()?, reads.parse()?))
+        }
         // Cargo adds --bench.
         _ => measure(),
     }
@@ -49,77 +54,6 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
         .enable_all()
         .build()?
         .block_on(work)
-}
-
-/// Starts `count` new units on this machine's systemd, `serial`ly or `parallel`, and prints the milliseconds each or all took.
-async fn floor_dbus(prefix: &str, count: usize, how: &str) -> Result<()> {
-    let systemd = Systemd::connect(&SystemdSettings {
-        bus: Bus::System,
-        units_directory: PathBuf::from("/run/floor/units"),
-        marks_directory: PathBuf::from("/run/floor/marks"),
-        link_directory: PathBuf::from("/run/systemd/system"),
-    })?;
-    systemd.reachable().await;
-    let file = Arc::new(UnitFile::parse(UNIT)?);
-    let mark = Mark {
-        file: file.file_hash(),
-        start: Generation(1),
-        restart: Generation(0),
-    };
-    let systemd = Arc::new(systemd);
-    let names: Vec<UnitName> = (1..=count)
-        .map(|n| UnitName::parse(&format!("{prefix}@{n}.service")))
-        .collect::<Result<_, _>>()?;
-    if how == "serial" {
-        for name in &names {
-            let began = Instant::now();
-            start(&systemd, name, &file, &mark).await?;
-            println!("{:.3}", began.elapsed().as_secs_f64() * 1000.0);
-        }
-    } else {
-        let began = Instant::now();
-        let mut started = tokio::task::JoinSet::new();
-        for name in names.clone() {
-            let (systemd, file, mark) = (Arc::clone(&systemd), Arc::clone(&file), mark.clone());
-            started.spawn(async move { start(&systemd, &name, &file, &mark).await });
-        }
-        while let Some(result) = started.join_next().await {
-            result??;
-        }
-        println!("{:.3}", began.elapsed().as_secs_f64() * 1000.0);
-    }
-    let mut ended = tokio::task::JoinSet::new();
-    for name in names {
-        let systemd = Arc::clone(&systemd);
-        ended.spawn(async move {
-            systemd.stop(&name).await?;
-            systemd.unload(&name).await
-        });
-    }
-    while let Some(result) = ended.join_next().await {
-        result??;
-    }
-    Ok(())
-}
-
-async fn start(systemd: &Systemd, name: &UnitName, file: &UnitFile, mark: &Mark) -> Result<()> {
-    systemd.load(name, file, mark).await?;
-    let end = systemd.start(name, mark).await?;
-    ensure!(end.result == JobResult::Done, "{name}: {end:?}");
-    Ok(())
-}
-
-/// Makes `count` transactions one after the other, and prints the milliseconds of each.
-async fn floor_etcd(endpoint: &str, count: usize) -> Result<()> {
-    let mut client = Client::connect([endpoint], None).await?;
-    let value = "x".repeat(RECORD_BYTES);
-    for number in 0..count {
-        let began = Instant::now();
-        let put = TxnOp::put(format!("/floor/{number}"), value.clone(), None);
-        client.txn(Txn::new().and_then([put])).await?;
-        println!("{:.3}", began.elapsed().as_secs_f64() * 1000.0);
-    }
-    Ok(())
 }
 
 fn measure() -> Result<()> {
@@ -146,8 +80,8 @@ fn measure() -> Result<()> {
         .first()
         .install_file("/root/u@.service", UNIT.as_bytes(), 0o644)?;
     bench.one()?;
-    for count in BATCHES {
-        bench.at_once(count)?;
+    for (count, runs) in BATCHES {
+        bench.at_once(count, runs)?;
     }
     bench.idle()
 }
@@ -171,30 +105,69 @@ impl Bench {
             "cd /root; TIMEFORMAT=%3R; for i in $(seq 1 {SINGLES}); do time fleetctl start u@$i.service >/dev/null || exit 1; done"
         );
         let ours = median(&times(&self.shell(&script)?.1, 1000.0)?)?;
-        let per_start = (self.requests()?.writes - before.writes) as f64 / SINGLES as f64;
-        let floor = self
-            .first()
-            .run(&[
-                ON_MACHINE,
-                "floor-dbus",
-                "f",
-                &SINGLES.to_string(),
-                "serial",
-            ])?
-            .success()?;
-        let dbus = median(&times(&floor.stdout, 1.0)?)?;
-        let etcd = median(&self.floor_etcd(SINGLES)?)? * per_start;
+        let made = self.requests()?.since(&before);
+        let (writes, reads) = (
+            made.writes as f64 / SINGLES as f64,
+            made.reads as f64 / SINGLES as f64,
+        );
+        self.destroy()?;
+        let dbus = self.without_fleet(|| {
+            let count = SINGLES.to_string();
+            let floor = self
+                .first()
+                .run(&[ON_MACHINE, "floor-dbus", "f", &count, "serial"])?
+                .success()?;
+            median(&times(&floor.stdout, 1.0)?)
+        })?;
+        let etcd = median(&self.floor_etcd(SINGLES as u64, 0)?)? * writes
+            + median(&self.floor_etcd(0, SINGLES as u64)?)? * reads;
         println!(
-            "start one unit: {ours:.1} ms (median of {SINGLES}), floor {:.1} ms (D-Bus {dbus:.1} ms + {per_start:.1} etcd \
-             transactions {etcd:.1} ms), ratio {:.2}; wanted at most 50 ms; fleet 1.0 needed 3,900 ms",
+            "start one unit: {ours:.1} ms (median of {SINGLES}), floor {:.1} ms (D-Bus {dbus:.1} ms + {writes:.1} etcd \
+             transactions and {reads:.1} reads {etcd:.1} ms), ratio {:.2}; wanted at most 50 ms; fleet 1.0 needed 3,900 ms",
             dbus + etcd,
             ours / (dbus + etcd)
         );
-        self.destroy()
+        Ok(())
     }
 
-    /// `count` units in one command.
-    fn at_once(&self, count: usize) -> Result<()> {
+    /// `count` units in one command, `runs` times.
+    fn at_once(&self, count: usize, runs: usize) -> Result<()> {
+        let mut done = Vec::new();
+        for _ in 0..runs {
+            done.push(self.one_batch(count)?);
+        }
+        done.sort_by(|a, b| a.ratio().total_cmp(&b.ratio()));
+        let (least, most) = (done.first(), done.last());
+        let (Some(least), Some(most), Some(told)) = (least, most, done.get(runs / 2)) else {
+            bail!("no runs");
+        };
+        println!(
+            "start {count} units at once: {:.0} ms, floor {:.0} ms (D-Bus {:.0} ms + {} etcd transactions and {} reads {:.0} ms), \
+             ratio {:.2} (median of {runs}; {:.2} to {:.2}); destroyed in {:.0} ms; wanted at most 1.5 for 500; fleet 1.0 needed {}",
+            told.ours,
+            told.floor(),
+            told.dbus,
+            told.made.writes,
+            told.made.reads,
+            told.etcd,
+            told.ratio(),
+            least.ratio(),
+            most.ratio(),
+            told.destroyed,
+            if count == 100 {
+                "4,900 ms"
+            } else {
+                "12,000 ms"
+            }
+        );
+        println!(
+            "  processor time of the three machines: {}; to destroy them: {}; for the floor and its clean-up: {}",
+            told.cpu, told.cpu_destroying, told.cpu_floor
+        );
+        Ok(())
+    }
+
+    fn one_batch(&self, count: usize) -> Result<BatchRun> {
         let (before, cpu_before) = (self.requests()?, self.cpu()?);
         let script = format!(
             "cd /root; TIMEFORMAT=%3R; time fleetctl start u@{{1..{count}}}.service >/dev/null"
@@ -202,12 +175,30 @@ impl Bench {
         let ours = times(&self.shell(&script)?.1, 1000.0)?
             .pop()
             .context("no time was printed")?;
-        let transactions = self.requests()?.writes - before.writes;
-        let cpu_ours = self.cpu()?.since(&cpu_before);
+        let made = self.requests()?.since(&before);
+        let cpu_started = self.cpu()?;
+        let began = Instant::now();
         self.destroy()?;
+        let destroyed = began.elapsed().as_secs_f64() * 1000.0;
+        let cpu_destroying = self.cpu()?.since(&cpu_started);
+        let (dbus, cpu_floor) = self.without_fleet(|| self.floor_at_once(count))?;
+        let etcd = self.floor_etcd(made.writes, made.reads)?.iter().sum();
+        Ok(BatchRun {
+            ours,
+            dbus,
+            etcd,
+            made,
+            destroyed,
+            cpu: cpu_started.since(&cpu_before),
+            cpu_destroying,
+            cpu_floor,
+        })
+    }
+
+    /// The same number of units straight over D-Bus, on all machines at once: until the slowest is through.
+    fn floor_at_once(&self, count: usize) -> Result<(f64, Cpu)> {
         let cpu_before = self.cpu()?;
         let share = count.div_ceil(3).to_string();
-        let began = Instant::now();
         let dbus = std::thread::scope(|scope| {
             let floors: Vec<_> = self
                 .bed
@@ -235,35 +226,29 @@ impl Bench {
             }
             anyhow::Ok(slowest)
         })?;
-        let cpu_floor = self.cpu()?.since(&cpu_before);
-        ensure!(
-            began.elapsed() < Duration::from_secs(100),
-            "the floor took too long to mean anything"
-        );
-        let etcd: f64 = self
-            .floor_etcd(usize::try_from(transactions)?)?
-            .iter()
-            .sum();
-        println!(
-            "start {count} units at once: {ours:.0} ms, floor {:.0} ms (D-Bus {dbus:.0} ms + {transactions} etcd transactions \
-             {etcd:.0} ms), ratio {:.2}; wanted at most 1.5 for 500; fleet 1.0 needed {}",
-            dbus + etcd,
-            ours / (dbus + etcd),
-            if count == 100 {
-                "4,900 ms"
-            } else {
-                "12,000 ms"
-            }
-        );
-        println!(
-            "  processor time of the three machines: {cpu_ours}; for the floor and its clean-up: {cpu_floor}"
-        );
-        Ok(())
+        Ok((dbus, self.cpu()?.since(&cpu_before)))
+    }
+
+    /// Does something while no fleetd runs anywhere.
+    fn without_fleet<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        for machine in self.bed.machines() {
+            machine
+                .run(&["systemctl", "stop", "fleet.socket", "fleet.service"])?
+                .success()?;
+        }
+        let done = act();
+        for machine in self.bed.machines() {
+            machine
+                .run(&["systemctl", "start", "fleet.socket", "fleet.service"])?
+                .success()?;
+        }
+        self.wait_for(3, "list-machines")?;
+        done
     }
 
     /// What 500 running units cost while nothing happens.
     fn idle(&self) -> Result<()> {
-        let count = BATCHES[1];
+        let count = IDLE_UNITS;
         self.shell(&format!(
             "cd /root; fleetctl start u@{{1..{count}}}.service >/dev/null"
         ))?;
@@ -350,12 +335,13 @@ impl Bench {
         Ok(())
     }
 
-    fn floor_etcd(&self, count: usize) -> Result<Vec<f64>> {
+    fn floor_etcd(&self, writes: u64, reads: u64) -> Result<Vec<f64>> {
         let endpoint = self.bed.store_endpoints();
         let program = self.program.to_string_lossy().into_owned();
+        let (writes, reads) = (writes.to_string(), reads.to_string());
         let output = self
             .bed
-            .run(&[&program, "floor-etcd", &endpoint, &count.to_string()])?
+            .run(&[&program, "floor-etcd", &endpoint, &writes, &reads])?
             .success()?;
         times(&output.stdout, 1.0)
     }
@@ -385,72 +371,6 @@ impl Bench {
             writes: count(&["Put", "Txn", "DeleteRange"]),
         })
     }
-}
-
-/// Processor time by program, in the kernel's ticks of 10 ms.
-#[derive(Default)]
-struct Cpu(BTreeMap<String, u64>);
-
-impl Cpu {
-    /// Adds a line of `/proc/PID/stat`.
-    fn add(&mut self, line: &str) -> Result<()> {
-        let (head, tail) = line.rsplit_once(')').context("a name in brackets")?;
-        let name = head.rsplit_once('(').context("a name in brackets")?.1;
-        let fields: Vec<&str> = tail.split_whitespace().collect();
-        let ticks = |index: usize| -> Result<u64> {
-            Ok(fields.get(index).context("a longer line")?.parse()?)
-        };
-        *self.0.entry(name.to_owned()).or_default() += ticks(11)? + ticks(12)?;
-        Ok(())
-    }
-
-    fn since(&self, before: &Cpu) -> Cpu {
-        let used = |name: &String| {
-            self.0.get(name).unwrap_or(&0)
-                - before
-                    .0
-                    .get(name)
-                    .unwrap_or(&0)
-                    .min(self.0.get(name).unwrap_or(&0))
-        };
-        Cpu(self
-            .0
-            .keys()
-            .map(|name| (name.clone(), used(name)))
-            .collect())
-    }
-}
-
-impl std::fmt::Display for Cpu {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let parts: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, ticks)| format!("{name} {} ms", ticks * 10))
-            .collect();
-        f.write_str(&parts.join(", "))
-    }
-}
-
-struct Requests {
-    reads: u64,
-    writes: u64,
-}
-
-fn times(text: &str, scale: f64) -> Result<Vec<f64>> {
-    let numbers: Vec<f64> = text
-        .lines()
-        .filter_map(|line| line.trim().parse::<f64>().ok())
-        .map(|n| n * scale)
-        .collect();
-    ensure!(!numbers.is_empty(), "no times in {text:?}");
-    Ok(numbers)
-}
-
-fn median(times: &[f64]) -> Result<f64> {
-    let mut sorted = times.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().context("no times")
 }
 
 #[allow(

@@ -1,0 +1,262 @@
+//! The units of a hollow cluster: submitted and destroyed as the API does it, and followed as they are reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use model::{Action, Change, ClusterStore, MachineId, OnDifference, TargetState, UnitRequest};
+use registry::{Follow, FollowEvent, Registry, Scope, View};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use unitfile::{UnitFile, UnitName};
+
+/// Requests in one batch. The API takes ten times as many; smaller ones need less memory at a time.
+const BATCH: usize = 1000;
+
+/// How long nothing may change before waiting is given up.
+const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the units are made of unless a file is given.
+const SLEEPER: &str =
+    "[Unit]\nDescription=Waits in a hollow cluster\n\n[Service]\nExecStart=/bin/sleep infinity\n";
+
+/// The units of this process.
+#[derive(Debug)]
+pub(super) struct Units {
+    file: UnitFile,
+    /// All of them in order, whether submitted or not.
+    pub(super) names: Vec<UnitName>,
+}
+
+/// Every unit that this process made begins with this.
+pub(super) const NAME_PREFIX: &str = "hollow-";
+
+impl Units {
+    /// Names `count` instances of a template; nothing is submitted.
+    pub(super) fn prepare(tag: &str, count: u32, file: Option<&Path>) -> Result<Units> {
+        let file = match file {
+            None => UnitFile::parse(SLEEPER)?,
+            Some(path) => {
+                let bytes = std::fs::read(path)
+                    .with_context(|| format!("-unit-file: cannot read {}", path.display()))?;
+                UnitFile::from_bytes(&bytes)
+                    .with_context(|| format!("-unit-file: {}", path.display()))?
+            }
+        };
+        let name = |number: u32| UnitName::parse(&format!("{NAME_PREFIX}{tag}@{number}.service"));
+        let mut names: Vec<UnitName> = (1..=count).map(name).collect::<Result<_, _>>()?;
+        names.sort_unstable();
+        Ok(Units { file, names })
+    }
+
+    /// Submits and starts them all.
+    pub(super) async fn start(&self, view: &View) -> Result<()> {
+        self.request(view, &self.names, Action::Start).await
+    }
+
+    /// Destroys those of them that are there.
+    pub(super) async fn destroy(&self, view: &View) -> Result<()> {
+        destroy(view, |name| self.names.binary_search(name).is_ok()).await
+    }
+
+    async fn request(&self, view: &View, names: &[UnitName], action: Action) -> Result<()> {
+        for names in names.chunks(BATCH) {
+            let requests = names.iter().map(|name| UnitRequest {
+                template: Some(self.file.clone()),
+                ..request(name, action)
+            });
+            let answers = view.apply(requests.collect()).await?;
+            for (name, answer) in names.iter().zip(answers) {
+                if let Err(refusal) = answer {
+                    bail!("{} of {name} was refused: {refusal:?}", action.as_str());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Destroys all units with such names.
+pub(super) async fn destroy(
+    view: &View,
+    is_meant: impl Fn(&UnitName) -> bool + Send + Sync,
+) -> Result<()> {
+    let names: Vec<UnitName> = view
+        .read(|records| {
+            let names = records.units.keys().filter(|name| is_meant(name));
+            names.cloned().collect()
+        })
+        .await?;
+    for names in names.chunks(BATCH) {
+        let requests = names.iter().map(|name| request(name, Action::Destroy));
+        // One that another has destroyed meanwhile is refused, and gone all the same.
+        view.apply(requests.collect()).await?;
+    }
+    Ok(())
+}
+
+fn request(name: &UnitName, action: Action) -> UnitRequest {
+    UnitRequest {
+        name: name.clone(),
+        action,
+        file: None,
+        template: None,
+        on_difference: OnDifference::Keep,
+    }
+}
+
+/// What a cluster holds before anything is done to it.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    /// Machines, and what they say of themselves.
+    pub(super) machines: BTreeMap<MachineId, BTreeMap<String, String>>,
+    /// Units.
+    pub(super) units: BTreeSet<UnitName>,
+}
+
+/// Follows what machines report of the units of this process.
+#[derive(Debug)]
+pub(super) struct Reports {
+    follow: Follow,
+    tally: Tally,
+}
+
+/// How far units are, on whichever machine reports them.
+#[derive(Debug, Default)]
+struct Tally {
+    /// What the names of units begin with that count.
+    prefix: String,
+    states: BTreeMap<(UnitName, MachineId), TargetState>,
+    launched: usize,
+}
+
+impl Reports {
+    /// Begins to follow; says what is there.
+    pub(super) async fn open(registry: &Registry, tag: &str) -> Result<(Reports, Inventory)> {
+        let mut follow = registry.follow(Scope::Cluster);
+        let mut inventory = Inventory::default();
+        let mut tally = Tally {
+            prefix: format!("{NAME_PREFIX}{tag}@"),
+            ..Tally::default()
+        };
+        let first = match timeout(STALL_LIMIT, follow.next()).await {
+            Ok(FollowEvent::Snapshot { changes, .. }) => changes,
+            Ok(FollowEvent::Disconnected { reason }) => {
+                bail!("the cluster cannot be read: {reason}")
+            }
+            // A follower begins with one of the two.
+            Ok(FollowEvent::Changes { .. } | FollowEvent::Synced { .. }) => Vec::new(),
+            Err(_) => bail!(
+                "the cluster could not be read within {} s",
+                STALL_LIMIT.as_secs()
+            ),
+        };
+        for change in first {
+            match change {
+                Change::Machine(id, Some(machine)) => {
+                    inventory.machines.insert(id, machine.metadata);
+                }
+                Change::Unit(name, Some(_)) => {
+                    inventory.units.insert(name);
+                }
+                change => tally.take_in(change),
+            }
+        }
+        Ok((Reports { follow, tally }, inventory))
+    }
+
+    /// Waits until `count` units are reported launched, telling how many are.
+    pub(super) async fn launched(
+        &mut self,
+        count: usize,
+        progress: &watch::Sender<usize>,
+    ) -> Result<()> {
+        while self.tally.launched < count {
+            self.hear("launched", self.tally.launched, count).await?;
+            progress.send_replace(self.tally.launched);
+        }
+        Ok(())
+    }
+
+    /// Waits until no unit is reported any more.
+    pub(super) async fn gone(&mut self, progress: &watch::Sender<usize>) -> Result<()> {
+        let before = self.tally.states.len();
+        while !self.tally.states.is_empty() {
+            let gone = before.saturating_sub(self.tally.states.len());
+            self.hear("gone", gone, before).await?;
+            progress.send_replace(gone);
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, what: &str, so_far: usize, of: usize) -> Result<()> {
+        let Ok(event) = timeout(STALL_LIMIT, self.follow.next()).await else {
+            bail!(
+                "{so_far} of {of} units are reported {what}, and nothing has changed for {} s: is there an engine (-engines), \
+                 and can the machines take the units? With -listen, fleetctl can be asked",
+                STALL_LIMIT.as_secs()
+            );
+        };
+        let changes = match event {
+            FollowEvent::Snapshot { changes, .. } => {
+                self.tally.states.clear();
+                self.tally.launched = 0;
+                changes
+            }
+            FollowEvent::Changes { changes, .. } => changes,
+            FollowEvent::Disconnected { reason } => {
+                tracing::warn!(reason, "lost touch with etcd; waiting for it");
+                Vec::new()
+            }
+            FollowEvent::Synced { .. } => Vec::new(),
+        };
+        changes
+            .into_iter()
+            .for_each(|change| self.tally.take_in(change));
+        Ok(())
+    }
+}
+
+impl Tally {
+    fn take_in(&mut self, change: Change) {
+        let Change::Status(machine, name, status) = change else {
+            return;
+        };
+        if !name.as_str().starts_with(&self.prefix) {
+            return;
+        }
+        let before = match status {
+            Some(status) => {
+                self.launched += usize::from(status.state == TargetState::Launched);
+                self.states.insert((name, machine), status.state)
+            }
+            None => self.states.remove(&(name, machine)),
+        };
+        self.launched -= usize::from(before == Some(TargetState::Launched));
+    }
+}
+
+/// Does `work`, and prints every other second how many of `of` are done.
+pub(super) async fn with_progress<T>(
+    what: &str,
+    of: usize,
+    work: impl AsyncFnOnce(watch::Sender<usize>) -> T,
+) -> T {
+    let (sender, progress) = watch::channel(0);
+    let work = work(sender);
+    tokio::pin!(work);
+    let mut told = 0;
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = tokio::time::sleep(Duration::from_secs(2)) => {
+                let now = *progress.borrow();
+                if now != told {
+                    told = now;
+                    super::say(&format!("  {what}: {now} of {of}"));
+                }
+            }
+        }
+    }
+}
