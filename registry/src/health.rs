@@ -6,6 +6,7 @@ use etcd_client::{
     AlarmAction, AlarmType, Channel, Client, ConnectOptions, GetOptions, LeaseTimeToLiveOptions,
 };
 use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use model::{
     Change, LeaseTime, MACHINE_LEASES_MAX, MachineId, MachineLease, MemberStatus, StoreHealth,
     StoreMember,
@@ -13,7 +14,10 @@ use model::{
 use tokio::time::{Instant, timeout};
 
 use crate::connection::Registry;
-use crate::error::{Effect, RegistryError};
+use crate::error::{Effect, RegistryError, classify};
+
+/// Requests for leases under way: a round trip to etcd is a millisecond or two, and it has other work.
+const LEASES_ASKED_AT_ONCE: usize = 16;
 
 impl Registry {
     /// How the store is. What cannot be asked is an error of the member, not of this: a store in trouble is what this is for.
@@ -37,7 +41,10 @@ impl Registry {
     async fn member(&self, endpoint: String, channel: Channel) -> StoreMember {
         let limit = self.request_timeout();
         let answer = match timeout(limit, self.status_of(channel)).await {
-            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Ok(answer) => answer.map_err(|error| match classify(&error, Effect::None) {
+                RegistryError::Unreachable { reason } => reason,
+                other => other.to_string(),
+            }),
             Err(_elapsed) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
         StoreMember { endpoint, answer }
@@ -91,14 +98,20 @@ impl Registry {
             .with_prefix()
             .with_limit(i64::try_from(MACHINE_LEASES_MAX).unwrap_or(i64::MAX));
         let answer = self.get(self.layout().machines_prefix(), options).await?;
-        let mut leases = Vec::new();
+        let mut machines = Vec::new();
         for record in answer.kvs() {
             let change = self.layout().decode(record.key(), Some(record.value()));
             if let Some(Change::Machine(machine, Some(_))) = change {
-                leases.push(self.lease_of(machine, record.lease()).await?);
+                machines.push((machine, record.lease()));
             }
         }
-        Ok(leases)
+        let asked = machines
+            .into_iter()
+            .map(|(machine, lease)| self.lease_of(machine, lease));
+        stream::iter(asked)
+            .buffered(LEASES_ASKED_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     async fn lease_of(

@@ -14,6 +14,8 @@ mod endpoints;
 mod etcd;
 #[path = "store/following.rs"]
 mod following;
+#[path = "store/health.rs"]
+mod health;
 #[path = "store/leading.rs"]
 mod leading;
 #[path = "store/leases.rs"]
