@@ -1,7 +1,7 @@
 # What one does with this repository. Everything is plain cargo and two small scripts in .ci/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check bench clean
+.PHONY: help setup demo test chaos fuzz check bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -18,6 +18,9 @@ test: setup ## Run every test, those on real machines and real etcd included
 
 chaos: setup ## Real faults on five machines and three etcd members for HOURS=1 (CHAOS_SEED=… repeats the choices)
 	CHAOS_SECONDS=$$(( $(or $(HOURS),1) * 3600 )) cargo test --test chaos -- --nocapture
+
+fuzz: setup ## Rubbish for every parser of outside data, each for SECONDS=60
+	FUZZ_SECONDS=$(or $(SECONDS),60) cargo test --test fuzzing -- --nocapture
 
 check: setup ## Say first what review would say: format, lints, house rules
 	cargo fmt --all --check

@@ -17,6 +17,8 @@ mod follow;
 mod health;
 mod history;
 mod join;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod layout;
 mod leadership;
 mod lease;

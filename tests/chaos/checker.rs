@@ -39,6 +39,10 @@ pub(crate) fn check(history: &History) -> Report {
     hands_off(history, &mut report);
     nothing_lost(history, &mut report);
     settles(history, &mut report);
+    let complaints = history.complaints.iter();
+    report
+        .violations
+        .extend(complaints.map(|text| format!("doctor, when all is well: {text}")));
     failover(history, &mut report);
     report
 }

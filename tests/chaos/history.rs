@@ -105,6 +105,8 @@ pub(crate) struct History {
     pub(crate) wanted: BTreeMap<String, Wanted>,
     /// What `list-unit-files` said at the end.
     pub(crate) listed: Vec<String>,
+    /// What `fleetctl doctor` found wrong at the end, when nothing is.
+    pub(crate) complaints: Vec<String>,
     /// When the last fault was undone.
     pub(crate) calm: Instant,
     /// When all was as wanted; none if it never was.

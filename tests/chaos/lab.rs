@@ -268,6 +268,15 @@ impl Lab {
             .lines()
             .map(|line| line.trim().to_owned())
             .collect();
+        let doctor = self.fleetctl("m2", &["doctor", "--no-legend"].map(str::to_owned));
+        println!("m2$ fleetctl doctor\n{}", doctor.stdout);
+        self.history.complaints = doctor
+            .stdout
+            .lines()
+            .filter(|line| line.starts_with("error"))
+            .chain(doctor.stderr.lines())
+            .map(str::to_owned)
+            .collect();
         for name in self.names() {
             self.collect(&name, None);
         }
