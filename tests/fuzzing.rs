@@ -96,7 +96,9 @@ fn run(folder: &Path, program: &Path, name: &str, seconds: u64) -> bool {
     let artifacts = folder.join("artifacts").join(name);
     std::fs::create_dir_all(&artifacts).unwrap();
     // What is found that is new; fuzz/README.md says how to keep it.
-    let found = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz-found").join(name);
+    let found = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("fuzz-found")
+        .join(name);
     std::fs::create_dir_all(&found).unwrap();
     let mut command = Command::new(program);
     command.args([&found, &corpus]);

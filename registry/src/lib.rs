@@ -14,11 +14,11 @@ mod connection;
 mod endpoints;
 mod error;
 mod follow;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod history;
 mod join;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 mod layout;
 mod leadership;
 mod lease;
