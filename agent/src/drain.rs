@@ -7,9 +7,20 @@ use registry::Membership;
 use tokio::task::JoinSet;
 use unitfile::UnitName;
 
+use crate::exclusive::extend;
+
 /// Stops and unloads everything, withdrawing each unit's status as it is done, so that the engine can place it elsewhere. Units that
 /// will not stop are named in the log and left.
 pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) {
+    let guarded = Arc::clone(&manager);
+    tokio::select! {
+        () = take_all_away(membership, manager) => {}
+        // Until its end: exclusive units have their own time to stop in while the lease lives.
+        () = extend(membership, &*guarded) => {}
+    }
+}
+
+async fn take_all_away<S: ServiceManager>(membership: &Membership, manager: Arc<S>) {
     let units = match manager.list().await {
         Ok(units) => units,
         Err(error) => {

@@ -3,7 +3,9 @@
 mod changes;
 mod decide;
 mod drain;
+mod exclusive;
 pub mod fake;
+pub mod guard;
 mod observe;
 mod publish;
 mod reconcile;
@@ -13,6 +15,7 @@ mod systemd;
 mod units;
 
 pub use drain::drain;
+pub use exclusive::{ExclusiveUnits, end_exclusive, end_exclusive_of_earlier_lease};
 pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
 };

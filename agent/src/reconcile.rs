@@ -9,9 +9,6 @@ use std::fmt;
 use model::{Assignment, Generation, JobReport, Mark, ServiceUnit, TargetState, UnitStatus};
 use unitfile::{FileHash, UnitHash};
 
-/// Stands for no start request: requests are numbered from 2 (the store's first revision is 1, a request's number one more).
-const GIVEN_UP: Generation = Generation(1);
-
 /// The next thing to do for a unit, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
@@ -75,7 +72,7 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
         (None, None) => None,
         (None, Some(unit)) if unit.active.is_stopped() => Some(Step::Unload),
         (None, Some(unit)) => {
-            let mark = unit.mark.as_ref().map(given_up);
+            let mark = unit.mark.as_ref().map(Mark::given_up);
             Some(Step::Stop(StopReason::NotScheduled(mark)))
         }
         (Some(wanted), None) => Some(Step::Load(fresh(wanted), LoadReason::New)),
@@ -86,7 +83,7 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
                 Some(Step::Load(fresh(wanted), LoadReason::Replaced))
             }
             Some(mark) if mark.file != wanted.file => {
-                Some(Step::Stop(StopReason::Replaced(given_up(mark))))
+                Some(Step::Stop(StopReason::Replaced(mark.given_up())))
             }
             Some(mark) if unit.file != Some(wanted.file) => {
                 Some(Step::Load(mark.clone(), LoadReason::Repair))
@@ -102,14 +99,6 @@ fn fresh(wanted: &Assignment) -> Mark {
         file: wanted.file,
         start: Generation::default(),
         restart: Generation::default(),
-    }
-}
-
-/// What is remembered of a unit that we stop: it was started by us, but by no request that anybody makes.
-fn given_up(mark: &Mark) -> Mark {
-    Mark {
-        start: GIVEN_UP,
-        ..mark.clone()
     }
 }
 

@@ -9,17 +9,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use model::{
     Assignment, Change, JobEnd, JobResult, MachineId, Quarantined, RecordKey, ServiceChange,
     ServiceError, ServiceManager, ServiceUnit, UnitStatus,
 };
-use registry::{FollowEvent, Membership, Registry, RegistryError, Scope, WriteError};
+use registry::{Follow, FollowEvent, Membership, Registry, RegistryError, Scope, WriteError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::{FileHash, UnitFile, UnitName};
 
+use crate::exclusive::extend;
 use crate::publish::Window;
 use crate::reconcile::Step;
 use crate::steps::StepEnd;
@@ -105,41 +106,18 @@ pub async fn run<S: ServiceManager>(
     manager: Arc<S>,
     shutdown: CancellationToken,
 ) {
-    let mut follow = registry.follow(Scope::Schedule(machine.clone()));
-    let mut changes = manager.changes();
-    let mut agent = Agent::new(registry, membership, manager);
+    let guarded = Arc::clone(&manager);
+    let work = async {
+        let follow = registry.follow(Scope::Schedule(machine));
+        let changes = manager.changes();
+        let mut agent = Agent::new(registry, membership, manager);
+        agent.published = agent.published().await;
+        agent.work(follow, changes).await;
+    };
     tokio::select! {
-        () = shutdown.cancelled() => return,
-        published = agent.published() => agent.published = published,
-    }
-    agent.list();
-    let mut publishing: Option<Publishing<'_>> = None;
-    loop {
-        agent.decide();
-        if publishing.is_none() {
-            publishing = agent.publish();
-        }
-        let wake = agent.next_wake(publishing.is_some());
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            event = follow.next() => agent.take_schedule(event),
-            Some(change) = changes.next() => agent.take_change(change),
-            Some(ended) = agent.tasks.join_next() => match ended {
-                Ok(ended) => agent.take_end(ended),
-                Err(error) => tracing::error!(%error, "a task of the agent failed"),
-            },
-            (batch, result) = pending(&mut publishing) => {
-                publishing = None;
-                if result == Err(WriteError::Deposed) {
-                    tracing::warn!("this machine's place in the cluster is lost: its units run on");
-                    return;
-                }
-                agent.take_published(batch, result);
-            }
-            () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => agent.wake(),
-        }
-        // Whatever else has happened meanwhile is decided on together.
-        agent.take_ready();
+        () = shutdown.cancelled() => {}
+        () = work => {}
+        () = extend(membership, &*guarded) => {}
     }
 }
 
@@ -151,6 +129,42 @@ async fn pending(publishing: &mut Option<Publishing<'_>>) -> (Batch, Result<(), 
 }
 
 impl<'a, S: ServiceManager> Agent<'a, S> {
+    /// Works until the membership turns out to be lost.
+    async fn work(
+        mut self,
+        mut follow: Follow,
+        mut changes: impl Stream<Item = ServiceChange> + Unpin,
+    ) {
+        self.list();
+        let mut publishing: Option<Publishing<'_>> = None;
+        loop {
+            self.decide();
+            if publishing.is_none() {
+                publishing = self.publish();
+            }
+            let wake = self.next_wake(publishing.is_some());
+            tokio::select! {
+                event = follow.next() => self.take_schedule(event),
+                Some(change) = changes.next() => self.take_change(change),
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(ended) => self.take_end(ended),
+                    Err(error) => tracing::error!(%error, "a task of the agent failed"),
+                },
+                (batch, result) = pending(&mut publishing) => {
+                    publishing = None;
+                    if result == Err(WriteError::Deposed) {
+                        tracing::warn!("this machine's place in the cluster is lost: its units run on");
+                        return;
+                    }
+                    self.take_published(batch, result);
+                }
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.wake(),
+            }
+            // Whatever else has happened meanwhile is decided on together.
+            self.take_ready();
+        }
+    }
+
     fn new(registry: Registry, membership: &'a Membership, manager: Arc<S>) -> Agent<'a, S> {
         Agent {
             registry,

@@ -4,6 +4,7 @@
 //! This crate does no I/O and has no serial form: keys and JSON in etcd are known to `registry/layout.rs` only, the
 //! HTTP shapes to `api/types.rs` only.
 
+mod deadline;
 mod decision;
 mod explanation;
 mod machine;
@@ -16,6 +17,7 @@ mod store_health;
 mod trial;
 mod unit;
 
+pub use deadline::Deadline;
 pub use decision::{
     AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Obstacle, UnassignReason,
 };

@@ -9,7 +9,7 @@ use futures_core::Stream;
 use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
-    ActiveState, Change, Explanation, Generation, InvocationId, JobResult, LoadState, MetadataEdit,
+    ActiveState, Change, Deadline, Explanation, Generation, InvocationId, JobResult, LoadState, MetadataEdit,
     Outcome, Records, Refusal, Revision, StoreHealth, TrialPlan, UnitRequest,
 };
 
@@ -31,6 +31,21 @@ pub struct Mark {
     pub start: Generation,
     /// The restart request that was carried out last; 0 for none.
     pub restart: Generation,
+}
+
+/// Stands for no start request: requests are numbered from 2 (the store's first revision is 1, a request's number one more).
+const GIVEN_UP: Generation = Generation(1);
+
+impl Mark {
+    /// What is remembered of a unit that we stop by ourselves: it was started by us, but by no request that anybody makes. So it
+    /// is started again by the next request that wants it running.
+    #[must_use]
+    pub fn given_up(&self) -> Mark {
+        Mark {
+            start: GIVEN_UP,
+            ..self.clone()
+        }
+    }
 }
 
 /// A unit of ours as the service manager has it now.
@@ -179,6 +194,15 @@ pub trait ServiceManager: Send + Sync + 'static {
         name: &UnitName,
         mark: &Mark,
     ) -> impl Future<Output = Result<JobEnd, ServiceError>> + Send;
+
+    /// This machine's exclusive units (`Exclusive=yes` in the file that was loaded) may run until `deadline`. If no later one is
+    /// set before it passes, the machine stops them by itself, whatever has become of this process, and by force those that do not
+    /// stop; what was remembered of each becomes [`Mark::given_up`]. An exclusive unit is not started after the deadline, nor
+    /// before one was set: that gives [`ServiceError::Unreachable`].
+    fn extend(&self, deadline: Deadline) -> impl Future<Output = Result<(), ServiceError>> + Send;
+
+    /// Lets the deadline pass now, and returns when no exclusive unit runs. Does nothing if none does.
+    fn give_up_exclusive(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
     /// Changes of our units from now on, without end. What is not read is merged, not queued.
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static;

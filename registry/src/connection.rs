@@ -10,7 +10,7 @@ use etcd_client::{
     Channel, Client, ConnectOptions, GetOptions, GetResponse, ResponseHeader, Txn, TxnOp,
     TxnOpResponse, TxnResponse,
 };
-use model::{Change, RecordKey, Revision};
+use model::{Change, Clock, RecordKey, Revision};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tower::util::BoxCloneSyncService;
@@ -18,6 +18,7 @@ use unitfile::{FileHash, UnitFile};
 
 use crate::backoff::Salt;
 use crate::chunks::OPERATIONS_MAX;
+use crate::clock::RuntimeClock;
 use crate::config::{Config, ConfigError};
 use crate::embedded::Embedded;
 use crate::endpoints::{Endpoints, Turn};
@@ -37,6 +38,7 @@ const FILES_REMEMBERED_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
+    clock: Arc<dyn Clock>,
 }
 
 struct Inner {
@@ -123,7 +125,19 @@ impl Registry {
     fn new(inner: Inner) -> Registry {
         Registry {
             inner: Arc::new(inner),
+            clock: Arc::new(RuntimeClock::new()),
         }
+    }
+
+    /// The same registry with the machine's clock, by which leases are counted while the machine sleeps too.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Registry {
+        Registry { clock, ..self }
+    }
+
+    /// Milliseconds since the machine booted.
+    pub(crate) fn boot_ms(&self) -> u64 {
+        self.clock.boot_ms()
     }
 
     /// Asks the store for an answer that needs its quorum.

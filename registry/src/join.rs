@@ -78,11 +78,7 @@ impl Registry {
     }
 
     fn joined(&self, machine: &Machine, lease: &Lease) -> Join {
-        Join::Joined(Membership::new(
-            self.clone(),
-            machine.id.clone(),
-            lease.id(),
-        ))
+        Join::Joined(Membership::new(self.clone(), machine.id.clone(), lease))
     }
 
     /// Creates the record; returns the one that is there already.

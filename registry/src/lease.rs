@@ -35,16 +35,47 @@ pub enum LeaseLost {
 pub struct Lease {
     id: LeaseId,
     ttl: Duration,
+    origin: Origin,
     state: watch::Receiver<LeaseState>,
     registry: Registry,
     /// Ends with this.
     keeping: JoinSet<()>,
 }
 
+/// Where a lease comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Origin {
+    /// It was asked for anew: nothing stands under it yet.
+    Granted,
+    /// An earlier process of this machine had it, with records under it.
+    Resumed,
+}
+
+/// What is known of a lease.
 #[derive(Clone, Copy, Debug)]
-struct LeaseState {
-    confirmed_at: Instant,
+pub(crate) struct LeaseState {
+    /// When the last keep-alive that was answered was sent.
+    pub(crate) confirmed: Sent,
     lost: Option<LeaseLost>,
+}
+
+/// A moment, by the runtime's clock and by the machine's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    at: Instant,
+    /// Goes on while the machine sleeps.
+    pub(crate) boot_ms: u64,
+}
+
+impl Sent {
+    fn now(registry: &Registry) -> Sent {
+        // This one first: what comes between the two makes the lease seem older, never younger.
+        let boot_ms = registry.boot_ms();
+        Sent {
+            at: Instant::now(),
+            boot_ms,
+        }
+    }
 }
 
 impl Registry {
@@ -65,7 +96,7 @@ impl Registry {
         }
         let seconds =
             i64::try_from(ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).unwrap_or(i64::MAX);
-        let sent = Instant::now();
+        let sent = Sent::now(self);
         // A grant may be repeated: a lease that nobody knows of just ends.
         let granted = self
             .request(Effect::None, |client| {
@@ -83,7 +114,7 @@ impl Registry {
     }
 
     async fn resume_lease(&self, id: LeaseId) -> Result<Option<Lease>, RegistryError> {
-        let sent = Instant::now();
+        let sent = Sent::now(self);
         let stream = match open(self, id).await {
             Ok(stream) => stream,
             Err(RegistryError::LeaseEnded) => return Ok(None),
@@ -136,11 +167,15 @@ impl Lease {
         registry: Registry,
         id: LeaseId,
         ttl: Duration,
-        sent: Instant,
+        sent: Sent,
         stream: Option<KeepAlive>,
     ) -> Lease {
+        let origin = match &stream {
+            Some(_) => Origin::Resumed,
+            None => Origin::Granted,
+        };
         let (sender, state) = watch::channel(LeaseState {
-            confirmed_at: sent,
+            confirmed: sent,
             lost: None,
         });
         let mut keeping = JoinSet::new();
@@ -154,6 +189,7 @@ impl Lease {
         Lease {
             id,
             ttl,
+            origin,
             state,
             registry,
             keeping,
@@ -165,6 +201,16 @@ impl Lease {
         self.id
     }
 
+    /// Where it comes from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// What is known of it, as it changes.
+    pub(crate) fn state(&self) -> watch::Receiver<LeaseState> {
+        self.state.clone()
+    }
+
     /// How long it lives after a keep-alive.
     pub fn ttl(&self) -> Duration {
         self.ttl
@@ -172,7 +218,7 @@ impl Lease {
 
     /// When the last keep-alive that was answered was sent. The lease lives at least until this plus [`Lease::ttl`].
     pub fn confirmed_at(&self) -> Instant {
-        self.state.borrow().confirmed_at
+        self.state.borrow().confirmed.at
     }
 
     /// Waits until the lease is lost. From then on it is not kept alive any more.
@@ -246,7 +292,7 @@ impl Keeper {
     }
 
     async fn open_in_time(&self) -> Result<KeepAlive, RegistryError> {
-        let sent = Instant::now();
+        let sent = Sent::now(&self.registry);
         match timeout_at(self.expires_at(), open(&self.registry, self.id)).await {
             Ok(Ok(stream)) => {
                 self.confirm(sent);
@@ -263,7 +309,7 @@ impl Keeper {
     async fn hold(&self, (mut keeper, mut stream): KeepAlive) -> RegistryError {
         loop {
             sleep_until(self.confirmed_at() + self.ttl / KEEP_ALIVES_PER_TTL).await;
-            let sent = Instant::now();
+            let sent = Sent::now(&self.registry);
             let answered = async {
                 keeper.keep_alive().await?;
                 stream.message().await
@@ -288,15 +334,15 @@ impl Keeper {
     }
 
     fn confirmed_at(&self) -> Instant {
-        self.state.borrow().confirmed_at
+        self.state.borrow().confirmed.at
     }
 
     fn expires_at(&self) -> Instant {
         self.confirmed_at() + self.ttl
     }
 
-    fn confirm(&self, sent: Instant) {
-        self.state.send_modify(|state| state.confirmed_at = sent);
+    fn confirm(&self, sent: Sent) {
+        self.state.send_modify(|state| state.confirmed = sent);
     }
 
     fn lose(&self, why: LeaseLost) {

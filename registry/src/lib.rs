@@ -9,6 +9,7 @@
 mod backoff;
 mod batch;
 mod chunks;
+mod clock;
 mod config;
 mod connection;
 mod endpoints;
@@ -35,6 +36,6 @@ pub use error::{RegistryError, WriteError};
 pub use follow::{Follow, FollowEvent, Scope};
 pub use join::Join;
 pub use leadership::{Campaign, Leadership};
-pub use lease::{Lease, LeaseId, LeaseLost};
-pub use membership::Membership;
+pub use lease::{Lease, LeaseId, LeaseLost, Origin};
+pub use membership::{Confirmations, Membership};
 pub use view::View;

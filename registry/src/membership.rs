@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp};
-use model::{Change, Machine, MachineId, RecordKey, UnitStatus};
+use model::{Change, Deadline, Machine, MachineId, RecordKey, UnitStatus};
+use tokio::sync::watch;
 use unitfile::UnitName;
 
 use crate::chunks::{Together, Write, write_fenced};
 use crate::connection::Registry;
 use crate::error::{RegistryError, WriteError};
 use crate::layout;
-use crate::lease::LeaseId;
+use crate::lease::{Lease, LeaseId, LeaseState};
 use crate::listing::{Range, list};
 
 /// This machine's place in the cluster. It ends with the lease it was made with.
@@ -21,16 +23,44 @@ pub struct Membership {
     registry: Registry,
     machine: MachineId,
     lease: LeaseId,
+    confirmations: Confirmations,
     /// Set once the machine's record has been taken away by ourselves.
     left: AtomicBool,
 }
 
+/// Follows the confirmations of a machine's lease.
+#[derive(Clone, Debug)]
+pub struct Confirmations {
+    state: watch::Receiver<LeaseState>,
+    lease_ttl: Duration,
+}
+
+impl Confirmations {
+    /// What follows from the last one.
+    pub fn deadline(&mut self) -> Deadline {
+        let confirmed = self.state.borrow_and_update().confirmed;
+        Deadline::of(confirmed.boot_ms, self.lease_ttl)
+    }
+
+    /// Waits for the next one. For ever, once the lease is no longer kept alive.
+    pub async fn next(&mut self) -> Deadline {
+        if self.state.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.deadline()
+    }
+}
+
 impl Membership {
-    pub(crate) fn new(registry: Registry, machine: MachineId, lease: LeaseId) -> Membership {
+    pub(crate) fn new(registry: Registry, machine: MachineId, lease: &Lease) -> Membership {
         Membership {
             registry,
             machine,
-            lease,
+            lease: lease.id(),
+            confirmations: Confirmations {
+                state: lease.state(),
+                lease_ttl: lease.ttl(),
+            },
             left: AtomicBool::new(false),
         }
     }
@@ -102,6 +132,11 @@ impl Membership {
             return Ok(());
         }
         result
+    }
+
+    /// How far what must never run twice may run, confirmation by confirmation of the lease.
+    pub fn confirmations(&self) -> Confirmations {
+        self.confirmations.clone()
     }
 
     /// What the machine has published, as the store has it now. Damaged records are left out: publish them again.

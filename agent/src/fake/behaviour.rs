@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use unitfile::{UnitFile, UnitName, UnitType};
+use unitfile::{Requirements, UnitFile, UnitName, UnitType};
 
 /// What systemd's `TimeoutStopSec=` is by default.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
@@ -60,6 +60,8 @@ pub(super) struct Behaviour {
     pub(super) stop_limit: Duration,
     /// systemd cannot run the file.
     pub(super) is_bad: bool,
+    /// `Exclusive=yes`: it never runs without a deadline.
+    pub(super) is_exclusive: bool,
 }
 
 impl Behaviour {
@@ -101,6 +103,7 @@ impl Behaviour {
                 limit => seconds(limit).unwrap_or(STOP_LIMIT),
             },
             is_bad,
+            is_exclusive: Requirements::of_stored(name, file).0.exclusive,
         }
     }
 }

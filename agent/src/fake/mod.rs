@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::Stream;
 use model::{
-    Clock, InvocationId, JobEnd, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
+    Clock, Deadline, InvocationId, JobEnd, Mark, ServiceChange, ServiceError, ServiceManager,
+    ServiceUnit,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use unitfile::{UnitFile, UnitName};
 
 use self::behaviour::Behaviour;
-use self::world::{Now, Verb, World};
+use self::world::{Now, Term, Verb, World};
 use crate::changes::{ChangeHub, Changes};
 
 /// A fake machine's systemd. Clones are the same machine, so it outlives any agent.
@@ -215,6 +217,14 @@ impl FakeSystemd {
         }
     }
 
+    /// The moment of our time at which the boot clock shows this.
+    fn at(&self, boot_ms: u64) -> Instant {
+        let now = self.inner.clock.boot_ms();
+        let ahead = Duration::from_millis(boot_ms.saturating_sub(now));
+        let now = Instant::now();
+        now.checked_add(ahead).unwrap_or(now)
+    }
+
     async fn run_job(
         &self,
         name: &UnitName,
@@ -228,6 +238,7 @@ impl FakeSystemd {
         self.with(|world, now| {
             if verb != Verb::Stop {
                 refuse_unstartable(world, name)?;
+                refuse_unguarded(world, name, now)?;
                 world.read(name);
                 if let Some(unit) = world.memory.get_mut(name) {
                     unit.reset_failed();
@@ -288,6 +299,16 @@ fn refuse_unstartable(world: &World, name: &UnitName) -> Result<(), ServiceError
         (None, None) => refused(format!("Unit {name} not found.")),
         (Some(_) | None, _) => Ok(()),
     }
+}
+
+/// An exclusive unit needs a deadline that has not passed.
+fn refuse_unguarded(world: &World, name: &UnitName, now: Now) -> Result<(), ServiceError> {
+    if world.is_exclusive(name) && world.term.is_none_or(|term| term.stop <= now.at) {
+        return Err(ServiceError::Unreachable {
+            message: format!("{name} is exclusive, and this machine's lease is not confirmed"),
+        });
+    }
+    Ok(())
 }
 
 /// The host's own units come first, and `[Install]` must say something that systemd can do.
@@ -408,6 +429,26 @@ impl ServiceManager for FakeSystemd {
 
     async fn restart(&self, name: &UnitName, mark: &Mark) -> Result<JobEnd, ServiceError> {
         self.run_job(name, Verb::Restart, Some(mark)).await
+    }
+
+    async fn extend(&self, deadline: Deadline) -> Result<(), ServiceError> {
+        let term = Term {
+            stop: self.at(deadline.stop_boot_ms),
+            kill: self.at(deadline.kill_boot_ms),
+        };
+        self.with(|world, _| world.term = Some(term));
+        self.inner.asked.notify_waiters();
+        Ok(())
+    }
+
+    async fn give_up_exclusive(&self) -> Result<(), ServiceError> {
+        self.with(|world, now| {
+            world.term = Some(Term {
+                stop: now.at,
+                kill: now.at,
+            });
+        });
+        Ok(())
     }
 
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static {

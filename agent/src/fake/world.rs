@@ -28,6 +28,15 @@ pub(super) struct World {
     pub(super) changed: BTreeSet<UnitName>,
     activations: u64,
     pub(super) reloads: u64,
+    /// Until when exclusive units may run; none if that was not said since the machine booted.
+    pub(super) term: Option<Term>,
+}
+
+/// When exclusive units end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Term {
+    pub(super) stop: Instant,
+    pub(super) kill: Instant,
 }
 
 /// A unit as systemd has it in memory, with the file as it was read.
@@ -43,6 +52,8 @@ pub(super) struct Memory {
     restarts: u32,
     job: Option<Job>,
     next: Option<(Instant, Step)>,
+    /// It is exclusive and was told to stop because the deadline has passed.
+    ends: bool,
 }
 
 #[derive(Debug)]
@@ -87,15 +98,23 @@ impl World {
 
     /// When something happens next by itself.
     pub(super) fn next_event(&self) -> Option<Instant> {
-        self.memory
-            .values()
-            .filter_map(|unit| unit.next.map(|(at, _)| at))
-            .min()
+        let units = self.memory.values();
+        let events = units.filter_map(|unit| unit.next.map(|(at, _)| at));
+        events.chain(self.next_end()).min()
     }
 
     /// Lets everything happen that has come due.
     pub(super) fn settle(&mut self, now: Now) {
         loop {
+            let next = self.memory.values().filter_map(|unit| unit.next);
+            let next = next.map(|(at, _)| at).min();
+            if let Some(at) = self.next_end()
+                && at <= now.at
+                && next.is_none_or(|next| at <= next)
+            {
+                self.end_exclusive(Now { at, ..now });
+                continue;
+            }
             let due = self.memory.iter().filter_map(|(name, unit)| {
                 let (at, step) = unit.next?;
                 (at <= now.at).then(|| (at, name.clone(), step))
@@ -104,6 +123,50 @@ impl World {
                 return;
             };
             self.step(&name, step, Now { at, ..now });
+        }
+    }
+
+    /// True if the unit must never run twice, by its file as it was read or else as it is.
+    pub(super) fn is_exclusive(&self, name: &UnitName) -> bool {
+        match (self.memory.get(name), self.files.get(name)) {
+            (Some(unit), _) => unit.behaviour.is_exclusive,
+            (None, Some(file)) => Behaviour::of(name, file).is_exclusive,
+            (None, None) => false,
+        }
+    }
+
+    fn exclusive(&self) -> impl Iterator<Item = (&UnitName, &Memory)> {
+        let running = self.memory.iter();
+        running.filter(|(_, unit)| !unit.active.is_stopped() && unit.behaviour.is_exclusive)
+    }
+
+    /// When an exclusive unit is stopped or killed next.
+    fn next_end(&self) -> Option<Instant> {
+        let term = self.term?;
+        let ends = self.exclusive().map(|(_, unit)| match unit.active {
+            ActiveState::Deactivating if unit.ends => term.kill,
+            _ => term.stop,
+        });
+        ends.min()
+    }
+
+    /// Stops the exclusive units, and kills those that have been stopping until now.
+    fn end_exclusive(&mut self, now: Now) {
+        let is_late = self.term.is_some_and(|term| term.kill <= now.at);
+        let running: Vec<UnitName> = self.exclusive().map(|(name, _)| name.clone()).collect();
+        for name in running {
+            if let Some(mark) = self.marks.get_mut(&name) {
+                *mark = mark.given_up();
+            }
+            self.enqueue(&name, Verb::Stop, oneshot::channel().0, now);
+            let Some(unit) = self.memory.get_mut(&name) else {
+                continue;
+            };
+            unit.ends = true;
+            if is_late && unit.active == ActiveState::Deactivating {
+                unit.next = None;
+                self.stopped(&name, true, now);
+            }
         }
     }
 
@@ -159,6 +222,7 @@ impl World {
             restarts: 0,
             job: None,
             next: None,
+            ends: false,
         });
     }
 
@@ -214,6 +278,7 @@ impl World {
         };
         unit.invocation = Some(InvocationId(id));
         unit.reason.clear();
+        unit.ends = false;
         unit.become_state(ActiveState::Activating, "start-pre", now);
         let (takes, exit) = in_a_row(&unit.behaviour.pre);
         unit.next = after(now, takes, exit, Step::PreEnded(exit));

@@ -110,6 +110,14 @@ impl Link {
         self.gaps.subscribe()
     }
 
+    /// Waits until systemd has answered once; returns at once if it has.
+    pub(super) async fn reached(&self) {
+        // The sender lives in us.
+        if self.gaps().wait_for(|gaps| *gaps > 0).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Connects, listens, and connects again, until it is dropped.
     pub(super) async fn run(self: Arc<Link>) {
         let mut wait = RECONNECT.0;

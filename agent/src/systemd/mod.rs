@@ -4,6 +4,7 @@
 //! keeps us from shadowing the host's own units. Only this folder names zbus.
 
 mod errors;
+mod exclusive;
 mod exit_status;
 mod files;
 mod follow;
@@ -22,7 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt, stream};
 use model::{
-    JobEnd, JobResult, LoadState, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit,
+    Deadline, JobEnd, JobResult, LoadState, Mark, ServiceChange, ServiceError, ServiceManager,
+    ServiceUnit,
 };
 use tokio::task::JoinSet;
 use unitfile::{UnitFile, UnitName, UnitType};
@@ -34,6 +36,7 @@ use self::link::Link;
 use self::proxies::{JobProxy, ManagerProxy, UnitProxy};
 use self::reload::ReloadGate;
 use self::state::State;
+use crate::guard::GuardFiles;
 
 /// Units looked at concurrently when all are; the answers of one fill the bus while the next are asked.
 const LOOKS_MAX: usize = 16;
@@ -61,6 +64,8 @@ pub struct SystemdSettings {
     /// Holds the links by which systemd finds our units; a directory of its unit path. `/run/systemd/system`, or
     /// `$XDG_RUNTIME_DIR/systemd/user` for a user's systemd.
     pub link_directory: PathBuf,
+    /// The guard of exclusive units; without one they are refused.
+    pub guard: Option<GuardFiles>,
 }
 
 /// Which job systemd runs for the unit that this process belongs to.
@@ -95,6 +100,7 @@ pub struct Systemd {
 struct Inner {
     link: Arc<Link>,
     files: Files,
+    guard: Option<GuardFiles>,
     gate: ReloadGate,
     /// systemd's unit path, and after how many reloads it was read.
     unit_path: Mutex<Option<(u64, Arc<[PathBuf]>)>>,
@@ -114,6 +120,9 @@ impl Systemd {
             &settings.marks_directory,
             &settings.link_directory,
         )?;
+        if let Some(guard) = &settings.guard {
+            guard.prepare().map_err(exclusive::failed)?;
+        }
         let link = Arc::new(Link::new(settings.bus.clone()));
         let mut pump = JoinSet::new();
         pump.spawn(Arc::clone(&link).run());
@@ -121,6 +130,7 @@ impl Systemd {
             inner: Arc::new(Inner {
                 link,
                 files,
+                guard: settings.guard.clone(),
                 gate: ReloadGate::default(),
                 unit_path: Mutex::default(),
                 _pump: pump,
@@ -130,11 +140,7 @@ impl Systemd {
 
     /// Waits until systemd has answered once; true at once if it has.
     pub async fn reachable(&self) {
-        let mut gaps = self.inner.link.gaps();
-        // The sender lives in the link, which we hold.
-        if gaps.wait_for(|gaps| *gaps > 0).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        self.link().reached().await;
     }
 
     /// Which job systemd runs for our own unit now: tells a restart from a stop while we handle SIGTERM.
@@ -223,7 +229,7 @@ impl Systemd {
             name: name.clone(),
             file: found.as_ref().map(|found| found.file),
             hash: found.as_ref().and_then(files::Found::hash),
-            mark: self.files().read_mark(name),
+            mark: self.remembered(name),
             load: state.load,
             active: state.active,
             sub: state.sub,
@@ -337,6 +343,7 @@ impl Systemd {
         if self.files().has(name) {
             self.link().watched.rewritten(name);
         }
+        self.bind(name, file)?;
         self.files().put(name, file)?;
         if file.has_install() {
             self.enable(name).await?;
@@ -401,7 +408,8 @@ impl ServiceManager for Systemd {
         if may_be_enabled {
             self.disable(name).await?;
         }
-        self.files().remove(name)
+        self.files().remove(name)?;
+        self.unbind(name)
     }
 
     async fn reload(&self) -> Result<(), ServiceError> {
@@ -415,7 +423,7 @@ impl ServiceManager for Systemd {
 
     async fn start(&self, name: &UnitName, mark: &Mark) -> Result<JobEnd, ServiceError> {
         self.reset_failed(name).await?;
-        self.run_job(name, Verb::Start, Some(mark)).await
+        self.begin(name, Verb::Start, mark).await
     }
 
     async fn stop(&self, name: &UnitName) -> Result<JobEnd, ServiceError> {
@@ -430,7 +438,15 @@ impl ServiceManager for Systemd {
 
     async fn restart(&self, name: &UnitName, mark: &Mark) -> Result<JobEnd, ServiceError> {
         self.reset_failed(name).await?;
-        self.run_job(name, Verb::Restart, Some(mark)).await
+        self.begin(name, Verb::Restart, mark).await
+    }
+
+    async fn extend(&self, deadline: Deadline) -> Result<(), ServiceError> {
+        self.set_deadline(deadline)
+    }
+
+    async fn give_up_exclusive(&self) -> Result<(), ServiceError> {
+        self.end_exclusive().await
     }
 
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static {

@@ -47,6 +47,7 @@ fn settings(directory: &Path) -> SystemdSettings {
         units_directory: directory.join("fleet/units"),
         marks_directory: directory.join("fleet/marks"),
         link_directory: directory.join("run/systemd/user"),
+        guard: None,
     }
 }
 

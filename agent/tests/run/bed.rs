@@ -10,14 +10,16 @@ use model::{
     UnitStatus,
 };
 use registry::embedded::Embedded;
-use registry::{Campaign, FollowEvent, Join, Leadership, Lease, Membership, Registry, Scope, View};
+use registry::{
+    Campaign, FollowEvent, Join, Leadership, Lease, LeaseId, Membership, Registry, Scope, View,
+};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use unitfile::{UnitFile, UnitName};
 
 const PREFIX: &str = "/fleet/";
-const TTL: Duration = Duration::from_secs(60);
+pub(crate) const TTL: Duration = Duration::from_secs(60);
 
 /// How long nothing may happen before a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,12 +28,12 @@ pub(crate) struct Bed {
     pub(crate) systemd: FakeSystemd,
     pub(crate) membership: Arc<Membership>,
     machine: MachineId,
-    registry: Registry,
+    pub(crate) registry: Registry,
     raw: etcd_client::Client,
     leadership: Leadership,
     view: View,
-    _leases: [Lease; 2],
-    _store: Embedded,
+    leases: [Lease; 2],
+    store: Embedded,
 }
 
 /// An agent at work.
@@ -40,21 +42,23 @@ pub(crate) struct Running {
     shutdown: CancellationToken,
 }
 
-struct StoppedClock;
+/// The runtime's time, which tests can drive.
+struct RuntimeClock(Instant);
 
-impl Clock for StoppedClock {
+impl Clock for RuntimeClock {
     fn unix_ms(&self) -> u64 {
         1
     }
     fn boot_ms(&self) -> u64 {
-        1
+        u64::try_from(self.0.elapsed().as_millis()).unwrap()
     }
 }
 
 impl Bed {
     pub(crate) async fn new() -> Bed {
         let store = Embedded::in_memory();
-        let registry = Registry::embedded(&store, PREFIX);
+        let clock = Arc::new(RuntimeClock(Instant::now()));
+        let registry = Registry::embedded(&store, PREFIX).with_clock(clock.clone());
         let id = MachineId::parse("m1").unwrap();
         let machine = Machine {
             id: id.clone(),
@@ -73,7 +77,7 @@ impl Bed {
             panic!("another leads");
         };
         Bed {
-            systemd: FakeSystemd::new(Arc::new(StoppedClock)),
+            systemd: FakeSystemd::new(clock),
             membership: Arc::new(membership),
             machine: id,
             raw: etcd_client::Client::from_channel(store.channel(), None)
@@ -82,9 +86,19 @@ impl Bed {
             leadership,
             view: View::new(registry.clone(), CancellationToken::new()),
             registry,
-            _leases: [lease, leader_lease],
-            _store: store,
+            leases: [lease, leader_lease],
+            store,
         }
+    }
+
+    /// The store is gone, for ever.
+    pub(crate) async fn lose_store(&self) {
+        self.store.clone().shutdown().await;
+    }
+
+    /// The machine's lease.
+    pub(crate) fn lease_id(&self) -> LeaseId {
+        self.leases[0].id()
     }
 
     /// Starts an agent.

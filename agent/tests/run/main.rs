@@ -6,6 +6,7 @@
 )]
 
 mod bed;
+mod exclusive;
 
 use std::sync::Arc;
 

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use agent::guard::{GuardFiles, Manager};
+
+use crate::guard::GuardCommand;
 use crate::hollow::{self, Order};
 
 /// What fleetd was asked to do.
@@ -14,6 +17,8 @@ pub(crate) enum Command {
         /// `-standalone`.
         standalone: bool,
     },
+    /// Be the guard of exclusive units; systemd runs it, nobody else.
+    Guard(GuardCommand, GuardFiles),
     /// Print the version.
     Version,
     /// Print the usage.
@@ -32,6 +37,9 @@ pub(crate) enum ArgumentError {
         "fleetd takes no arguments, but was given {0:?}. Did you mean to invoke fleetctl instead?"
     )]
     Positional(String),
+    /// The arguments of `fleetd guard` are not those that fleetd wrote into the guard's unit.
+    #[error("fleetd guard is run by fleet-guard.service only")]
+    Guard,
     /// A flag without its value.
     #[error("flag needs an argument: -{0}")]
     NoValue(String),
@@ -100,6 +108,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
                 let order = hollow::parse(arguments)?;
                 return Ok(order.map_or(Command::HollowHelp, Command::Hollow));
             }
+            if argument == "guard" {
+                return guard(&arguments.collect::<Vec<_>>());
+            }
             return Err(ArgumentError::Positional(argument));
         };
         let (flag, value) = match flag.split_once('=') {
@@ -124,6 +135,29 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
     } else {
         Command::Run { config, standalone }
     })
+}
+
+fn guard(arguments: &[String]) -> Result<Command, ArgumentError> {
+    let [verb, directory, links, manager] = arguments else {
+        return Err(ArgumentError::Guard);
+    };
+    let command = match verb.as_str() {
+        "wait" => GuardCommand::Wait,
+        "end" => GuardCommand::End,
+        _ => return Err(ArgumentError::Guard),
+    };
+    let manager = match manager.as_str() {
+        "--system" => Manager::System,
+        "--user" => Manager::User,
+        _ => return Err(ArgumentError::Guard),
+    };
+    let files = GuardFiles {
+        directory: directory.into(),
+        link_directory: links.into(),
+        program: PathBuf::new(),
+        manager,
+    };
+    Ok(Command::Guard(command, files))
 }
 
 fn boolean(flag: &str, value: Option<String>) -> Result<bool, ArgumentError> {
@@ -170,6 +204,19 @@ mod tests {
                 standalone: true
             })
         );
+    }
+
+    #[test]
+    fn the_guard_is_told_where_its_files_are() {
+        let line = "guard end /run/fleet/guard /run/systemd/system --system";
+        let Ok(Command::Guard(GuardCommand::End, files)) = read(line) else {
+            panic!("{:?}", read(line));
+        };
+        assert_eq!(files.directory, PathBuf::from("/run/fleet/guard"));
+        assert_eq!(files.manager, Manager::System);
+        for line in ["guard", "guard end /a /b", "guard start /a /b --system"] {
+            assert_eq!(read(line), Err(ArgumentError::Guard), "{line}");
+        }
     }
 
     #[test]

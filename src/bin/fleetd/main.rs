@@ -1,10 +1,12 @@
 //! fleetd: the daemon on every machine. Reads the configuration, then ties store, agent, engine and API together.
 
 mod arguments;
+mod boot_clock;
 mod config;
 #[cfg(test)]
 mod config_tests;
 mod engine_figures;
+mod guard;
 mod hollow;
 mod host;
 mod ini;
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
             );
             return ExitCode::SUCCESS;
         }
+        Command::Guard(command, files) => return guard::run(command, &files),
         Command::Help => {
             say(&mut std::io::stdout(), arguments::USAGE);
             return ExitCode::SUCCESS;

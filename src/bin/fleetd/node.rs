@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};
+use agent::guard::{GuardFiles, Manager};
+use agent::{Bus, ExclusiveUnits, OwnJob, SystemState, Systemd, SystemdSettings};
 use anyhow::{Context, Result, bail};
 use api::server::{EngineProbe, JournalScope, Journalctl, Listener, Settings};
 use engine::Advisor;
@@ -204,6 +205,16 @@ fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
     } else {
         PathBuf::from(LINK_DIRECTORY)
     };
+    let guard = GuardFiles {
+        directory: directory.join("guard"),
+        link_directory: links.clone(),
+        program: std::env::current_exe().context("fleetd's own program cannot be found")?,
+        manager: if config.systemd_user {
+            Manager::User
+        } else {
+            Manager::System
+        },
+    };
     let settings = SystemdSettings {
         bus: if config.systemd_user {
             Bus::User
@@ -215,6 +226,7 @@ fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
             .clone()
             .unwrap_or_else(|| directory.join("units")),
         marks_directory: directory.join("marks"),
+        guard: Some(guard),
         link_directory: links,
     };
     Ok(Systemd::connect(&settings)?)
@@ -325,6 +337,7 @@ impl Node {
             .registry
             .lease(self.lease_ttl, self.lease_file.read())
             .await?;
+        agent::end_exclusive_of_earlier_lease(&lease, &*self.systemd).await;
         let joined = self.registry.join(machine, &lease).await?;
         Ok((lease, joined))
     }
@@ -396,7 +409,14 @@ impl Node {
         })
         .await;
         agent::drain(membership, Arc::clone(&self.systemd)).await;
-        within_limit("ending the lease", revoke(lease)).await;
+        match agent::end_exclusive(&*self.systemd).await {
+            ExclusiveUnits::Ended => within_limit("ending the lease", revoke(lease)).await,
+            ExclusiveUnits::MayRun => {
+                tracing::error!(
+                    "so the lease is not ended now, and they start nowhere else before it ends by itself"
+                );
+            }
+        }
         if let Err(error) = self.lease_file.remove() {
             tracing::warn!(%error, "the lease file could not be removed");
         }

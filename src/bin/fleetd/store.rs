@@ -1,6 +1,7 @@
 //! Where the cluster is kept: an etcd cluster, or this process itself (standalone).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use registry::embedded::Embedded;
@@ -9,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::boot_clock::BootClock;
 use crate::config::Config;
 
 /// Tried when no etcd is configured.
@@ -67,7 +69,7 @@ impl Store {
             password: config.etcd_password.clone(),
             request_timeout: config.etcd_request_timeout,
         };
-        let registry = Registry::connect(&settings).await?;
+        let registry = Registry::connect(&settings).await?.with_clock(clock());
         Ok(Store {
             registry,
             name,
@@ -99,7 +101,7 @@ impl Store {
         });
         tracing::info!(%address, path = %path.display(), "standalone: keeping the cluster's store here, in one copy");
         Ok(Store {
-            registry: Registry::embedded(&embedded, &config.etcd_key_prefix),
+            registry: Registry::embedded(&embedded, &config.etcd_key_prefix).with_clock(clock()),
             name: "the standalone store".to_owned(),
             embedded: Some(embedded),
             tasks,
@@ -116,4 +118,9 @@ impl Store {
         }
         self.tasks.wait().await;
     }
+}
+
+/// What leases are counted by: it goes on while the machine sleeps.
+fn clock() -> Arc<BootClock> {
+    Arc::new(BootClock)
 }
