@@ -5,6 +5,7 @@
 mod lab;
 
 mod bad_days;
+mod cut_off;
 mod faults;
 mod main_job;
 mod standalone;

@@ -1,0 +1,188 @@
+//! A machine that is cut off, and one whose fleetd is gone: exclusive units end before others of them begin, and all else runs on.
+
+use std::collections::BTreeMap;
+
+use testbed::{Machine, Store, until};
+
+use crate::lab::{LIMIT, Lab};
+
+const STORE: Store = Store::Etcd { members: 1 };
+
+/// All on one machine of zone b: one that stops at once, one that does not, and one that is not exclusive.
+const UNITS: &[(&str, &str)] = &[
+    (
+        "till.service",
+        // Fails when it is stopped: systemd then remembers when that was.
+        "[Service]\nExecStart=/bin/sh -c 'trap \"exit 1\" TERM; while :; do sleep 1 & wait; done'\n\
+         [X-Fleet]\nExclusive=yes\nMachineMetadata=zone=b\n",
+    ),
+    (
+        "stubborn.service",
+        "[Service]\nExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 1; done'\nTimeoutStopSec=300\nRestart=always\n\
+         [X-Fleet]\nExclusive=yes\nMachineOf=till.service\n",
+    ),
+    (
+        "keeper.service",
+        "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nMachineOf=till.service\n",
+    ),
+];
+
+const EXCLUSIVE: &[&str] = &["till.service", "stubborn.service"];
+
+/// A time of systemd's, in microseconds of the monotonic clock that all machines share, being containers.
+fn stamp(machine: &Machine, unit: &str, property: &str) -> u64 {
+    let words = ["systemctl", "show", "--value", "--property", property, unit];
+    let output = machine.run(&words).unwrap().success().unwrap();
+    output.stdout.trim().parse().unwrap()
+}
+
+fn is_active(lab: &Lab, on: &Machine, unit: &str) -> bool {
+    lab.state(on, unit).active_state == "active"
+}
+
+/// Starts the units, and returns the machine they are on and the other of its zone.
+fn start(lab: &Lab) -> (String, String) {
+    let paths: Vec<String> = UNITS
+        .iter()
+        .map(|(name, text)| lab.unit_file("m1", name, text))
+        .collect();
+    let mut words = vec!["start"];
+    words.extend(paths.iter().map(String::as_str));
+    lab.fleetctl("m1", &words);
+    let home = lab.by_id(lab.active_on("m1", "till.service").first().unwrap());
+    let other = if home.name() == "m2" { "m3" } else { "m2" };
+    (home.name().to_owned(), other.to_owned())
+}
+
+/// Waits until the exclusive units run on `new`, and checks that each had ended on `old` before it began there.
+fn assert_moved_one_after_the_other(lab: &Lab, old: &str, new: &str) {
+    let (old, new) = (lab.machine(old), lab.machine(new));
+    for unit in EXCLUSIVE {
+        until(
+            &format!("{unit} on {}", new.name()),
+            LIMIT,
+            || match is_active(lab, new, unit) {
+                true => Ok(()),
+                false => Err(format!("{:?}", lab.state(new, unit))),
+            },
+        )
+        .unwrap();
+        let state = lab.state(old, unit).active_state;
+        assert!(
+            state == "inactive" || state == "failed",
+            "{unit} is {state} on {}",
+            old.name()
+        );
+        let ended = stamp(old, unit, "InactiveEnterTimestampMonotonic");
+        let begun = stamp(new, unit, "InactiveExitTimestampMonotonic");
+        println!(
+            "{unit}: ended on {} {} ms before it began on {}",
+            old.name(),
+            begun.saturating_sub(ended) / 1000,
+            new.name()
+        );
+        assert!(
+            0 < ended && ended < begun,
+            "{unit} ran twice: {ended} {begun}"
+        );
+    }
+}
+
+/// Waits until everything is on one machine, once.
+fn settle(lab: &Lab) -> (String, String) {
+    let rows = lab.wait_for("each unit on one machine", "m1", |rows| {
+        let active = rows.iter().filter(|row| row.active == "active").count();
+        active == UNITS.len() && rows.len() == UNITS.len()
+    });
+    let home = lab.by_id(&rows[0].machine);
+    let other = if home.name() == "m2" { "m3" } else { "m2" };
+    for (unit, _) in UNITS {
+        until(
+            &format!("{unit} no longer on {other}"),
+            LIMIT,
+            || match is_active(lab, lab.machine(other), unit) {
+                false => Ok(()),
+                true => Err("it is active".to_owned()),
+            },
+        )
+        .unwrap();
+    }
+    (home.name().to_owned(), other.to_owned())
+}
+
+#[test]
+fn exclusive_units_end_before_others_of_them_begin_whatever_became_of_fleetd() {
+    let Some(lab) = Lab::start(
+        "exclusive units: cut off, fleetd frozen, fleetd dead",
+        STORE,
+    ) else {
+        return;
+    };
+    let (home, other) = start(&lab);
+    let cut = lab.machine(&home);
+    let keeper = lab.state(cut, "keeper.service").invocation_id;
+
+    println!("{home} is cut off");
+    cut.partition().unwrap();
+    assert_moved_one_after_the_other(&lab, &home, &other);
+    assert_eq!(
+        lab.state(cut, "keeper.service").invocation_id,
+        keeper,
+        "what is not exclusive runs on"
+    );
+    cut.heal().unwrap();
+    lab.wait_for_machines(3);
+    let (home, other) = settle(&lab);
+
+    println!("fleetd on {home} is frozen: it can stop nothing");
+    let frozen = lab.machine(&home);
+    frozen.signal_unit("fleet.service", "SIGSTOP").unwrap();
+    assert_moved_one_after_the_other(&lab, &home, &other);
+    frozen.signal_unit("fleet.service", "SIGCONT").unwrap();
+    lab.wait_for_machines(3);
+    let (home, other) = settle(&lab);
+
+    println!("fleetd on {home} is dead and stays dead, and D-Bus with it");
+    let dead = lab.machine(&home);
+    dead.shell(
+        "mkdir -p /run/systemd/system/fleet.service.d && printf '[Service]\\nRestart=no\\n' \
+         > /run/systemd/system/fleet.service.d/dead.conf && systemctl daemon-reload && systemctl stop fleet.socket; \
+         systemctl kill --signal=SIGKILL fleet.service; systemctl stop dbus.socket dbus.service",
+    )
+    .unwrap();
+    assert_moved_one_after_the_other(&lab, &home, &other);
+    let journal = dead.journal("fleet-guard.service").unwrap();
+    assert!(journal.contains("killing stubborn.service"), "{journal}");
+}
+
+#[test]
+fn with_the_store_gone_only_exclusive_units_end_and_they_are_back_with_it() {
+    let Some(lab) = Lab::start("etcd is gone for several leases", STORE) else {
+        return;
+    };
+    let (home, _) = start(&lab);
+    let before: BTreeMap<_, _> = lab
+        .invocations("m1")
+        .into_iter()
+        .filter(|((_, unit), _)| unit == "keeper.service")
+        .collect();
+    let home = lab.machine(&home);
+    let etcd = &lab.bed.etcd()[0];
+    etcd.kill().unwrap();
+    for unit in EXCLUSIVE {
+        until(&format!("{unit} is given up"), LIMIT, || {
+            match is_active(&lab, home, unit) {
+                false => Ok(()),
+                true => Err("it is active".to_owned()),
+            }
+        })
+        .unwrap();
+    }
+    // Two leases more: whatever were to happen to the others would have.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    lab.assert_undisturbed(&before, &[]);
+    etcd.start().unwrap();
+    lab.wait_for_machines(3);
+    settle(&lab);
+    lab.assert_undisturbed(&before, &[]);
+}
