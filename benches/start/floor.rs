@@ -22,6 +22,7 @@ pub(crate) async fn floor_dbus(prefix: &str, count: usize, how: &str) -> Result<
         units_directory: PathBuf::from("/run/floor/units"),
         marks_directory: PathBuf::from("/run/floor/marks"),
         link_directory: PathBuf::from("/run/systemd/system"),
+        guard: None,
     })?;
     systemd.reachable().await;
     let file = Arc::new(UnitFile::parse(UNIT)?);

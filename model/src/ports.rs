@@ -9,8 +9,8 @@ use futures_core::Stream;
 use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
-    ActiveState, Change, Deadline, Explanation, Generation, InvocationId, JobResult, LoadState, MetadataEdit,
-    Outcome, Records, Refusal, Revision, StoreHealth, TrialPlan, UnitRequest,
+    ActiveState, Change, Deadline, Explanation, Generation, InvocationId, JobResult, LoadState,
+    MetadataEdit, Outcome, Records, Refusal, Revision, StoreHealth, TrialPlan, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with

@@ -4,19 +4,18 @@
 //! if we die: systemd goes on stopping.
 
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use model::Deadline;
 
+use super::wait::sleep_until;
 use super::{GuardError, GuardFiles, boot_ms};
 
-/// How often it is looked whether the units have stopped.
-const LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked whether the units have stopped, in milliseconds.
+const LOOK_MS: u64 = 100;
 
-/// How long killing goes on, each [`LOOK`], as a unit may run further commands after its main process is dead. What outlives it hangs
+/// How long killing goes on, in milliseconds, each [`LOOK_MS`], as a unit may run further commands after its main process is dead. What outlives it hangs
 /// in the kernel, and nobody can kill it.
-const KILLING_MAX: Duration = Duration::from_secs(30);
+const KILLING_MAX_MS: u64 = 30_000;
 
 /// Stops the exclusive units that run, remembers each as given up, and returns when none runs. Those whose time is up are killed.
 /// `say` is told what is done.
@@ -49,16 +48,16 @@ pub fn end(files: &GuardFiles, say: &dyn Fn(&str)) -> Result<(), GuardError> {
     // No deadline is as good as one that has passed.
     let time = files.deadline().unwrap_or(Deadline::PASSED);
     while !running.is_empty() && boot_ms() < time.kill_boot_ms {
-        sleep(LOOK);
+        pause()?;
         running = of_these(files, &running)?;
     }
     if running.is_empty() {
         return Ok(());
     }
     say(&format!("killing {}", running.join(" ")));
-    let since = Instant::now();
+    let since = boot_ms();
     while !running.is_empty() {
-        if since.elapsed() > KILLING_MAX {
+        if boot_ms() - since > KILLING_MAX_MS {
             let units = running.join(" ");
             return Err(GuardError::StillRunning { units });
         }
@@ -69,9 +68,13 @@ pub fn end(files: &GuardFiles, say: &dyn Fn(&str)) -> Result<(), GuardError> {
             say(&error.to_string());
         }
         running = of_these(files, &running)?;
-        sleep(LOOK);
+        pause()?;
     }
     Ok(())
+}
+
+fn pause() -> Result<(), GuardError> {
+    sleep_until(boot_ms() + LOOK_MS).map_err(GuardError::Timer)
 }
 
 /// Those of the units that are neither inactive nor failed.

@@ -29,7 +29,7 @@ pub fn wait(files: &GuardFiles, ready: impl FnOnce()) -> Result<Deadline, GuardE
 }
 
 /// Sleeps by the boot clock: one that stands still while the machine sleeps would oversleep.
-fn sleep_until(boot_ms: u64) -> io::Result<()> {
+pub(super) fn sleep_until(boot_ms: u64) -> io::Result<()> {
     let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::CLOEXEC)?;
     let zero = Timespec {
         tv_sec: 0,
