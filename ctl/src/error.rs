@@ -208,7 +208,7 @@ fn hint(error: &ClientError) -> Option<String> {
                 .to_owned(),
         ),
         ClientError::Api { code: 503, .. } => Some(
-            "fleetd cannot reach the cluster's store (etcd). Running units are not touched. See the journal of fleetd on that machine."
+            "The cluster's store (etcd) is not at work. Running units are not touched. What is wrong with it: fleetctl doctor"
                 .to_owned(),
         ),
         ClientError::Api { .. } => None,

@@ -71,19 +71,19 @@ async fn no_store() {
     assert_snapshot!(cluster.run("fleetctl start web").await, @r#"
     [stderr]
     Error starting units: the cluster store cannot be reached: http://10.0.0.9:2379: connection refused (fleet server unable to communicate with etcd)
-    fleetd cannot reach the cluster's store (etcd). Running units are not touched. See the journal of fleetd on that machine.
+    The cluster's store (etcd) is not at work. Running units are not touched. What is wrong with it: fleetctl doctor
     [exit 1]
     "#);
     assert_snapshot!(cluster.run("fleetctl list-units").await, @r#"
     [stderr]
     Error retrieving list of units from repository: the cluster store cannot be reached: http://10.0.0.9:2379: connection refused (fleet server unable to communicate with etcd)
-    fleetd cannot reach the cluster's store (etcd). Running units are not touched. See the journal of fleetd on that machine.
+    The cluster's store (etcd) is not at work. Running units are not touched. What is wrong with it: fleetctl doctor
     [exit 1]
     "#);
     assert_snapshot!(cluster.run("fleetctl destroy web").await, @r#"
     [stderr]
     Error destroying units: the cluster store cannot be reached: http://10.0.0.9:2379: connection refused (fleet server unable to communicate with etcd)
-    fleetd cannot reach the cluster's store (etcd). Running units are not touched. See the journal of fleetd on that machine.
+    The cluster's store (etcd) is not at work. Running units are not touched. What is wrong with it: fleetctl doctor
     [exit 1]
     "#);
     cluster.end().await;
