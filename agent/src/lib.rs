@@ -1,12 +1,14 @@
 //! Makes one machine match its schedule: the pure reconciler, and systemd over D-Bus.
 
 mod changes;
+mod copy;
 mod decide;
 mod drain;
 mod exclusive;
 pub mod fake;
 pub mod guard;
 mod observe;
+mod offline;
 mod publish;
 mod reconcile;
 mod run;
@@ -14,10 +16,12 @@ mod steps;
 mod systemd;
 mod units;
 
+pub use copy::ScheduleCopy;
 pub use drain::drain;
 pub use exclusive::{ExclusiveUnits, end_exclusive, end_exclusive_of_earlier_lease};
+pub use offline::start_from_copy;
 pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
 };
-pub use run::run;
+pub use run::{run, run_with_copy};
 pub use systemd::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};

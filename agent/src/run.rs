@@ -15,11 +15,13 @@ use model::{
     ServiceError, ServiceManager, ServiceUnit, UnitStatus,
 };
 use registry::{Follow, FollowEvent, Membership, Registry, RegistryError, Scope, WriteError};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::{FileHash, UnitFile, UnitName};
 
+use crate::copy::{Schedule, ScheduleCopy};
 use crate::exclusive::extend;
 use crate::publish::Window;
 use crate::reconcile::Step;
@@ -65,6 +67,8 @@ pub(crate) struct Agent<'a, S> {
     pub(crate) registry: Registry,
     pub(crate) membership: &'a Membership,
     pub(crate) manager: Arc<S>,
+    /// What the schedule has, for the copy of it; none before it was read.
+    schedule: watch::Sender<Option<Schedule>>,
     pub(crate) slots: Slots,
     /// The schedule is known, as of now.
     pub(crate) synced: bool,
@@ -106,18 +110,39 @@ pub async fn run<S: ServiceManager>(
     manager: Arc<S>,
     shutdown: CancellationToken,
 ) {
-    let guarded = Arc::clone(&manager);
+    let copy = None;
+    run_with_copy(registry, machine, membership, manager, copy, shutdown).await;
+}
+
+/// As [`run`], and keeps a copy of the schedule on this machine's own disk.
+pub async fn run_with_copy<S: ServiceManager>(
+    registry: Registry,
+    machine: MachineId,
+    membership: &Membership,
+    manager: Arc<S>,
+    copy: Option<ScheduleCopy>,
+    shutdown: CancellationToken,
+) {
+    let (schedule, copied) = watch::channel(None);
+    let (guarded, store) = (Arc::clone(&manager), registry.clone());
     let work = async {
         let follow = registry.follow(Scope::Schedule(machine));
         let changes = manager.changes();
-        let mut agent = Agent::new(registry, membership, manager);
+        let mut agent = Agent::new(registry, membership, manager, schedule);
         agent.published = agent.published().await;
         agent.work(follow, changes).await;
+    };
+    let copying = async {
+        match copy {
+            Some(copy) => copy.follow(&store, copied).await,
+            None => std::future::pending().await,
+        }
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
         () = work => {}
         () = extend(membership, &*guarded) => {}
+        () = copying => {}
     }
 }
 
@@ -165,11 +190,17 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         }
     }
 
-    fn new(registry: Registry, membership: &'a Membership, manager: Arc<S>) -> Agent<'a, S> {
+    fn new(
+        registry: Registry,
+        membership: &'a Membership,
+        manager: Arc<S>,
+        schedule: watch::Sender<Option<Schedule>>,
+    ) -> Agent<'a, S> {
         Agent {
             registry,
             membership,
             manager,
+            schedule,
             slots: Slots::new(),
             synced: false,
             listed: false,
@@ -231,6 +262,10 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                     }
                 }
                 self.synced = true;
+                // Also an empty schedule is one.
+                self.schedule.send_modify(|schedule| {
+                    schedule.get_or_insert_default();
+                });
                 let known: BTreeSet<UnitName> =
                     self.slots.keys().chain(wanted.keys()).cloned().collect();
                 // A unit whose entry cannot be read is left as it is.
@@ -282,6 +317,18 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
     }
 
     fn want(&mut self, name: &UnitName, assignment: Option<Assignment>) {
+        self.schedule.send_if_modified(|schedule| {
+            let schedule = schedule.get_or_insert_default();
+            let before = schedule.get(name);
+            if before == assignment.as_ref() {
+                return false;
+            }
+            match &assignment {
+                Some(assignment) => schedule.insert(name.clone(), assignment.clone()),
+                None => schedule.remove(name),
+            };
+            true
+        });
         let slot = self.slots.entry(name.clone()).or_default();
         slot.want(assignment);
         self.retries.remove(name);

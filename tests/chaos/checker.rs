@@ -9,6 +9,9 @@ use crate::history::{Activation, Answer, Fault, Harm, History, Instant, Kind};
 /// A duplicate must be gone so soon after a cut has healed (I2): 5 s and the unit's stop time.
 const DUPLICATE_US: Instant = 7_000_000;
 
+/// How long an exclusive unit may run after its whole machine had stood still for longer than its lease.
+const THAW_US: Instant = 2_000_000;
+
 /// These machines are busy: a lateness below this is told, not held against anybody.
 const SLACK_US: Instant = 20_000_000;
 
@@ -23,6 +26,10 @@ pub(crate) struct Report {
     failovers: Vec<Instant>,
     /// How long two copies of a unit ran after the cut had healed, in microseconds.
     duplicates: Vec<Instant>,
+    /// How long exclusive units of a machine that had stood still were seen beside the new ones, in microseconds.
+    thawed: Vec<Instant>,
+    /// Exclusive units that were ended because their machine could not confirm its lease.
+    given_up: usize,
     converged_after: Option<Instant>,
 }
 
@@ -67,6 +74,12 @@ fn never_two(history: &History, report: &mut Report) {
                 to.saturating_sub(from) / 1_000
             );
             if kind(history, &a.unit) == Kind::Exclusive {
+                if stood_still(history, &a.machine, from, to)
+                    || stood_still(history, &b.machine, from, to)
+                {
+                    report.thawed.push(to - from);
+                    continue;
+                }
                 report
                     .violations
                     .push(format!("I1: {text}, and it is exclusive"));
@@ -93,13 +106,29 @@ fn never_two(history: &History, report: &mut Report) {
     }
 }
 
+/// True if the machine's kernel ran nothing of it for all that time, but for the moment after it went on: nothing inside a machine
+/// can end what stands still, and docs/guarantees.md says so.
+fn stood_still(history: &History, machine: &str, from: Instant, to: Instant) -> bool {
+    history.faults.iter().any(|fault| {
+        fault.on == machine
+            && fault.kind == "frozen machine"
+            && fault.begun <= from
+            && to <= fault.healed + THAW_US
+    })
+}
+
 /// I6: what runs well on a machine that is well is left alone.
 fn hands_off(history: &History, report: &mut Report) {
     for activation in &history.activations {
         let Some(ended) = activation.ended else {
             continue;
         };
+        let is_exclusive = kind(history, &activation.unit) == Kind::Exclusive;
         if !may_end(history, activation, ended) {
+            if is_exclusive && is_unconfirmed(history, &activation.machine, ended) {
+                report.given_up += 1;
+                continue;
+            }
             report.violations.push(format!(
                 "I6: {} on {} was ended at {} with no reason (invocation {})",
                 activation.unit, activation.machine, ended, activation.invocation
@@ -140,6 +169,17 @@ fn may_end(history: &History, activation: &Activation, ended: Instant) -> bool {
                 .any(|cut| cut.begun <= ended && ended <= cut.healed + DUPLICATE_US + SLACK_US)
     });
     asked || harmed || second
+}
+
+/// True if the machine may have gone without a confirmation of its lease for so long that exclusive units end: 70 % of it, of which a
+/// third may have passed before.
+fn is_unconfirmed(history: &History, machine: &str, at: Instant) -> bool {
+    let shortest = history.lease_ttl_us * 7 / 10 - history.lease_ttl_us / 3;
+    history.faults.iter().any(|fault| {
+        (fault.on == machine || fault.on == "etcd")
+            && fault.begun + shortest <= at
+            && at <= fault.healed + SLACK_US
+    })
 }
 
 /// I5: what was acknowledged is there; what was destroyed does not come back.
@@ -251,6 +291,13 @@ impl fmt::Display for Report {
             f,
             "as wanted {} after the last fault",
             seconds(self.converged_after.as_ref())
+        )?;
+        writeln!(
+            f,
+            "exclusive: {} given up in time, {} seen for a moment beside a new one after their machine had stood still, the longest {}",
+            self.given_up,
+            self.thawed.len(),
+            seconds(self.thawed.iter().max())
         )?;
         writeln!(
             f,

@@ -41,7 +41,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "chaos-exclusive@.service",
-        "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\n",
+        "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\nExclusive=yes\n",
     ),
     (
         "chaos-global.service",
@@ -58,7 +58,7 @@ const INSTANCES: &[(&str, u32, Kind)] = &[
     ("chaos-plain@", 10, Kind::Single),
     ("chaos-slow@", 4, Kind::Single),
     ("chaos-apart@", 3, Kind::Single),
-    ("chaos-exclusive@", 4, Kind::Single),
+    ("chaos-exclusive@", 4, Kind::Exclusive),
     ("chaos-churn@", 4, Kind::Single),
 ];
 

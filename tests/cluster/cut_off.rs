@@ -151,6 +151,20 @@ fn exclusive_units_end_before_others_of_them_begin_whatever_became_of_fleetd() {
         "what is not exclusive runs on"
     );
     cut.heal().unwrap();
+    let healed = std::time::Instant::now();
+    until(
+        "the old copy of keeper.service gone",
+        LIMIT,
+        || match is_active(&lab, cut, "keeper.service") {
+            false => Ok(()),
+            true => Err("it is active".to_owned()),
+        },
+    )
+    .unwrap();
+    println!(
+        "keeper.service ran twice until {:?} after healing",
+        healed.elapsed()
+    );
     lab.wait_for_machines(3);
     let (home, other) = settle(&lab);
 

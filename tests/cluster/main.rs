@@ -8,4 +8,5 @@ mod bad_days;
 mod cut_off;
 mod faults;
 mod main_job;
+mod power_cut;
 mod standalone;

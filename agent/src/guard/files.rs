@@ -1,8 +1,8 @@
 //! What the guard, fleetd and systemd tell each other by: the deadline, which units were given up, the guard's unit file and the
 //! drop-ins that bind exclusive units to it. Each file is whole or not there, whenever the process dies.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use model::Deadline;
@@ -12,6 +12,9 @@ use super::{GUARD_UNIT, GuardError, Manager};
 
 /// A drop-in's name, in `UNIT.d/`.
 const DROP_IN: &str = "50-fleet-exclusive.conf";
+
+/// A deadline that is just being written is read again so often; writing takes microseconds.
+const READS_MAX: usize = 100;
 
 const DROP_IN_TEXT: &str = "\
 # Written by fleetd, because the unit has Exclusive=yes: it ends before this machine's lease can have ended.
@@ -76,12 +79,14 @@ impl GuardFiles {
     /// # Errors
     /// If the disk does not let us.
     pub fn set_deadline(&self, deadline: Deadline) -> Result<(), GuardError> {
-        let Deadline {
-            stop_boot_ms,
-            kill_boot_ms,
-        } = deadline;
-        let text = format!("stop={stop_boot_ms}\nkill={kill_boot_ms}\n");
-        write(&self.deadline_path(), &text)
+        let path = self.deadline_path();
+        let text = print(deadline);
+        // In its place, byte for byte: that needs no space, so that a full disk ends nothing.
+        let in_place = OpenOptions::new().write(true).open(&path);
+        match in_place.and_then(|mut file| file.write_all(text.as_bytes())) {
+            Ok(()) => Ok(()),
+            Err(_) => write(&path, &text),
+        }
     }
 
     /// The deadline.
@@ -90,8 +95,13 @@ impl GuardFiles {
     /// If none was set, or its file cannot be read.
     pub fn deadline(&self) -> Result<Deadline, GuardError> {
         let path = self.deadline_path();
-        let text = fs::read_to_string(&path).map_err(file_error(&path))?;
-        parse(&text).ok_or(GuardError::NoDeadline { path })
+        for _ in 0..READS_MAX {
+            let text = fs::read_to_string(&path).map_err(file_error(&path))?;
+            if let Some(deadline) = parse(&text) {
+                return Ok(deadline);
+            }
+        }
+        Err(GuardError::NoDeadline { path })
     }
 
     /// True if the unit is bound to the guard.
@@ -188,13 +198,23 @@ impl GuardFiles {
     }
 }
 
+/// Of one length always, and said twice, so that a text read while it is being written is not taken for another deadline.
+fn print(deadline: Deadline) -> String {
+    let Deadline {
+        stop_boot_ms,
+        kill_boot_ms,
+    } = deadline;
+    let line = format!("stop={stop_boot_ms:020} kill={kill_boot_ms:020}\n");
+    line.repeat(2)
+}
+
 fn parse(text: &str) -> Option<Deadline> {
-    let mut lines = text.strip_suffix('\n')?.lines();
+    let (stop, kill) = text.lines().next()?.split_once(' ')?;
     let deadline = Deadline {
-        stop_boot_ms: lines.next()?.strip_prefix("stop=")?.parse().ok()?,
-        kill_boot_ms: lines.next()?.strip_prefix("kill=")?.parse().ok()?,
+        stop_boot_ms: stop.strip_prefix("stop=")?.parse().ok()?,
+        kill_boot_ms: kill.strip_prefix("kill=")?.parse().ok()?,
     };
-    lines.next().is_none().then_some(deadline)
+    (print(deadline) == text).then_some(deadline)
 }
 
 fn write(path: &Path, text: &str) -> Result<(), GuardError> {
@@ -249,14 +269,27 @@ mod tests {
         };
         files.set_deadline(deadline).unwrap();
         assert_eq!(files.deadline().unwrap(), deadline);
-        for text in [
-            "",
-            "stop=7\n",
-            "stop=7\nkill=8",
-            "stop=7\nkill=8\nmore\n",
-            "kill=8\nstop=7\n",
-        ] {
-            assert_eq!(parse(text), None, "{text:?}");
+        let later = Deadline {
+            stop_boot_ms: u64::MAX,
+            kill_boot_ms: u64::MAX,
+        };
+        files.set_deadline(later).unwrap();
+        assert_eq!(files.deadline().unwrap(), later);
+        let (old, new) = (print(deadline), print(later));
+        assert_eq!(old.len(), new.len());
+        for cut in 1..old.len() {
+            // Any byte may be new and the others old, or not there yet.
+            for torn in [
+                format!("{}{}", &new[..cut], &old[cut..]),
+                format!("{}{}", &old[..cut], &new[cut..]),
+                old[..cut].to_owned(),
+            ] {
+                let read = parse(&torn);
+                assert!(
+                    read.is_none_or(|read| read == deadline || read == later),
+                    "{torn:?}"
+                );
+            }
         }
     }
 

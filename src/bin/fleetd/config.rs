@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ini;
+use crate::offline::OfflineStart;
 
 /// The shortest machine lease: etcd grants none shorter than 1.5 election timeouts (2 s), and three keep-alives must fit in.
 const AGENT_TTL_MIN: Duration = Duration::from_secs(3);
@@ -42,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) public_ip: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) agent_ttl: Duration,
+    /// When units are started after a boot without the store.
+    pub(crate) offline_start: OfflineStart,
     pub(crate) units_directory: Option<PathBuf>,
     pub(crate) systemd_user: bool,
     pub(crate) token_limit: NonZeroU16,
@@ -71,6 +74,8 @@ impl Config {
             public_ip: None,
             metadata: BTreeMap::new(),
             agent_ttl: Duration::from_secs(10),
+            // Longer than a store that is there takes to answer.
+            offline_start: OfflineStart::After(Duration::from_secs(10)),
             units_directory: None,
             systemd_user: false,
             token_limit: NonZeroU16::MIN.saturating_add(99),
@@ -125,6 +130,9 @@ const KEYS: &[(&str, Setter)] = &[
     }),
     ("agent_ttl", |c, v| {
         agent_ttl(v).map(|ttl| c.agent_ttl = ttl)
+    }),
+    ("offline_start_after", |c, v| {
+        offline_start(v).map(|when| c.offline_start = when)
     }),
     ("units_directory", |c, v| path(v, &mut c.units_directory)),
     ("systemd_user", |c, v| {
@@ -375,6 +383,15 @@ fn metadata(value: &str) -> Result<BTreeMap<String, String>, String> {
         }
     }
     Ok(metadata)
+}
+
+fn offline_start(value: &str) -> Result<OfflineStart, String> {
+    if value == "never" {
+        return Ok(OfflineStart::Never);
+    }
+    go_duration(value).map(OfflineStart::After).ok_or_else(|| {
+        format!("{value:?} is not a duration: expected for example 10s or 1m30s, or never")
+    })
 }
 
 fn agent_ttl(value: &str) -> Result<Duration, String> {

@@ -16,6 +16,7 @@ mod listeners;
 mod logging;
 mod node;
 mod notify;
+mod offline;
 mod store;
 
 use std::collections::BTreeMap;

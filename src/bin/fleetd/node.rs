@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::guard::{GuardFiles, Manager};
-use agent::{Bus, ExclusiveUnits, OwnJob, SystemState, Systemd, SystemdSettings};
+use agent::{Bus, ExclusiveUnits, OwnJob, ScheduleCopy, SystemState, Systemd, SystemdSettings};
 use anyhow::{Context, Result, bail};
 use api::server::{EngineProbe, JournalScope, Journalctl, Listener, Settings};
 use engine::Advisor;
@@ -22,6 +22,7 @@ use crate::host;
 use crate::lease_file::LeaseFile;
 use crate::listeners::{self, Listeners};
 use crate::logging::Verbosity;
+use crate::offline::{self, OfflineStart};
 use crate::store::Store;
 use crate::{ConfigSource, notify, version};
 
@@ -33,7 +34,8 @@ const LINK_DIRECTORY: &str = "/run/systemd/system";
 
 /// First and longest pause between attempts to reach a store that does not answer.
 const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_LONGEST: Duration = Duration::from_secs(5);
+/// A machine that was cut off has to be back, and its duplicates gone, within 5 s.
+const RETRY_LONGEST: Duration = Duration::from_secs(1);
 
 /// How long leaving may take beside stopping units: telling the store, closing it.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
@@ -77,6 +79,8 @@ pub(crate) async fn run(
         store_name: store.name.clone(),
         lease_file: LeaseFile::in_directory(&directory),
         systemd: Arc::clone(&systemd),
+        copy: ScheduleCopy::in_directory(&config.data_directory.join("schedule")),
+        offline_start: config.offline_start,
         lease_ttl: config.agent_ttl,
         leads: !config.disable_engine,
         engine_report,
@@ -238,6 +242,8 @@ struct Node {
     store_name: String,
     lease_file: LeaseFile,
     systemd: Arc<Systemd>,
+    copy: ScheduleCopy,
+    offline_start: OfflineStart,
     lease_ttl: Duration,
     leads: bool,
     engine_report: watch::Sender<engine::EngineReport>,
@@ -259,7 +265,17 @@ impl Node {
         let engine_shutdown = CancellationToken::new();
         let engine = TaskTracker::new();
         loop {
-            let Some((lease, membership)) = self.join().await? else {
+            let offline = offline::start(
+                self.offline_start,
+                self.lease_file.clone(),
+                self.copy.clone(),
+                Arc::clone(&self.systemd),
+            );
+            let joined = tokio::select! {
+                joined = self.join() => joined?,
+                () = offline => None,
+            };
+            let Some((lease, membership)) = joined else {
                 break;
             };
             if self.leads && engine.is_empty() {
@@ -364,11 +380,12 @@ impl Node {
     /// Works under one membership.
     async fn session(&mut self, lease: &Lease, membership: &Membership) -> SessionEnd {
         let ended = CancellationToken::new();
-        let agent = agent::run(
+        let agent = agent::run_with_copy(
             self.registry.clone(),
             self.machine.borrow().id.clone(),
             membership,
             Arc::clone(&self.systemd),
+            Some(self.copy.clone()),
             ended.clone(),
         );
         tokio::pin!(agent);
@@ -403,8 +420,11 @@ impl Node {
             "leaving the cluster: stopping this machine's units, which start elsewhere as they stop"
         );
         within_limit("telling the cluster", async {
-            if let Err(error) = membership.leave_schedule().await {
-                tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
+            match membership.leave_schedule().await {
+                Ok(()) => self.forget_schedule(),
+                Err(error) => {
+                    tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
+                }
             }
         })
         .await;
@@ -419,6 +439,13 @@ impl Node {
         }
         if let Err(error) = self.lease_file.remove() {
             tracing::warn!(%error, "the lease file could not be removed");
+        }
+    }
+
+    /// What was scheduled here is placed elsewhere: it must not come back with this machine.
+    fn forget_schedule(&self) {
+        if let Err(error) = self.copy.clear() {
+            tracing::warn!(%error, "the machine's copy of its schedule could not be removed");
         }
     }
 

@@ -1,0 +1,82 @@
+//! A machine that has booted and cannot reach the store starts what its own copy of the schedule has.
+
+use std::sync::Arc;
+
+use model::{Assignment, JobResult, ServiceManager, TargetState};
+use tokio::task::JoinSet;
+use unitfile::{Requirements, UnitFile, UnitName};
+
+use crate::copy::ScheduleCopy;
+use crate::reconcile::{Step, next_step};
+use crate::steps::{LookAfter, carry_out};
+
+/// Steps that a unit takes at most: load, reload, start. More would be a circle.
+const STEPS_MAX: usize = 5;
+
+/// Starts every unit of the copy that was to run and is not exclusive, all at the same time, and returns when each has started or
+/// failed. What runs already, or was started since the machine booted, is not touched; nothing is stopped. May be dropped at any time:
+/// who goes on from there sees by the marks what was done.
+pub async fn start_from_copy<S: ServiceManager>(copy: &ScheduleCopy, manager: Arc<S>) {
+    let mut starting = JoinSet::new();
+    for (name, (assignment, file)) in copy.read() {
+        if assignment.target != TargetState::Launched {
+            continue;
+        }
+        if Requirements::of_stored(&name, &file).0.exclusive {
+            tracing::info!(unit = %name, "it is exclusive and waits for the cluster");
+            continue;
+        }
+        starting.spawn(start(
+            Arc::clone(&manager),
+            name,
+            assignment,
+            Arc::new(file),
+        ));
+    }
+    while let Some(ended) = starting.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a task of the agent failed");
+        }
+    }
+}
+
+async fn start<S: ServiceManager>(
+    manager: Arc<S>,
+    name: UnitName,
+    assignment: Assignment,
+    file: Arc<UnitFile>,
+) {
+    let mut observed = match manager.unit(&name).await {
+        Ok(observed) => observed,
+        Err(error) => {
+            tracing::warn!(unit = %name, %error, "it cannot be looked at");
+            return;
+        }
+    };
+    for _ in 0..STEPS_MAX {
+        let step = match next_step(Some(&assignment), observed.as_ref()) {
+            None | Some(Step::Stop(_) | Step::Unload | Step::Restart(_)) => return,
+            Some(step @ (Step::Load(..) | Step::Reload | Step::Start(_))) => step,
+        };
+        tracing::info!(unit = %name, "{step}, by this machine's own copy of its schedule");
+        let (manager, body) = (Arc::clone(&manager), Some(Arc::clone(&file)));
+        let end = carry_out(manager, name.clone(), step, body, LookAfter::Yes).await;
+        match end.result {
+            Ok(end) if end.result == JobResult::Done => {}
+            Ok(end) => {
+                tracing::warn!(unit = %name, result = %end.result, end.message, "did not end well");
+            }
+            Err(error) => {
+                tracing::warn!(unit = %name, %error, "failed");
+                return;
+            }
+        }
+        match end.observed {
+            Ok(seen) => observed = seen,
+            Err(error) => {
+                tracing::warn!(unit = %name, %error, "it cannot be looked at");
+                return;
+            }
+        }
+    }
+}
