@@ -50,15 +50,35 @@ pub(crate) struct GlobalArgs {
     /// Only API; fleet 1.0 could also talk to etcd directly
     #[arg(long, global = true, hide = true)]
     pub(crate) driver: Option<String>,
-    /// Reach the cluster through this SSH host
-    #[arg(long, global = true, hide = true)]
-    pub(crate) tunnel: Option<String>,
+    #[command(flatten)]
+    pub(crate) ssh: SshArgs,
     /// Flags of fleet 1.0 that have no effect on the verbs there are; accepted so that scripts run.
     #[command(flatten)]
     pub(crate) ignored: IgnoredArgs,
 }
 
-/// Flags of fleet 1.0 that have no effect (etcd driver, SSH without a tunnel, TLS on a unix socket).
+/// How to reach the cluster and its machines by SSH.
+#[derive(Debug, Args)]
+pub(crate) struct SshArgs {
+    /// Reach the cluster through this SSH host: [user@]host[:port], or an alias of ~/.ssh/config
+    #[arg(long, global = true, value_name = "HOST")]
+    pub(crate) tunnel: Option<String>,
+    /// User to log in as by SSH [default: what ~/.ssh/config says, else core]
+    #[arg(long, global = true, value_name = "USER")]
+    pub(crate) ssh_username: Option<String>,
+    /// Seconds to wait for an SSH connection, and until one is given up that is lost [default: 10]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(crate) ssh_timeout: Option<String>,
+    /// Where the keys of SSH hosts are kept [default: ~/.fleetctl/known_hosts]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) known_hosts_file: Option<String>,
+    /// Check the keys of SSH hosts [default: true]
+    #[arg(long, global = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub(crate) strict_host_key_checking: Option<String>,
+}
+
+/// Flags of fleet 1.0 that have no effect (etcd driver, TLS on a unix socket).
 #[derive(Debug, Args)]
 pub(crate) struct IgnoredArgs {
     /// Prefix of etcd's keys; fleetd knows it
@@ -73,19 +93,6 @@ pub(crate) struct IgnoredArgs {
     /// TLS authority
     #[arg(long, global = true, hide = true, alias = "etcd-cafile")]
     ca_file: Option<String>,
-    /// Hosts known to SSH
-    #[arg(long, global = true, hide = true)]
-    known_hosts_file: Option<String>,
-    /// Check SSH host keys
-    #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", action = ArgAction::Set)]
-    strict_host_key_checking: Option<String>,
-    /// Limit of connecting by SSH
-    #[arg(long, global = true, hide = true)]
-    ssh_timeout: Option<String>,
-    /// User to log in as by SSH
-    #[arg(long, global = true, hide = true)]
-    ssh_username: Option<String>,
     /// Deprecated in fleet 1.0 already
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = ArgAction::Set)]

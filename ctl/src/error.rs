@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use api::client::{ClientError, Endpoint};
 
 use crate::output::Output;
+use crate::ssh::SshError;
 
 /// Ports on which etcd listens. fleet 1.0's documentation told people to put them into `--endpoint`.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];
@@ -74,6 +75,23 @@ impl CommandError {
         let mut error = CommandError::new(Kind::Cluster, context).with_hints_of(&source);
         error.source = Some(Box::new(source));
         error
+    }
+
+    /// SSH does not lead to where it should.
+    pub(crate) fn ssh(context: &str, source: SshError) -> CommandError {
+        let hint = source.hint();
+        let mut error = CommandError::new(Kind::Cluster, context);
+        error.source = Some(Box::new(source));
+        match hint {
+            Some(hint) => error.with_hint(&hint),
+            None => error,
+        }
+    }
+
+    /// What it means to the caller; an error that has been made for another one keeps its words.
+    pub(crate) fn of_kind(mut self, kind: Kind) -> CommandError {
+        self.kind = kind;
+        self
     }
 
     /// The process cannot do asynchronous work.
@@ -182,7 +200,13 @@ impl fmt::Display for CommandError {
 }
 
 /// An error and its causes on one line. A cause that repeats the end of what was said already is left out.
-pub(crate) fn chain(error: &dyn Error) -> String {
+///
+/// An error of SSH behind it says all: that a request could not be made because of it is no news.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let error: &dyn Error = match SshError::behind(error) {
+        Some(ssh) => ssh,
+        None => error,
+    };
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -198,6 +222,9 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 
 /// What to do about a request that failed.
 fn hint(error: &ClientError) -> Option<String> {
+    if let Some(ssh) = SshError::behind(error) {
+        return ssh.hint();
+    }
     match error {
         ClientError::Unreachable { endpoint, source } => Some(unreachable_hint(endpoint, source)),
         ClientError::Malformed { endpoint, .. } | ClientError::Broken { endpoint, .. } => {

@@ -4,6 +4,8 @@
 //! A verb resolves what it was given (`selection`, `sources`), asks the cluster for all of it at once (`request`), waits for
 //! what the machines say (`wait`) and says what happened (`output`, `listing`, `format`, `error`).
 //!
+//! Where the cluster is not reached from here, and to its machines, SSH leads (`ssh`).
+//!
 //! stdout is data, stderr is talk. A reader that goes away (`fleetctl list-units | head -1`) is no error.
 
 mod cli;
@@ -14,6 +16,8 @@ mod argv;
 mod help;
 mod session;
 mod settings;
+mod ssh;
+mod ssh_target;
 mod usage;
 
 mod request;
@@ -91,8 +95,10 @@ fn run(
         .enable_all()
         .build()
         .map_err(CommandError::runtime)?;
-    let mut session = Session::new(settings, output);
-    let result = runtime.block_on(command.run(&mut session));
+    let result = runtime.block_on(async {
+        let mut session = Session::open(settings, output).await?;
+        command.run(&mut session).await
+    });
     // A name lookup that never ends must not keep the process.
     runtime.shutdown_background();
     result

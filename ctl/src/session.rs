@@ -1,11 +1,14 @@
 //! What a verb works with: the connection to the cluster and the outputs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use api::client::Client;
+use api::client::{Client, Dialler};
 
+use crate::error::CommandError;
 use crate::output::Output;
 use crate::settings::Settings;
+use crate::ssh::Remote;
 
 /// How many units of a batch one request timeout is meant for. Writing one takes the store well under a millisecond.
 const UNITS_PER_TIMEOUT: usize = 500;
@@ -16,18 +19,35 @@ pub(crate) struct Session<'a> {
     pub(crate) client: Client,
     /// stdout and stderr.
     pub(crate) output: &'a mut Output,
+    /// The machines, by SSH.
+    pub(crate) remote: Remote,
     settings: Settings,
+    /// Opens the client's connections, if they go through a tunnel.
+    dialler: Option<Arc<dyn Dialler>>,
 }
 
 impl Session<'_> {
-    /// A session that has not connected yet.
-    pub(crate) fn new(settings: Settings, output: &mut Output) -> Session<'_> {
-        let client = Client::new(settings.endpoints.clone(), settings.request_timeout);
-        Session {
+    /// A session that has not connected yet, but for the tunnel if there is one.
+    pub(crate) async fn open(
+        settings: Settings,
+        output: &mut Output,
+    ) -> Result<Session<'_>, CommandError> {
+        let remote = Remote::new(settings.ssh.clone());
+        let dialler = remote.dialler().await.map_err(|error| {
+            CommandError::ssh(
+                "Unable to initialize client: failed initializing SSH client",
+                error,
+            )
+        })?;
+        let endpoints = settings.endpoints.clone();
+        let client = Client::through(dialler.clone(), endpoints, settings.request_timeout);
+        Ok(Session {
             client,
             output,
+            remote,
             settings,
-        }
+            dialler,
+        })
     }
 
     /// A client that gives a request about this many units the time it needs.
@@ -37,7 +57,7 @@ impl Session<'_> {
             return self.client.clone();
         }
         let limit = self.settings.request_timeout.saturating_mul(timeouts);
-        Client::new(self.settings.endpoints.clone(), limit)
+        Client::through(self.dialler.clone(), self.settings.endpoints.clone(), limit)
     }
 
     /// The limit of one request.

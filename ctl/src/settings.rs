@@ -1,12 +1,14 @@
 //! What the global flags and the environment ask for. The command line wins over `FLEETCTL_*`; an empty variable is unset.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use api::client::Endpoint;
 
-use crate::cli::{GlobalArgs, boolean};
+use crate::cli::{GlobalArgs, SshArgs, boolean};
 use crate::error::CommandError;
+use crate::ssh::{Checking, SshError, SshSettings};
 
 /// Where fleetd listens on a machine of the cluster.
 const ENDPOINT_DEFAULT: &str = "unix:///var/run/fleet.sock";
@@ -14,6 +16,12 @@ const ENDPOINT_DEFAULT: &str = "unix:///var/run/fleet.sock";
 /// Limit for one request, in seconds: longer than fleetd waits for its store (2.5 s by default, more than once for a batch),
 /// so that its answer says what is wrong.
 const REQUEST_TIMEOUT_S_DEFAULT: f64 = 10.0;
+
+/// Limit for one SSH connection, in seconds, as in fleet 1.0.
+const SSH_TIMEOUT_S_DEFAULT: f64 = 10.0;
+
+/// Where the keys of SSH hosts are kept, as in fleet 1.0.
+const KNOWN_HOSTS_DEFAULT: &str = "~/.fleetctl/known_hosts";
 
 /// The longest limit for one request that can be asked for, in seconds: a day, well within what timers take.
 const REQUEST_TIMEOUT_S_MAX: f64 = 86_400.0;
@@ -30,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     /// Say on stderr what is asked of which endpoint.
     pub(crate) debug: bool,
+    /// How to reach hosts by SSH.
+    pub(crate) ssh: SshSettings,
 }
 
 impl Settings {
@@ -47,17 +57,10 @@ impl Settings {
             let reason = format!("unrecognized driver \"{driver}\"");
             return Err(CommandError::client(&reason).with_hint(hint));
         }
-        if given("tunnel", &global.tunnel)?.is_some() {
-            let hint = "forward the socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and use --endpoint=unix:///tmp/fleet.sock";
-            return Err(CommandError::client(
-                "this version cannot reach the cluster through --tunnel",
-            )
-            .with_hint(hint));
-        }
         let endpoint = given("endpoint", &global.endpoint)?;
         let endpoints = endpoints(endpoint.as_deref().unwrap_or(ENDPOINT_DEFAULT))?;
         let request_timeout = match given("request-timeout", &global.request_timeout)? {
-            Some(text) => seconds(&text)?,
+            Some(text) => seconds("request-timeout", &text)?,
             None => Duration::from_secs_f64(REQUEST_TIMEOUT_S_DEFAULT),
         };
         let debug = match given("debug", &global.debug)? {
@@ -68,8 +71,59 @@ impl Settings {
             endpoints,
             request_timeout,
             debug,
+            ssh: ssh(&global.ssh, environment)?,
         })
     }
+}
+
+/// What is said of SSH.
+fn ssh(args: &SshArgs, environment: &Environment<'_>) -> Result<SshSettings, CommandError> {
+    let given = |flag: &str, value: &Option<String>| given(flag, value.as_ref(), environment);
+    let path = |name: &str| {
+        environment(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+
+    let tunnel = match given("tunnel", &args.tunnel)? {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|reason| {
+            CommandError::ssh(
+                "Unable to initialize client: failed initializing SSH client",
+                SshError::Spec { text, reason },
+            )
+        })?),
+    };
+    let timeout = match given("ssh-timeout", &args.ssh_timeout)? {
+        Some(text) => seconds("ssh-timeout", &text)?,
+        None => Duration::from_secs_f64(SSH_TIMEOUT_S_DEFAULT),
+    };
+    let strict = match given("strict-host-key-checking", &args.strict_host_key_checking)? {
+        Some(text) => {
+            boolean(&text).map_err(|reason| invalid("strict-host-key-checking", &text, &reason))?
+        }
+        None => true,
+    };
+    let home = path("HOME");
+    let file = given("known-hosts-file", &args.known_hosts_file)?;
+    let file = file.unwrap_or_else(|| KNOWN_HOSTS_DEFAULT.to_owned());
+    let known_hosts_file = match (file.strip_prefix("~/"), &home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        (Some(_), None) | (None, _) => PathBuf::from(file),
+    };
+    Ok(SshSettings {
+        tunnel,
+        username: given("ssh-username", &args.ssh_username)?,
+        timeout,
+        known_hosts_file,
+        checking: if strict {
+            Checking::Strict
+        } else {
+            Checking::Off
+        },
+        home,
+        agent_socket: path("SSH_AUTH_SOCK"),
+    })
 }
 
 fn given(
@@ -118,7 +172,7 @@ fn endpoints(text: &str) -> Result<Vec<Endpoint>, CommandError> {
     Ok(endpoints)
 }
 
-fn seconds(text: &str) -> Result<Duration, CommandError> {
+fn seconds(flag: &str, text: &str) -> Result<Duration, CommandError> {
     match text.parse::<f64>() {
         Ok(seconds) if seconds > 0.0 && seconds <= REQUEST_TIMEOUT_S_MAX => {
             Ok(Duration::from_secs_f64(seconds))
@@ -126,7 +180,7 @@ fn seconds(text: &str) -> Result<Duration, CommandError> {
         Ok(_) | Err(_) => {
             let reason =
                 format!("expected seconds, more than 0 and at most {REQUEST_TIMEOUT_S_MAX}");
-            Err(invalid("request-timeout", text, &reason))
+            Err(invalid(flag, text, &reason))
         }
     }
 }
@@ -182,6 +236,36 @@ mod tests {
         assert_eq!(
             endpoints_of("fleetctl list-units --endpoint=http://b:2,http://c:3", &set),
             "http://b:2 http://c:3"
+        );
+    }
+
+    #[test]
+    fn ssh_is_set_up_as_in_fleet_1_0() {
+        let set = [
+            ("HOME", "/h"),
+            ("SSH_AUTH_SOCK", "/a"),
+            ("FLEETCTL_TUNNEL", "host:22"),
+            ("FLEETCTL_STRICT_HOST_KEY_CHECKING", "false"),
+        ];
+        let ssh = resolve("fleetctl list-units --ssh-timeout=2.5", &set)
+            .unwrap()
+            .ssh;
+        assert!(ssh.tunnel.is_some());
+        assert_eq!(ssh.timeout, Duration::from_secs_f64(2.5));
+        assert_eq!(ssh.checking, Checking::Off);
+        assert_eq!(
+            ssh.known_hosts_file,
+            PathBuf::from("/h/.fleetctl/known_hosts")
+        );
+        assert_eq!(ssh.agent_socket, Some(PathBuf::from("/a")));
+        let ssh = resolve("fleetctl list-units", &[]).unwrap().ssh;
+        assert_eq!(
+            (ssh.timeout, ssh.checking),
+            (Duration::from_secs(10), Checking::Strict)
+        );
+        assert_eq!(
+            resolve("fleetctl --tunnel=me@:22 list-units", &[]).unwrap_err(),
+            "Unable to initialize client: failed initializing SSH client: \"me@:22\" is no SSH host: it names no host"
         );
     }
 

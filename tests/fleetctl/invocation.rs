@@ -151,10 +151,10 @@ async fn endpoints_that_are_none() {
     fleetctl talks to fleetd only: leave --driver and FLEETCTL_DRIVER out, and let --endpoint name a fleetd
     [exit 1]
     "#);
-    assert_snapshot!(cluster.run("fleetctl --tunnel=host list-units").await, @r#"
+    assert_snapshot!(cluster.run("fleetctl --tunnel=me@ list-units").await, @r#"
     [stderr]
-    Unable to initialize client: this version cannot reach the cluster through --tunnel
-    forward the socket yourself (ssh -L /tmp/fleet.sock:/var/run/fleet.sock HOST) and use --endpoint=unix:///tmp/fleet.sock
+    Unable to initialize client: failed initializing SSH client: "me@" is no SSH host: it names no host
+    Write host, host:port, user@host or user@[IPv6]:port.
     [exit 1]
     "#);
     assert_snapshot!(cluster.run_at("http://127.0.0.1:4001", "fleetctl list-units").await, @r#"

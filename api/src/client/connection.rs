@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::{ClientError, Endpoint};
+use super::{ClientError, Dialler, Endpoint};
 
 /// Unused connections that are kept: more than one command ever has at once.
 const IDLE_CONNECTIONS_MAX: usize = 8;
@@ -46,6 +46,8 @@ struct Inner {
     /// Which endpoint answered last: it is asked first.
     preferred: AtomicUsize,
     idle: Mutex<Vec<(usize, Connection)>>,
+    /// Opens connections; none opens them from here.
+    dialler: Option<Arc<dyn Dialler>>,
 }
 
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
@@ -105,6 +107,15 @@ impl Client {
     ///
     /// `request_timeout` limits each request at each endpoint, connecting included.
     pub fn new(endpoints: Vec<Endpoint>, request_timeout: Duration) -> Client {
+        Client::through(None, endpoints, request_timeout)
+    }
+
+    /// As [`new`](Client::new), with connections that `dialler` opens if there is one.
+    pub fn through(
+        dialler: Option<Arc<dyn Dialler>>,
+        endpoints: Vec<Endpoint>,
+        request_timeout: Duration,
+    ) -> Client {
         let preferred = AtomicUsize::new(0);
         let idle = Mutex::new(Vec::new());
         Client {
@@ -113,6 +124,7 @@ impl Client {
                 request_timeout,
                 preferred,
                 idle,
+                dialler,
             }),
         }
     }
@@ -265,9 +277,10 @@ impl Client {
         };
         // A host that swallows packets must leave time for the next endpoint to be tried, as any other refusal.
         let connecting = async {
-            match endpoint {
-                Endpoint::Unix(path) => unix(path).await,
-                Endpoint::Tcp { host, port, .. } => tcp(host, *port).await,
+            match (&self.inner.dialler, endpoint) {
+                (Some(dialler), _) => handshake(dialler.dial(endpoint).await?).await,
+                (None, Endpoint::Unix(path)) => unix(path).await,
+                (None, Endpoint::Tcp { host, port, .. }) => tcp(host, *port).await,
             }
         };
         match timeout(self.inner.request_timeout.mul_f64(0.9), connecting).await {

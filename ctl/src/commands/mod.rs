@@ -14,12 +14,14 @@ mod completion;
 mod doctor;
 mod explain;
 mod journal;
+mod fd_forward;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod man;
 mod plan;
 mod status;
+mod ssh;
 mod verify;
 mod version;
 
@@ -48,6 +50,7 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     Explain(explain::Args),
     Journal(journal::Args),
+    FdForward(fd_forward::Args),
     ListMachines(list_machines::Args),
     ListUnitFiles(list_unit_files::Args),
     ListUnits(list_units::Args),
@@ -56,6 +59,7 @@ pub(crate) enum Command {
     Man(man::Args),
     Plan(plan::Args),
     Restart(restart::Args),
+    Ssh(ssh::Args),
     Start(start::Args),
     Status(status::Args),
     Stop(stop::Args),
@@ -70,6 +74,7 @@ impl Command {
     pub(crate) fn run_alone(&self, output: &mut Output) -> Option<Result<(), CommandError>> {
         match self {
             Command::Completion(args) => Some(completion::run(args, output)),
+            Command::FdForward(args) => Some(fd_forward::run(args)),
             Command::Man(args) => Some(man::run(args)),
             Command::Verify(_) => Some(verify::run(output)),
             Command::Version(args) => Some(version::run(args, output)),
@@ -85,6 +90,7 @@ impl Command {
             | Command::Load(_)
             | Command::Plan(_)
             | Command::Restart(_)
+            | Command::Ssh(_)
             | Command::Start(_)
             | Command::Status(_)
             | Command::Stop(_)
@@ -108,14 +114,17 @@ impl Command {
             Command::Load(args) => load::run(args, session).await,
             Command::Plan(args) => plan::run(args, session).await,
             Command::Restart(args) => restart::run(args, session).await,
+            Command::Ssh(args) => ssh::run(args, session).await,
             Command::Start(args) => start::run(args, session).await,
             Command::Status(args) => status::run(args, session).await,
             Command::Stop(args) => stop::run(args, session).await,
             Command::Submit(args) => submit::run(args, session).await,
             Command::Unload(args) => unload::run(args, session).await,
-            Command::Completion(_) | Command::Man(_) | Command::Verify(_) | Command::Version(_) => {
-                self.run_alone(session.output).unwrap_or(Ok(()))
-            }
+            Command::Completion(_)
+            | Command::FdForward(_)
+            | Command::Man(_)
+            | Command::Verify(_)
+            | Command::Version(_) => self.run_alone(session.output).unwrap_or(Ok(())),
         }
     }
 }

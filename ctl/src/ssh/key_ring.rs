@@ -1,0 +1,117 @@
+//! The user's own keys: those of ssh-agent, those in files, and those that a passphrase opens, which is asked for once.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use russh::keys::{self, PrivateKey, PublicKey, decode_secret_key};
+
+use super::{SshError, person};
+
+/// The longest key file that is read, in bytes. The largest keys take a few thousand.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A key in a file.
+#[derive(Debug, Clone)]
+pub(super) enum FileKey {
+    /// Ready to be used.
+    Open(Arc<PrivateKey>),
+    /// A passphrase opens it. Its public half may be known.
+    Locked(Option<PublicKey>),
+}
+
+/// The keys that were opened in this run.
+#[derive(Debug, Default)]
+pub(super) struct KeyRing {
+    opened: Mutex<BTreeMap<PathBuf, Arc<PrivateKey>>>,
+}
+
+impl KeyRing {
+    /// Reads a key file; none if it is not there.
+    pub(super) fn read(&self, path: &Path) -> Result<Option<FileKey>, SshError> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = opened.get(path) {
+            return Ok(Some(FileKey::Open(Arc::clone(key))));
+        }
+        let Some(text) = text(path)? else {
+            return Ok(None);
+        };
+        match decode_secret_key(&text, None) {
+            Ok(key) => Ok(Some(FileKey::Open(Arc::new(key)))),
+            Err(keys::Error::KeyIsEncrypted) => Ok(Some(FileKey::Locked(public_half(path, &text)))),
+            Err(error) => Err(unusable(path, error.to_string())),
+        }
+    }
+
+    /// Asks the person for a key's passphrase and opens it.
+    ///
+    /// # Errors
+    /// If the passphrase is wrong. None is returned if there is nobody to ask.
+    pub(super) fn open(&self, path: &Path) -> Result<Option<Arc<PrivateKey>>, SshError> {
+        let Some(text) = text(path)? else {
+            return Ok(None);
+        };
+        let question = format!("Enter passphrase for key '{}': ", path.display());
+        let asked = person::passphrase(&question)
+            .map_err(|error| unusable(path, format!("cannot ask for its passphrase: {error}")))?;
+        let Some(passphrase) = asked else {
+            return Ok(None);
+        };
+        let key = decode_secret_key(&text, Some(&passphrase))
+            .map_err(|_| unusable(path, "the passphrase is wrong".to_owned()))?;
+        let key = Arc::new(key);
+        self.opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_path_buf(), Arc::clone(&key));
+        Ok(Some(key))
+    }
+}
+
+/// The public key of a file, whatever has to be done to use its private one: OpenSSH's own format has it in the clear, and beside
+/// other files there is often a `.pub`.
+pub(super) fn public_of(path: &Path) -> Option<PublicKey> {
+    match text(path) {
+        Ok(Some(text)) => public_half(path, &text),
+        Ok(None) | Err(_) => public_file(path),
+    }
+}
+
+fn public_half(path: &Path, text: &str) -> Option<PublicKey> {
+    match PrivateKey::from_openssh(text) {
+        Ok(key) => Some(key.public_key().clone()),
+        Err(_) => public_file(path),
+    }
+}
+
+fn public_file(path: &Path) -> Option<PublicKey> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".pub");
+    match text(Path::new(&name)) {
+        Ok(Some(text)) => text.parse().ok(),
+        Ok(None) | Err(_) => None,
+    }
+}
+
+fn text(path: &Path) -> Result<Option<String>, SshError> {
+    match std::fs::metadata(path) {
+        Ok(about) if about.len() > FILE_BYTES_MAX => {
+            return Err(unusable(path, "it is too long for a key".to_owned()));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(unusable(path, error.to_string())),
+    }
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => Err(unusable(path, error.to_string())),
+    }
+}
+
+fn unusable(path: &Path, reason: String) -> SshError {
+    SshError::KeyFile {
+        path: path.to_path_buf(),
+        reason,
+    }
+}

@@ -1,0 +1,193 @@
+//! SSH: the way to the cluster (`--tunnel`) and to its machines. Host keys are checked against fleetctl's own list.
+//!
+//! [`Remote`] is all that verbs see. Below it: where a host is and how to log in (`spec`, `route`), one connection (`connection`,
+//! `callbacks`, `authentication`, `key_ring`, `host_key`, `known_hosts`), and what runs through it (`stream`, `tunnel`,
+//! `execution`, `shell`). No connection is made before it is needed, and each only once.
+
+mod spec;
+
+mod route;
+
+mod authentication;
+mod callbacks;
+mod connection;
+mod host_key;
+mod key_ring;
+mod known_hosts;
+mod person;
+
+mod execution;
+mod quote;
+mod shell;
+mod stream;
+mod tunnel;
+
+mod error;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::client::Dialler;
+use tokio::sync::Mutex;
+
+pub(crate) use error::SshError;
+pub(crate) use execution::Execution;
+#[allow(unused_imports, reason = "status and journal are about to use it")]
+pub(crate) use execution::Piece;
+pub(crate) use host_key::Checking;
+pub(crate) use shell::AgentForwarding;
+pub(crate) use spec::HostSpec;
+
+use connection::{Connection, Tools};
+use host_key::HostKeys;
+use key_ring::KeyRing;
+use tunnel::Tunnel;
+
+/// What the flags and the environment say of SSH.
+#[derive(Debug, Clone)]
+pub(crate) struct SshSettings {
+    /// The host through which everything goes.
+    pub(crate) tunnel: Option<HostSpec>,
+    /// Whom to log in as, if that was said.
+    pub(crate) username: Option<String>,
+    /// Limit for making one connection, and for noticing that one is lost.
+    pub(crate) timeout: Duration,
+    /// The keys of hosts.
+    pub(crate) known_hosts_file: PathBuf,
+    /// Whether they are checked.
+    pub(crate) checking: Checking,
+    /// The user's home.
+    pub(crate) home: Option<PathBuf>,
+    /// Where ssh-agent listens.
+    pub(crate) agent_socket: Option<PathBuf>,
+}
+
+/// The machines of the cluster, as far as SSH leads to them. Cheap to clone; clones share connections.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tools: Tools,
+    /// Connections that were made, by where they lead to; none is the tunnel's.
+    connections: Mutex<BTreeMap<Option<(String, u16)>, Arc<Connection>>>,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    /// Connects to nothing yet.
+    pub(crate) fn new(settings: SshSettings) -> Remote {
+        let file = settings.known_hosts_file.clone();
+        let host_keys = Arc::new(HostKeys::new(file, settings.checking));
+        let tools = Tools {
+            settings,
+            host_keys,
+            key_ring: KeyRing::default(),
+        };
+        Remote {
+            inner: Arc::new(Inner {
+                tools,
+                connections: Mutex::default(),
+            }),
+        }
+    }
+
+    /// What opens connections to fleetd through the tunnel, which is made now; none without `--tunnel`.
+    pub(crate) async fn dialler(&self) -> Result<Option<Arc<dyn Dialler>>, SshError> {
+        match self.tunnel().await? {
+            Some(connection) => Ok(Some(Arc::new(Tunnel::new(connection)))),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs `command`, a line for the shell, on the machine with this address; its stdin is empty. Through the tunnel, if there
+    /// is one. `port` is where the machine's sshd listens.
+    #[allow(dead_code, reason = "status and journal are about to use it")]
+    pub(crate) async fn exec(
+        &self,
+        address: &str,
+        port: u16,
+        command: &str,
+    ) -> Result<Execution, SshError> {
+        let connection = self.machine(address, port).await?;
+        Execution::start(connection, command).await
+    }
+
+    /// Runs `command`, or a shell without one, at this terminal, on the machine with this address. Returns its status.
+    pub(crate) async fn shell(
+        &self,
+        address: &str,
+        port: u16,
+        command: Option<&str>,
+        forwarding: AgentForwarding,
+    ) -> Result<u8, SshError> {
+        let connection = self.machine(address, port).await?;
+        shell::run(&connection, command, forwarding).await
+    }
+
+    async fn tunnel(&self) -> Result<Option<Arc<Connection>>, SshError> {
+        let tools = &self.inner.tools;
+        let Some(spec) = &tools.settings.tunnel else {
+            return Ok(None);
+        };
+        let mut connections = self.inner.connections.lock().await;
+        if let Some(open) = connections.get(&None).filter(|open| open.lost().is_none()) {
+            return Ok(Some(Arc::clone(open)));
+        }
+        let open = self.along(spec).await?;
+        connections.insert(None, Arc::clone(&open));
+        Ok(Some(open))
+    }
+
+    async fn machine(&self, address: &str, port: u16) -> Result<Arc<Connection>, SshError> {
+        let tunnel = self.tunnel().await?;
+        let tools = &self.inner.tools;
+        let key = Some((address.to_owned(), port));
+        let mut connections = self.inner.connections.lock().await;
+        if let Some(open) = connections.get(&key).filter(|open| open.lost().is_none()) {
+            return Ok(Arc::clone(open));
+        }
+        let spec = HostSpec {
+            user: None,
+            host: address.to_owned(),
+            // The usual port leaves it to ~/.ssh/config.
+            port: (port != spec::PORT).then_some(port),
+        };
+        let open = match tunnel {
+            Some(tunnel) => {
+                let hop = route::last_hop(&tools.settings, &spec).await?;
+                Connection::open(tools, &hop, Some(tunnel)).await?
+            }
+            None => self.along(&spec).await?,
+        };
+        connections.insert(key, Arc::clone(&open));
+        Ok(open)
+    }
+
+    /// Connects to one host after the other on the way to `spec`.
+    async fn along(&self, spec: &HostSpec) -> Result<Arc<Connection>, SshError> {
+        let tools = &self.inner.tools;
+        let mut hops = route::route(&tools.settings, spec).await?.into_iter();
+        let Some(first) = hops.next() else {
+            // A way has at least its own end.
+            return Err(SshError::Jumps {
+                host: spec.host.clone(),
+                limit: 0,
+            });
+        };
+        let mut open = Connection::open(tools, &first, None).await?;
+        for hop in hops {
+            open = Connection::open(tools, &hop, Some(open)).await?;
+        }
+        Ok(open)
+    }
+}
