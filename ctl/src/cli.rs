@@ -147,7 +147,7 @@ impl ReplaceArgs {
 /// Where machines listen for SSH, for verbs that may have to log in.
 #[derive(Debug, Args)]
 pub(crate) struct SshPortArgs {
-    /// Port of the machines' SSH server, where fleetd cannot answer for another machine
+    /// Port of the machines' SSH server, where SSH is needed
     #[arg(long, value_name = "PORT", default_value_t = 22)]
     pub(crate) ssh_port: u16,
 }

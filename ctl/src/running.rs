@@ -1,7 +1,9 @@
 //! Runs a tool of systemd on the machine that has a unit, where the API does not answer for it: here, if this is the machine, else
 //! by SSH. What it says comes as it says it, so that several can be watched at once.
 
+use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::Stdio;
@@ -13,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::error::{CommandError, Kind};
+use crate::ssh::{Execution, Piece, Remote, SshError};
 use crate::tint::Colour;
 use crate::tool::Tool;
 
@@ -21,6 +24,9 @@ const MACHINE_ID: &str = "/etc/machine-id";
 
 /// The exit status if a tool could not be run, in fleet 1.0.
 const EXIT_NOT_RUN: u8 = 255;
+
+/// The longest line that is waited for, in bytes; what is longer comes in parts.
+const LINE_BYTES_MAX: usize = 1024 * 1024;
 
 /// Something that a running tool says.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,11 +54,11 @@ pub(crate) struct Place {
 }
 
 /// Runs `tool` on the machine.
-pub(crate) fn run_at(place: &Place, tool: &Tool, colour: Colour) -> Running {
+pub(crate) fn run_at(remote: &Remote, place: &Place, tool: &Tool, colour: Colour) -> Running {
     if is_here(&place.machine) {
         local(tool, colour)
     } else {
-        by_ssh(place, tool)
+        by_ssh(remote.clone(), place, tool)
     }
 }
 
@@ -64,16 +70,83 @@ fn is_here(machine: &MachineId) -> bool {
     }
 }
 
-fn by_ssh(place: &Place, tool: &Tool) -> Running {
-    let text = match &place.address {
-        None => "Could not determine address of machine.".to_owned(),
-        Some(address) => format!(
-            "Unable to SSH to remote host: this version cannot; log in to {address}, port {}, and run: {}",
-            place.ssh_port,
-            tool.shell_line()
-        ),
+fn by_ssh(remote: Remote, place: &Place, tool: &Tool) -> Running {
+    let Some(address) = place.address.clone() else {
+        let text = "Could not determine address of machine.";
+        return failed(CommandError::new(Kind::Exit(EXIT_NOT_RUN), text));
     };
-    failed(CommandError::new(Kind::Exit(EXIT_NOT_RUN), text))
+    let (port, command) = (place.ssh_port, tool.shell_line());
+    let said = stream::once(async move { remote.exec(&address, port, &command).await })
+        .map_ok(|execution| stream::try_unfold(Far::of(execution), Far::next))
+        .try_flatten();
+    Box::pin(said.map_err(|error| {
+        let context = "Unable to SSH to remote host";
+        CommandError::ssh(context, error).of_kind(Kind::Exit(EXIT_NOT_RUN))
+    }))
+}
+
+/// A tool on another machine, whose words come in pieces.
+struct Far {
+    /// None once it has ended.
+    execution: Option<Execution>,
+    /// The beginning of a line of stdout.
+    line: Vec<u8>,
+    /// The beginning of a line of stderr.
+    talk: Vec<u8>,
+    ready: VecDeque<Said>,
+}
+
+impl Far {
+    fn of(execution: Execution) -> Far {
+        Far {
+            execution: Some(execution),
+            line: Vec::new(),
+            talk: Vec::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    async fn next(mut self) -> Result<Option<(Said, Far)>, SshError> {
+        loop {
+            if let Some(said) = self.ready.pop_front() {
+                return Ok(Some((said, self)));
+            }
+            let Some(execution) = &mut self.execution else {
+                return Ok(None);
+            };
+            match execution.next().await? {
+                Piece::Stdout(bytes) => {
+                    let lines = complete_lines(&mut self.line, &bytes);
+                    self.ready.extend(lines.into_iter().map(Said::Line));
+                }
+                Piece::Stderr(bytes) => {
+                    let lines = complete_lines(&mut self.talk, &bytes);
+                    self.ready.extend(lines.into_iter().map(Said::Talk));
+                }
+                Piece::Exit(status) => {
+                    self.execution = None;
+                    let (line, talk) = (mem::take(&mut self.line), mem::take(&mut self.talk));
+                    let rest = [Said::Line(line), Said::Talk(talk)];
+                    let empty = |said: &Said| matches!(said, Said::Line(text) | Said::Talk(text) if text.is_empty());
+                    self.ready
+                        .extend(rest.into_iter().filter(|said| !empty(said)));
+                    self.ready.push_back(Said::End(status));
+                }
+            }
+        }
+    }
+}
+
+/// Adds `bytes` to what is there of a line, and takes out what has become complete.
+fn complete_lines(begun: &mut Vec<u8>, bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut lines = Vec::new();
+    for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+        begun.extend_from_slice(part);
+        if part.ends_with(b"\n") || begun.len() >= LINE_BYTES_MAX {
+            lines.push(mem::take(begun));
+        }
+    }
+    lines
 }
 
 fn local(tool: &Tool, colour: Colour) -> Running {
@@ -141,6 +214,17 @@ mod tests {
         };
         let said = local(&tool, Colour::Hidden).map_err(|error| error.to_string());
         said.collect().await
+    }
+
+    #[test]
+    fn pieces_become_lines() {
+        let mut begun = Vec::new();
+        assert_eq!(complete_lines(&mut begun, b"a"), [b""; 0]);
+        assert_eq!(
+            complete_lines(&mut begun, b"b\nc\nd"),
+            [b"ab\n".to_vec(), b"c\n".to_vec()]
+        );
+        assert_eq!(begun, b"d");
     }
 
     #[tokio::test]

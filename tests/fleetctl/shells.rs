@@ -237,19 +237,20 @@ async fn each_command_has_a_man_page_that_man_can_show() {
                fleetctl-submit - Upload one or more units to the cluster without starting them
 
         SYNOPSIS
-               fleetctl submit [--endpoint] [--replace] [--request-timeout] [--debug] [-h|--help] [UNIT]
+               fleetctl submit [--endpoint] [--replace] [--request-timeout] [--debug] [-h|--help] [--tunnel]
+               [--ssh-username] [--ssh-timeout] [--known-hosts-file] [--strict-host-key-checking] [UNIT]
 
         DESCRIPTION
                Upload one or more units to the cluster without starting them.
 
-               Each  UNIT  is a file or the name of one: "hello" is ./hello.service. A template (hello@.ser-
-               vice) is submitted like any other unit, and "hello@1" is made from it, or from  ./hello@.ser-
+               Each UNIT is a file or the name of one: "hello" is ./hello.service. A  template  (hello@.ser-
+               vice)  is submitted like any other unit, and "hello@1" is made from it, or from ./hello@.ser-
                vice.
 
         OPTIONS
                --endpoint <URL>
-                      Where  fleetd  listens: unix:///path/of/socket or http://host:port, or several of them
-                      separated  by  commas,  of  which  the  first   that   answers   is   used   [default:
+                      Where fleetd listens: unix:///path/of/socket or http://host:port, or several  of  them
+                      separated   by   commas,   of   which   the  first  that  answers  is  used  [default:
                       unix:///var/run/fleet.sock]
 
                --replace[=<BOOL>]
@@ -264,7 +265,24 @@ async fn each_command_has_a_man_page_that_man_can_show() {
                -h, --help
                       Print help, of a command if one is named
 
-               [UNIT] Units,  or  paths  of unit files; a quoted pattern such as 'web@*' stands for units in
+               --tunnel <HOST>
+                      Reach  the  cluster  through  this  SSH  host:  [user@]host[:port],  or  an  alias  of
+                      ~/.ssh/config
+
+               --ssh-username <USER>
+                      User to log in as by SSH [default: what ~/.ssh/config says, else core]
+
+               --ssh-timeout <SECONDS>
+                      Seconds  to  wait  for  an SSH connection, and until one is given up that is lost [de-
+                      fault: 10]
+
+               --known-hosts-file <FILE>
+                      Where the keys of SSH hosts are kept [default: ~/.fleetctl/known_hosts]
+
+               --strict-host-key-checking[=<BOOL>]
+                      Check the keys of SSH hosts [default: true]
+
+               [UNIT] Units, or paths of unit files; a quoted pattern such as 'web@*' stands  for  units  in
                       the cluster
 
 

@@ -67,6 +67,19 @@ impl Terminal {
         }
     }
 
+    /// Changes the size of the window.
+    #[allow(dead_code, reason = "tests/tunnel has this file, too")]
+    pub(crate) fn resize(&mut self, columns: u16, rows: u16) {
+        println!("window of {columns} columns and {rows} rows");
+        let size = Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&self.master, size).unwrap();
+    }
+
     /// Types.
     pub(crate) fn send(&mut self, keys: &str) {
         println!("keys {keys:?}");

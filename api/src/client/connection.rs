@@ -283,15 +283,16 @@ impl Client {
                 (None, Endpoint::Tcp { host, port, .. }) => tcp(host, *port).await,
             }
         };
-        match timeout(self.inner.request_timeout.mul_f64(0.9), connecting).await {
+        let limit = self.inner.request_timeout;
+        match timeout(limit.mul_f64(0.9), connecting).await {
             Ok(connected) => connected.map_err(unreachable),
-            Err(_elapsed) => Err(unreachable(io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!(
-                    "no connection within {} s",
-                    self.inner.request_timeout.as_secs_f64()
+            Err(_elapsed) => Err(unreachable(match &self.inner.dialler {
+                Some(dialler) => dialler.too_slow(limit),
+                None => io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("no connection within {} s", limit.as_secs_f64()),
                 ),
-            ))),
+            })),
         }
     }
 

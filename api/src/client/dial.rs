@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -19,4 +20,7 @@ pub type Dialling<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn ByteStrea
 pub trait Dialler: Send + Sync {
     /// Opens one; the request's timeout limits how long that may take.
     fn dial<'a>(&'a self, endpoint: &'a Endpoint) -> Dialling<'a>;
+
+    /// What is wrong if that took longer than `limit`.
+    fn too_slow(&self, limit: Duration) -> io::Error;
 }

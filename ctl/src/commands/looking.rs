@@ -178,7 +178,7 @@ pub(crate) fn run_there(
         Reader::Program => Colour::Hidden,
         Reader::Person { colour, .. } => colour,
     };
-    run_at(&place, tool, colour)
+    run_at(&session.remote, &place, tool, colour)
 }
 
 /// Passes on what a tool says, `prefix` before each line, and returns its status.

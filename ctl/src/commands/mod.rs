@@ -13,15 +13,15 @@ mod complete;
 mod completion;
 mod doctor;
 mod explain;
-mod journal;
 mod fd_forward;
+mod journal;
 mod list_machines;
 mod list_unit_files;
 mod list_units;
 mod man;
 mod plan;
-mod status;
 mod ssh;
+mod status;
 mod verify;
 mod version;
 
@@ -49,8 +49,8 @@ pub(crate) enum Command {
     Destroy(destroy::Args),
     Doctor(doctor::Args),
     Explain(explain::Args),
-    Journal(journal::Args),
     FdForward(fd_forward::Args),
+    Journal(journal::Args),
     ListMachines(list_machines::Args),
     ListUnitFiles(list_unit_files::Args),
     ListUnits(list_units::Args),

@@ -2,7 +2,7 @@
 
 use api::client::{OverviewQuery, Section};
 
-use crate::cli::boolean;
+use crate::cli::{SshPortArgs, boolean};
 use crate::error::{CommandError, Kind};
 use crate::session::Session;
 use crate::ssh::AgentForwarding;
@@ -28,9 +28,8 @@ pub(crate) struct Args {
           default_value = "false", default_missing_value = "true", hide_default_value = true,
           action = clap::ArgAction::Set, value_parser = boolean)]
     forward_agent: bool,
-    /// Port of the machine's SSH server
-    #[arg(long, value_name = "PORT", default_value_t = 22)]
-    ssh_port: u16,
+    #[command(flatten)]
+    ssh: SshPortArgs,
     /// Machine or unit, unless a flag names it, and the command
     #[arg(
         value_names = ["MACHINE|UNIT", "COMMAND"],
@@ -65,7 +64,7 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     let remote = session.remote.clone();
     let address = &address.primary_ip;
     let ended = remote
-        .shell(address, args.ssh_port, command.as_deref(), forwarding)
+        .shell(address, args.ssh.ssh_port, command.as_deref(), forwarding)
         .await;
     match (ended, command) {
         // A shell ends with what was typed last, which nobody means to be the end of a script.

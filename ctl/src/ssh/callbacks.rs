@@ -1,5 +1,6 @@
 //! What the SSH library asks and tells us while a connection lives.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,6 +131,11 @@ impl Handler for Callbacks {
                 )
             }
             DisconnectReason::Error(Error::Disconnect | Error::HUP) => {
+                "the host closed it".to_owned()
+            }
+            DisconnectReason::Error(Error::IO(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
                 "the host closed it".to_owned()
             }
             DisconnectReason::Error(error) => error.to_string(),

@@ -52,7 +52,7 @@ pub(super) struct Connection {
     /// Whether the host may use our agent.
     forwards_agent: Arc<AtomicBool>,
     /// What it runs through, which must live as long.
-    _through: Option<Arc<Connection>>,
+    through: Option<Arc<Connection>>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -85,7 +85,7 @@ impl Connection {
                         limit: tools.settings.timeout,
                         lost,
                         forwards_agent,
-                        _through: through,
+                        through,
                     }));
                 }
                 Ok(Err(error)) => error,
@@ -112,6 +112,10 @@ impl Connection {
 
     /// Why the connection is no more; none while it is.
     pub(super) fn lost(&self) -> Option<SshError> {
+        // What is behind a lost host cannot be told from lost itself.
+        if let Some(lost) = self.through.as_ref().and_then(|outer| outer.lost()) {
+            return Some(lost);
+        }
         let reason = self
             .lost
             .lock()

@@ -34,9 +34,7 @@ use api::client::Dialler;
 use tokio::sync::Mutex;
 
 pub(crate) use error::SshError;
-pub(crate) use execution::Execution;
-#[allow(unused_imports, reason = "status and journal are about to use it")]
-pub(crate) use execution::Piece;
+pub(crate) use execution::{Execution, Piece};
 pub(crate) use host_key::Checking;
 pub(crate) use shell::AgentForwarding;
 pub(crate) use spec::HostSpec;
@@ -111,7 +109,6 @@ impl Remote {
 
     /// Runs `command`, a line for the shell, on the machine with this address; its stdin is empty. Through the tunnel, if there
     /// is one. `port` is where the machine's sshd listens.
-    #[allow(dead_code, reason = "status and journal are about to use it")]
     pub(crate) async fn exec(
         &self,
         address: &str,

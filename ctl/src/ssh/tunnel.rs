@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use api::client::{ByteStream, Dialler, Dialling, Endpoint};
 
@@ -73,5 +74,14 @@ impl Dialler for Tunnel {
                 Err(error) => Err(io::Error::other(error)),
             }
         })
+    }
+    fn too_slow(&self, limit: Duration) -> io::Error {
+        let host = self.connection.shown().to_owned();
+        let reason = format!("no answer within {} s", limit.as_secs_f64());
+        io::Error::other(
+            self.connection
+                .lost()
+                .unwrap_or(SshError::Lost { host, reason }),
+        )
     }
 }
