@@ -266,6 +266,7 @@ fn unit(name: &str, options: &str) -> [Change; 2] {
         generation: Generation(1),
         start: Generation(1),
         restart: Generation(0),
+        relocation: None,
     };
     [
         Change::File(unit.file, Some(Arc::new(file))),

@@ -66,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) traces: Vec<Entry>,
     /// How many entries of its schedule are of another file than the unit is now.
     pub(crate) other_files: usize,
+    /// Where it is still to move, as was asked.
+    pub(crate) destination: Option<MachineIndex>,
 }
 
 /// The records, numbered.
@@ -145,6 +147,15 @@ impl Cluster {
     pub(crate) fn are_siblings(&self, one: UnitIndex, other: UnitIndex) -> bool {
         let template = self.node(one).template;
         one != other && template.is_some() && template == self.node(other).template
+    }
+
+    /// The live machine to which the unit is still to move, if it is one that can: what is tied to
+    /// others goes where they are.
+    pub(crate) fn destination(&self, unit: UnitIndex) -> Option<MachineIndex> {
+        let node = self.node(unit);
+        let can = node.want == Want::One && node.peers.is_empty() && node.followers.is_empty();
+        let to = node.destination.filter(|_| can);
+        to.filter(|to| self.is_live(*to))
     }
 
     /// The machine that the unit waits for although it is gone (`Sticky=`), if it has no other.

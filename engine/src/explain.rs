@@ -5,7 +5,7 @@
 //! decide if it were placed now.
 
 mod effects;
-mod standings;
+pub(crate) mod standings;
 
 use std::collections::BTreeSet;
 

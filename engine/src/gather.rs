@@ -129,6 +129,7 @@ impl Cluster {
         scheduled.sort_unstable();
         statuses.sort_unstable();
         self.fill_traces(records, unit, &name, found);
+        self.set_destination(records, unit);
         let node = &mut self.nodes[unit.0];
         node.want = want;
         node.rules = rules;
@@ -137,6 +138,13 @@ impl Cluster {
         node.scheduled = scheduled;
         node.statuses = statuses;
         node.other_files = other_files;
+    }
+
+    /// Notes where the unit is still to move.
+    pub(crate) fn set_destination(&mut self, records: &Records, unit: UnitIndex) {
+        let name = &self.nodes[unit.0].name;
+        let destination = destination(records, name).map(|id| self.machines.index(id));
+        self.nodes[unit.0].destination = destination;
     }
 
     /// Notes the earlier versions that statuses speak of: a unit that was replaced or destroyed may
@@ -226,6 +234,7 @@ fn blank(name: UnitName, want: Want, rules: Arc<Rules>) -> Node {
         statuses: Vec::new(),
         traces: Vec::new(),
         other_files: 0,
+        destination: None,
     }
 }
 
@@ -281,5 +290,22 @@ fn wanted(
 pub(crate) fn is_same_demand(before: &Unit, after: &Unit) -> bool {
     let runs = |unit: &Unit| unit.target != TargetState::Inactive;
     let file = |unit: &Unit| -> (FileHash, _) { (unit.file, unit.hash) };
-    file(before) == file(after) && runs(before) == runs(after)
+    file(before) == file(after)
+        && runs(before) == runs(after)
+        && before.relocation == after.relocation
+}
+
+/// The machine to which the unit is still to move: it has an entry that is older than that request,
+/// or none and its hold says that it is moving.
+pub(crate) fn destination<'r>(records: &'r Records, name: &UnitName) -> Option<&'r MachineId> {
+    let relocation = records.units.get(name)?.relocation.as_ref()?;
+    let mut entries = records.schedule.get(name).into_iter().flatten();
+    let is_due = match records.schedule.get(name) {
+        Some(_) => entries.all(|(_, entry)| entry.generation < relocation.generation),
+        None => {
+            let reason = records.holds.get(name).map(|hold| &hold.reason);
+            matches!(reason, Some(HoldReason::Moving { to, .. }) if *to == relocation.to)
+        }
+    };
+    is_due.then_some(&relocation.to)
 }

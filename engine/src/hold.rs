@@ -40,7 +40,13 @@ impl Looked {
             Want::One => {
                 let seen = node.statuses.iter();
                 match seen.map(|machine| cluster.machine(*machine)).min() {
-                    Some(on) => Some(bare(HoldReason::Stopping { on: on.clone() })),
+                    Some(on) => Some(bare(match cluster.destination(unit) {
+                        Some(to) => HoldReason::Moving {
+                            from: on.clone(),
+                            to: cluster.machine(to).clone(),
+                        },
+                        None => HoldReason::Stopping { on: on.clone() },
+                    })),
                     None => Some(nowhere(cluster, occupancy, unit, bare)),
                 }
             }

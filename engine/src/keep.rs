@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use model::{Obstacle, UnassignReason};
 
 use crate::cluster::{Cluster, Entry, MachineIndex, Node, UnitIndex, Want};
-use crate::fit::{lasting_obstacle, missing_peer};
+use crate::fit::{lasting_obstacle, missing_peer, obstacle};
 use crate::occupancy::Occupancy;
 
 /// Entries that go, and why.
@@ -48,7 +48,35 @@ pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entr
     }
     drop_lone_followers(cluster, occupancy, tied, &mut removed);
     note_lingering(cluster, occupancy, entries);
+    let leaving = movers(cluster, occupancy, entries, &mut removed);
+    note_lingering(cluster, occupancy, &leaving);
     removed
+}
+
+/// Takes from their machines those that are to move and can. Returns their entries.
+fn movers(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
+    entries: &[Entry],
+    removed: &mut Removed,
+) -> Vec<Entry> {
+    let mut leaving = Vec::new();
+    let to_move = entries.iter().filter_map(|(unit, machine)| {
+        let to = cluster.destination(*unit)?;
+        (to != *machine).then_some(((*unit, *machine), to))
+    });
+    let mut to_move: Vec<_> = to_move.collect();
+    to_move.sort_by(|(one, _), (other, _)| cluster.by_names(one, other));
+    for ((unit, machine), to) in to_move {
+        let is_there = occupancy.is_scheduled(unit, machine);
+        if is_there && obstacle(cluster, occupancy, unit, to).is_none() {
+            occupancy.unschedule(cluster, unit, machine);
+            let to = cluster.machine(to).clone();
+            removed.insert((unit, machine), UnassignReason::Moved { to });
+            leaving.push((unit, machine));
+        }
+    }
+    leaving
 }
 
 /// Who stays first where not all can.

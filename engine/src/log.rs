@@ -54,6 +54,7 @@ fn assign_reason(reason: &AssignReason) -> String {
             )
         }
         AssignReason::Global => "a global unit runs on every machine that fits".to_owned(),
+        AssignReason::Moved => "it was asked to move there".to_owned(),
         AssignReason::Requested => "it is there already".to_owned(),
     }
 }
@@ -66,6 +67,7 @@ fn unassign_reason(reason: &UnassignReason) -> String {
         UnassignReason::NoLongerFits(obstacle) => {
             format!("the machine no longer fits: it {obstacle}")
         }
+        UnassignReason::Moved { to } => format!("it moves to {to}, as was asked"),
         UnassignReason::Duplicate { kept } => format!("it is on {kept} too"),
     }
 }

@@ -18,6 +18,8 @@ use crate::ties::{Knot, Ties, ties};
 pub(crate) enum Why {
     /// It was there before.
     Back,
+    /// It was asked to move there.
+    Moved,
     /// Of so many machines that could take it, this had the fewest units, namely so many.
     LeastLoaded { load: usize, candidates: usize },
     /// Of so many, this was the best, with so much load.
@@ -72,6 +74,7 @@ pub(crate) fn place(
         }
         placed = placer.placements.len();
     }
+    placer.place_movers(open);
     placer.placements
 }
 
@@ -115,6 +118,20 @@ impl Placer<'_> {
         }
         for group in &ties.groups {
             self.place_group(group);
+        }
+    }
+
+    /// Units that were to move and whose place was taken meanwhile are put back where they still
+    /// are, or wherever they fit.
+    fn place_movers(&mut self, open: &[UnitIndex]) {
+        let mut movers: Vec<UnitIndex> = open.to_vec();
+        movers.retain(|unit| self.cluster.destination(*unit).is_some());
+        let mut placed = usize::MAX;
+        while placed != self.placements.len() {
+            placed = self.placements.len();
+            for unit in &movers {
+                self.place_group(&[vec![*unit]]);
+            }
         }
     }
 
@@ -178,6 +195,7 @@ impl Placer<'_> {
             && self.cluster.is_peaceful(unit)
             && !node.rules.has_demand()
             && !is_particular(self.cluster, unit)
+            && self.cluster.destination(unit).is_none()
     }
 
     fn place_simple(&mut self, unit: UnitIndex) {
@@ -317,6 +335,12 @@ impl Placer<'_> {
                 machines.intersect(&self.places(*peer));
             }
         }
+        if let Some(to) = cluster.destination(unit)
+            && machines.contains(to.0)
+        {
+            machines.clear();
+            machines.insert(to.0);
+        }
         if node.want == Want::Everywhere {
             machines.unite(&self.places(unit));
         }
@@ -408,6 +432,8 @@ impl Placer<'_> {
         }
         let why = if self.was_there(unit, machine) {
             Why::Back
+        } else if self.cluster.destination(unit) == Some(machine) {
+            Why::Moved
         } else {
             why
         };

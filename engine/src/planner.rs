@@ -44,6 +44,8 @@ pub struct Planner {
     fileless: BTreeSet<UnitIndex>,
     /// Units seen running by a file of which it is not known what it says.
     unknown_version: BTreeSet<UnitIndex>,
+    /// Units that are still to move.
+    moving: BTreeSet<UnitIndex>,
     /// True if machines came or went since the last plan: every hold says how many there are.
     recounted: bool,
     numbering: Numbering,
@@ -70,6 +72,7 @@ impl Planner {
             global: BTreeSet::new(),
             fileless: BTreeSet::new(),
             unknown_version: BTreeSet::new(),
+            moving: BTreeSet::new(),
             recounted: true,
             numbering: Numbering::Holds,
             fresh: true,
@@ -128,9 +131,11 @@ impl Planner {
                     self.change_machine(records, &id);
                 }
             }
-            Change::Assignment(..) => {
+            Change::Assignment(_, name, _) => {
+                let name = name.clone();
                 self.take_in_entry(records, &change);
                 records.apply(change);
+                self.aim(records, &name);
             }
             Change::Status(..) => {
                 self.take_in_status(records, &change);
@@ -142,7 +147,9 @@ impl Planner {
                     self.occupancy.grow(&self.cluster);
                     self.recheck.insert(unit);
                 }
+                let name = name.clone();
                 records.apply(change);
+                self.aim(records, &name);
             }
             Change::Quarantined { record, .. } => {
                 if let Some(RecordKey::Unit(name)) = record {
@@ -196,6 +203,15 @@ impl Planner {
     /// Who is where after the last plan, to be asked about.
     pub(crate) fn parts(&mut self) -> (&Cluster, &mut Occupancy) {
         (&self.cluster, &mut self.occupancy)
+    }
+
+    /// Notes anew where the unit is still to move.
+    fn aim(&mut self, records: &Records, name: &UnitName) {
+        if let Some(unit) = self.cluster.find(name) {
+            self.cluster.set_destination(records, unit);
+            let node = self.cluster.node(unit);
+            member(&mut self.moving, unit, node.destination.is_some());
+        }
     }
 
     fn mark_named(&mut self, name: &UnitName) {
@@ -401,6 +417,7 @@ impl Planner {
             let is_fileless = matches!(node.want, Want::Frozen(HoldReason::FileMissing { .. }));
             member(&mut self.fileless, *unit, is_fileless);
             member(&mut self.global, *unit, node.want == Want::Everywhere);
+            member(&mut self.moving, *unit, node.destination.is_some());
             member(&mut self.behind, *unit, !node.scheduled.is_empty());
             let is_unknown = !node.statuses.is_empty() && {
                 let now = records.units.get(&node.name).map(|unit| unit.hash);
@@ -417,7 +434,8 @@ impl Planner {
     /// read, those that contend with them, and those that follow any of these.
     fn entries(&mut self, read: &[UnitIndex]) -> Vec<Entry> {
         let mut entries: Vec<Entry> = std::mem::take(&mut self.suspects).into_iter().collect();
-        for unit in read {
+        // Whether they can move may depend on anything.
+        for unit in read.iter().chain(&self.moving) {
             let node = self.cluster.node(*unit);
             let places = node.scheduled.iter().chain(&node.statuses);
             entries.extend(places.map(|machine| (*unit, *machine)));
@@ -495,7 +513,7 @@ impl Planner {
             };
             let hopeful = self.waiting.keys().chain(&self.global);
             let mut reached: Vec<UnitIndex> = hopeful.copied().filter(has_room).collect();
-            reached.extend(read.iter().chain(&self.retry));
+            reached.extend(read.iter().chain(&self.retry).chain(&self.moving));
             reached.extend(entries.iter().map(|(unit, _)| *unit));
             let mut known: BTreeSet<UnitIndex> = BTreeSet::new();
             while let Some(unit) = reached.pop() {

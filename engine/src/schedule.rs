@@ -108,6 +108,7 @@ impl Plan<'_> {
             | UnassignReason::Inactive
             | UnassignReason::Destroyed
             | UnassignReason::MachineGone
+            | UnassignReason::Moved { .. }
             | UnassignReason::Duplicate { .. } => reason.clone(),
         }
     }
@@ -178,6 +179,7 @@ impl Plan<'_> {
         }
         let assignment = node.assignment.clone()?;
         let reason = match why {
+            Why::Moved => AssignReason::Moved,
             Why::Back => AssignReason::Requested,
             Why::LeastLoaded { load, candidates } => AssignReason::LeastLoaded { load, candidates },
             Why::Best {

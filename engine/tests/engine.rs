@@ -19,6 +19,8 @@ mod oracle;
 mod picture;
 #[path = "engine/properties.rs"]
 mod properties;
+#[path = "engine/rebalancing.rs"]
+mod rebalancing;
 #[path = "engine/scenarios.rs"]
 mod scenarios;
 #[path = "engine/trials.rs"]

@@ -110,6 +110,13 @@ pub enum HoldReason {
         /// The machine that stops it.
         on: MachineId,
     },
+    /// It moves, as was asked, and is still being stopped where it was.
+    Moving {
+        /// The machine that stops it.
+        from: MachineId,
+        /// The machine that is to have it.
+        to: MachineId,
+    },
     /// Its machine is gone and it is `Sticky=`: it waits for that machine.
     AwaitsMachine {
         /// Its machine.
@@ -133,6 +140,10 @@ impl fmt::Display for HoldReason {
             HoldReason::NoMachines => f.write_str("there is no machine in the cluster"),
             HoldReason::NothingFits => f.write_str("no machine can run it"),
             HoldReason::Stopping { on } => write!(f, "it is still being stopped on {}", on.short()),
+            HoldReason::Moving { from, to } => {
+                let (from, to) = (from.short(), to.short());
+                write!(f, "it moves to {to} and is still being stopped on {from}")
+            }
             HoldReason::AwaitsMachine { machine } => {
                 write!(
                     f,
@@ -190,6 +201,8 @@ pub enum AssignReason {
     Global,
     /// It is there already; its users asked for something else of it.
     Requested,
+    /// It was asked to move there.
+    Moved,
 }
 
 /// Why a unit is taken from a machine.
@@ -203,6 +216,11 @@ pub enum UnassignReason {
     MachineGone,
     /// A rule no longer holds there.
     NoLongerFits(Obstacle),
+    /// It is to move there, as was asked.
+    Moved {
+        /// Where to.
+        to: MachineId,
+    },
     /// It has another machine too; only global units run on several.
     Duplicate {
         /// The machine that keeps it.

@@ -101,8 +101,8 @@ pub struct Standing {
     pub load: usize,
 }
 
-/// What machines are compared by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What machines are compared by, the most important first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Criterion {
     /// `Spread=`: units of the template in the zone.
     Spread,

@@ -9,6 +9,7 @@ mod decision;
 mod explanation;
 mod machine;
 mod ports;
+mod rebalance;
 mod records;
 mod request;
 mod schedule;
@@ -30,6 +31,7 @@ pub use ports::{
     Clock, ClusterStore, JobEnd, Mark, Placement, ServiceChange, ServiceError, ServiceManager,
     ServiceUnit, StoreError, Update,
 };
+pub use rebalance::Move;
 pub use records::{Change, Leader, Quarantined, RecordKey, Records};
 pub use request::{
     Action, Done, Known, MetadataEdit, OnDifference, Outcome, Refusal, UnitRequest, UnitWrite,
@@ -41,4 +43,4 @@ pub use store_health::{
     LeaseTime, MACHINE_LEASES_MAX, MachineLease, MemberStatus, StoreHealth, StoreMember,
 };
 pub use trial::{Displaced, Place, Trial, TrialPlan};
-pub use unit::{Generation, Revision, TargetState, TargetStateError, Unit};
+pub use unit::{Generation, Relocation, Revision, TargetState, TargetStateError, Unit};

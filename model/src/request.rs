@@ -7,10 +7,10 @@ use std::fmt;
 
 use unitfile::{Errors, Requirements, UnitFile, UnitName, check_submission};
 
-use crate::{Generation, MachineId, TargetState, Unit};
+use crate::{Generation, MachineId, Relocation, TargetState, Unit};
 
 /// A verb.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Make the unit known.
     Submit,
@@ -28,11 +28,13 @@ pub enum Action {
     Destroy,
     /// Bring it to this state if it is not asked for already (the ancestor's `desiredState`).
     Set(TargetState),
+    /// Stop it where it is, then start it on this machine, if that can take it.
+    Move(MachineId),
 }
 
 impl Action {
     /// The verb, as a user types it.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Action::Submit => "submit",
             Action::Load => "load",
@@ -42,16 +44,19 @@ impl Action {
             Action::Restart => "restart",
             Action::Destroy => "destroy",
             Action::Set(_) => "set",
+            Action::Move(_) => "move",
         }
     }
 
     /// States in which this verb may replace a unit's file without taking the unit further down than it asked for.
-    fn may_replace(self, target: TargetState) -> bool {
+    fn may_replace(&self, target: TargetState) -> bool {
         match self {
             Action::Submit => target == TargetState::Inactive,
             Action::Load => target <= TargetState::Loaded,
             Action::Start | Action::Set(_) => true,
-            Action::Stop | Action::Unload | Action::Restart | Action::Destroy => false,
+            Action::Stop | Action::Unload | Action::Restart | Action::Destroy | Action::Move(_) => {
+                false
+            }
         }
     }
 }
@@ -294,11 +299,16 @@ fn file_of<'a>(
 /// The file that may take the place of an existing unit's: the user's own; the user's template stands for it, and, if it is to be
 /// replaced and the user has none, the cluster's template.
 fn rival<'a>(request: &'a UnitRequest, known: Known<'a>) -> Option<&'a UnitFile> {
-    let renews = match request.action {
+    let renews = match &request.action {
         Action::Submit | Action::Load | Action::Start => {
             request.on_difference == OnDifference::Replace
         }
-        Action::Stop | Action::Unload | Action::Restart | Action::Destroy | Action::Set(_) => false,
+        Action::Stop
+        | Action::Unload
+        | Action::Restart
+        | Action::Destroy
+        | Action::Set(_)
+        | Action::Move(_) => false,
     };
     let theirs = request.file.as_ref().or(request.template.as_ref());
     theirs.or(known.template.filter(|_| renews))
@@ -348,12 +358,13 @@ fn created(name: &UnitName, file: &UnitFile, generation: Generation) -> Unit {
         generation,
         start: Generation::default(),
         restart: Generation::default(),
+        relocation: None,
     }
 }
 
 /// Applies the verb to what is wanted of the unit.
 fn retarget(request: &UnitRequest, unit: &mut Unit, generation: Generation) -> Result<(), Refusal> {
-    let target = match request.action {
+    let target = match &request.action {
         // Submitting a unit again leaves it as it is.
         Action::Submit | Action::Destroy => unit.target,
         Action::Load => TargetState::Loaded,
@@ -371,15 +382,27 @@ fn retarget(request: &UnitRequest, unit: &mut Unit, generation: Generation) -> R
             }
             TargetState::Launched
         }
-        Action::Set(target) => target,
+        Action::Set(target) => *target,
+        Action::Move(to) => {
+            if unit.target == TargetState::Inactive {
+                return Err(Refusal::InState(TargetState::Inactive));
+            }
+            let to = to.clone();
+            unit.relocation = Some(Relocation { to, generation });
+            unit.target
+        }
     };
+    if target == TargetState::Inactive {
+        unit.relocation = None;
+    }
     if unit.name.is_template() && target != TargetState::Inactive {
         return Err(Refusal::IsTemplate);
     }
     let starts = target == TargetState::Launched
         && (unit.target != target
             || matches!(request.action, Action::Start | Action::Restart)
-            || unit.start == Generation::default());
+            || unit.start == Generation::default())
+        && !matches!(request.action, Action::Move(_));
     if starts {
         unit.start = generation;
     }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use unitfile::{FileHash, UnitHash, UnitName};
 
+use crate::MachineId;
+
 /// A point in the history of the store (etcd's revision). Later is larger.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Revision(pub u64);
@@ -85,4 +87,16 @@ pub struct Unit {
     pub start: Generation,
     /// The last request to restart it even if it runs.
     pub restart: Generation,
+    /// The last request to move it; none if it has been taken from all machines since.
+    pub relocation: Option<Relocation>,
+}
+
+/// A request to move a unit. An entry of the schedule with this generation or a later one answers it, wherever it is: a unit
+/// whose machine cannot take it after all stays.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Relocation {
+    /// Where to.
+    pub to: MachineId,
+    /// The request.
+    pub generation: Generation,
 }

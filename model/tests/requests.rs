@@ -6,7 +6,7 @@
 )]
 
 use model::{
-    Action, Done, Generation, Known, OnDifference, Outcome, Refusal, TargetState, Unit,
+    Action, Done, Generation, Known, MachineId, OnDifference, Outcome, Refusal, TargetState, Unit,
     UnitRequest, UnitWrite, resolve,
 };
 use proptest::prelude::*;
@@ -37,6 +37,7 @@ fn unit(text: &str, target: TargetState) -> Unit {
         generation: Generation(5),
         start: Generation(started),
         restart: Generation(0),
+        relocation: None,
     }
 }
 
@@ -104,7 +105,7 @@ fn each_verb_moves_each_state_as_the_table_says() {
     ];
     for (action, before, expected) in table {
         let existing = unit(FIRST, *before);
-        let got = answer(&request(*action), Some(&existing));
+        let got = answer(&request(action.clone()), Some(&existing));
         let got = got.map(|(_, outcome)| (outcome.done, outcome.target));
         assert_eq!(
             &got,
@@ -321,4 +322,33 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_move_is_a_request_of_its_own_and_starts_nothing() {
+    let known = unit(FIRST, TargetState::Launched);
+    let to = MachineId::parse("a").unwrap();
+    let asked = request(Action::Move(to.clone()));
+    let at = |unit| Known {
+        unit: Some(unit),
+        ..Known::default()
+    };
+    let (write, outcome) = resolve(&asked, at(&known), Generation(9)).unwrap();
+    let UnitWrite::Put { unit: moved, .. } = write else {
+        panic!("{write:?}");
+    };
+    assert_eq!(outcome.generation, Generation(9));
+    assert_eq!((moved.start, moved.restart), (known.start, known.restart));
+    let relocation = moved.relocation.clone().unwrap();
+    assert_eq!((relocation.to, relocation.generation), (to, Generation(9)));
+    // Who takes it from all machines wants it wherever it fits best, later.
+    let unload = request(Action::Unload);
+    let (write, _) = resolve(&unload, at(&moved), Generation(10)).unwrap();
+    assert!(matches!(write, UnitWrite::Put { unit, .. } if unit.relocation.is_none()));
+    let idle = unit(FIRST, TargetState::Inactive);
+    let refused = resolve(&asked, at(&idle), Generation(11));
+    assert_eq!(
+        refused.unwrap_err(),
+        Refusal::InState(TargetState::Inactive)
+    );
 }

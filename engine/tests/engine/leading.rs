@@ -109,8 +109,8 @@ async fn ask(registry: &Registry, unit: &str, action: Action, options: &[&str]) 
     let view = View::new(registry.clone(), CancellationToken::new());
     let request = UnitRequest {
         name: name(unit),
-        action,
         file: (action != Action::Destroy && action != Action::Unload).then(|| file(options)),
+        action,
         template: None,
         on_difference: OnDifference::Replace,
     };

@@ -362,6 +362,14 @@ impl<'a> Oracle<'a> {
                 }
                 continue;
             }
+            if let Some(HoldReason::Moving { to, .. }) =
+                records.holds.get(unit).map(|hold| &hold.reason)
+                && !has_one
+                && self.is_to_move(unit, to)
+                && self.obstacle(unit, to, after).is_none()
+            {
+                continue;
+            }
             let mut obstacles = Vec::new();
             for machine in self.before.machines.keys() {
                 if on(after, unit, machine) || (has_one && !needs.global) {
@@ -380,14 +388,20 @@ impl<'a> Oracle<'a> {
                 }
                 continue;
             }
+            let stopping = seen.into_iter().min().filter(|_| !needs.global);
+            let reason = match (stopping, hold.map(|it| &it.reason)) {
+                (Some(on), Some(HoldReason::Moving { to, .. })) if self.is_to_move(unit, to) => {
+                    HoldReason::Moving {
+                        from: on.clone(),
+                        to: to.clone(),
+                    }
+                }
+                (Some(on), _) => HoldReason::Stopping { on: on.clone() },
+                (None, _) if self.before.machines.is_empty() => HoldReason::NoMachines,
+                (None, _) => HoldReason::NothingFits,
+            };
             let Some(hold) = hold else {
                 return Err(format!("{unit} has no machine and no reason"));
-            };
-            let stopping = seen.into_iter().min().filter(|_| !needs.global);
-            let reason = match stopping {
-                Some(on) => HoldReason::Stopping { on: on.clone() },
-                None if self.before.machines.is_empty() => HoldReason::NoMachines,
-                None => HoldReason::NothingFits,
             };
             if hold.reason == HoldReason::NothingFits {
                 obstacles.truncate(HOLD_OBSTACLES_MAX);
@@ -401,6 +415,23 @@ impl<'a> Oracle<'a> {
             }
         }
         Ok(())
+    }
+
+    /// True if the unit was asked to move there and has not been given a machine since.
+    fn is_to_move(&self, unit: &UnitName, to: &MachineId) -> bool {
+        let asked = &self.before.units[unit].relocation;
+        let entries = self.before.schedule.get(unit).into_iter().flatten();
+        let mut numbers = entries.map(|(_, entry)| entry.generation);
+        let followed = self
+            .requirements
+            .values()
+            .any(|needs| needs.machine_of.contains(unit));
+        asked
+            .as_ref()
+            .is_some_and(|asked| asked.to == *to && numbers.all(|number| number < asked.generation))
+            && !followed
+            && self.requirements[unit].machine_of.is_empty()
+            && self.is_live(to)
     }
 
     /// Nothing is taken from a machine without need.
@@ -430,6 +461,16 @@ impl<'a> Oracle<'a> {
                     let sticky = needs.is_some_and(|needs| needs.sticky && !needs.global);
                     let others = before[unit].len() > 1;
                     !self.is_live(machine) && (!sticky || others || !self.wanted.contains(unit))
+                }
+                UnassignReason::Moved { to } => {
+                    self.is_to_move(unit, to)
+                        && to != machine
+                        && self.before.schedule[unit].contains_key(machine)
+                        && match self.obstacle(unit, to, after) {
+                            None | Some(Obstacle::Conflict { .. }) => true,
+                            Some(Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. }) => true,
+                            Some(_) => false,
+                        }
                 }
                 UnassignReason::Duplicate { kept } => on(before, unit, kept) && kept != machine,
                 UnassignReason::NoLongerFits(Obstacle::MachineOf { peer }) => {

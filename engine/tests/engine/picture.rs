@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use model::{
     ActiveState, AssignReason, Assignment, BootId, Capacity, Change, Decision, Generation, Hold,
-    LoadState, Machine, MachineId, MachineSpec, Quarantined, RecordKey, Records, Schedulable,
-    TargetState, UnassignReason, Unit, UnitStatus,
+    LoadState, Machine, MachineId, MachineSpec, Quarantined, RecordKey, Records, Relocation,
+    Schedulable, TargetState, UnassignReason, Unit, UnitStatus,
 };
 use unitfile::{UnitFile, UnitName};
 
@@ -113,6 +113,25 @@ impl Picture {
                 self.edit(unit, |unit| unit.target = target.parse().unwrap());
             }
             ["restart", unit] => self.edit(unit, |unit| unit.restart = unit.generation),
+            ["move", unit, to] if self.records.units.contains_key(&name(unit)) => {
+                let to = id(to);
+                self.edit(unit, |unit| {
+                    let generation = unit.generation;
+                    unit.relocation = Some(Relocation { to, generation });
+                });
+            }
+            ["move", _, _] => {}
+            ["rebalance", most] => {
+                let moves = engine::rebalance(&self.records, most.parse().unwrap());
+                for it in moves.iter().filter(|it| it.round == 1) {
+                    self.command(&format!("move {} {}", it.unit, it.to));
+                }
+            }
+            ["ended", unit, machine] => {
+                let mut status = self.records.statuses[&name(unit)][&id(machine)].clone();
+                status.active = ActiveState::Inactive;
+                self.change(Change::Status(id(machine), name(unit), Some(status)));
+            }
             ["restart-if-there", unit] if self.records.units.contains_key(&name(unit)) => {
                 self.edit(unit, |unit| unit.restart = unit.generation);
             }
@@ -259,6 +278,7 @@ impl Picture {
             generation: Generation(self.requests),
             start: Generation(self.requests),
             restart: Generation(0),
+            relocation: None,
         };
         self.change(Change::File(unit.file, Some(Arc::new(file))));
         self.change(Change::Unit(unit.name.clone(), Some(unit)));
@@ -291,6 +311,7 @@ fn any_unit(unit: &str) -> Unit {
         generation: Generation(1),
         start: Generation(1),
         restart: Generation(0),
+        relocation: None,
     }
 }
 
@@ -332,6 +353,7 @@ fn line(decision: &Decision) -> String {
                     )
                 }
                 AssignReason::Global => "global".into(),
+                AssignReason::Moved => "moved".into(),
                 AssignReason::Requested => "there already".into(),
             };
             format!("+ {unit} {machine} {}: {reason}", assignment.target)
@@ -346,6 +368,7 @@ fn line(decision: &Decision) -> String {
                 UnassignReason::Destroyed => "destroyed".into(),
                 UnassignReason::MachineGone => "machine gone".into(),
                 UnassignReason::NoLongerFits(obstacle) => obstacle.to_string(),
+                UnassignReason::Moved { to } => format!("moves to {to}"),
                 UnassignReason::Duplicate { kept } => format!("also on {kept}"),
             };
             format!("- {unit} {machine}: {reason}")

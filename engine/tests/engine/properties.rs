@@ -99,6 +99,7 @@ fn command() -> impl Strategy<Value = String> {
         2 => (unit(), machine()).prop_map(|(unit, id)| format!("assign {unit} {id}")),
         2 => (unit(), machine()).prop_map(|(unit, id)| format!("seen {unit} {id}")),
         1 => (unit(), machine()).prop_map(|(unit, id)| format!("stopped {unit} {id}")),
+        2 => (unit(), machine()).prop_map(|(unit, to)| format!("move {unit} {to}")),
         1 => Just("settle".to_owned()),
     ]
 }
@@ -106,6 +107,14 @@ fn command() -> impl Strategy<Value = String> {
 /// A unit and the options that it is submitted with.
 pub fn submission() -> impl Strategy<Value = (String, String)> {
     (unit(), vec(option(), 0..3)).prop_map(|(unit, options)| (unit.to_owned(), options.join(";")))
+}
+
+/// What makes a cluster uneven.
+pub fn additions() -> impl Strategy<Value = Vec<String>> {
+    vec((machine(), metadata()), 0..4).prop_map(|all| {
+        let line = |(id, metadata)| format!("machine {id} {metadata}\nuncordon {id}");
+        all.into_iter().map(line).collect()
+    })
 }
 
 /// Steps of commands; a plan is made after each.

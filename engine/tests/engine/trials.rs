@@ -27,14 +27,14 @@ fn start(unit: &str, options: &str) -> UnitRequest {
     request(unit, Action::Start, Some(options))
 }
 
-fn at_rest(text: &str) -> Picture {
+pub fn at_rest(text: &str) -> Picture {
     let mut picture = Picture::default();
     picture.draw(text);
     come_to_rest(&mut picture);
     picture
 }
 
-fn come_to_rest(picture: &mut Picture) {
+pub fn come_to_rest(picture: &mut Picture) {
     for _ in 0..ROUNDS_MAX {
         let decisions = schedule(&picture.records);
         picture.apply(&decisions);

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use model::{
-    ActiveState, BootId, Capacity, Generation, HoldReason, InvocationId, JobKind, JobReport,
-    JobResult, LoadState, MachineId, Schedulable, TargetState, UnitStatus,
-};
+use model::{BootId, Capacity, Generation, HoldReason, MachineId, Schedulable, TargetState};
 use serde::{Deserialize, Serialize};
 use unitfile::UnitName;
+
+mod status;
+
+pub(super) use status::Status;
 
 type Model<T> = Result<T, String>;
 
@@ -24,6 +25,14 @@ pub(super) struct Unit {
     start: u64,
     #[serde(default)]
     restart: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    relocation: Option<Relocation>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Relocation {
+    to: String,
+    generation: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -62,33 +71,6 @@ pub(super) struct MachineSpec {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct Status {
-    load: String,
-    active: String,
-    sub: String,
-    hash: String,
-    state: String,
-    #[serde(default)]
-    generation: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    job: Option<Job>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    invocation: Option<String>,
-    #[serde(default)]
-    since_unix_ms: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Job {
-    kind: String,
-    #[serde(default)]
-    generation: u64,
-    result: String,
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Serialize, Deserialize)]
 pub(super) struct Hold {
     reason: Reason,
     #[serde(default)]
@@ -103,6 +85,7 @@ enum Reason {
     NoMachines,
     NothingFits,
     Stopping { on: String },
+    Moving { from: String, to: String },
     AwaitsMachine { machine: String },
     FileMissing { file: String },
     Invalid { message: String },
@@ -159,6 +142,10 @@ impl From<&model::Unit> for Unit {
             generation: unit.generation.0,
             start: unit.start.0,
             restart: unit.restart.0,
+            relocation: unit.relocation.as_ref().map(|it| Relocation {
+                to: it.to.to_string(),
+                generation: it.generation.0,
+            }),
         }
     }
 }
@@ -173,6 +160,13 @@ impl Unit {
             generation: Generation(self.generation),
             start: Generation(self.start),
             restart: Generation(self.restart),
+            relocation: match self.relocation {
+                Some(it) => Some(model::Relocation {
+                    to: machine_id(&it.to)?,
+                    generation: Generation(it.generation),
+                }),
+                None => None,
+            },
         })
     }
 }
@@ -261,55 +255,6 @@ impl MachineSpec {
     }
 }
 
-impl From<&UnitStatus> for Status {
-    fn from(status: &UnitStatus) -> Status {
-        Status {
-            load: status.load.to_string(),
-            active: status.active.to_string(),
-            sub: status.sub.clone(),
-            hash: status.hash.to_string(),
-            state: status.state.to_string(),
-            generation: status.generation.0,
-            job: status.job.as_ref().map(|job| Job {
-                kind: job.kind.as_str().to_owned(),
-                generation: job.generation.0,
-                result: job.result.to_string(),
-                message: job.message.clone(),
-            }),
-            invocation: status.invocation.as_ref().map(|id| id.0.clone()),
-            since_unix_ms: status.since_unix_ms,
-        }
-    }
-}
-
-impl Status {
-    pub(super) fn into_model(self) -> Model<UnitStatus> {
-        Ok(UnitStatus {
-            load: LoadState::from_word(&self.load),
-            active: ActiveState::from_word(&self.active),
-            sub: self.sub,
-            hash: parse("hash", &self.hash)?,
-            state: parse("state", &self.state)?,
-            generation: Generation(self.generation),
-            // A kind of job that only a later version knows must not hide the rest of the status.
-            job: self.job.and_then(Job::into_model),
-            invocation: self.invocation.map(InvocationId),
-            since_unix_ms: self.since_unix_ms,
-        })
-    }
-}
-
-impl Job {
-    fn into_model(self) -> Option<JobReport> {
-        Some(JobReport {
-            kind: job_kind(&self.kind)?,
-            generation: Generation(self.generation),
-            result: JobResult::from_word(&self.result),
-            message: self.message,
-        })
-    }
-}
-
 impl From<&model::Hold> for Hold {
     fn from(hold: &model::Hold) -> Hold {
         let obstacles = hold
@@ -348,6 +293,10 @@ impl From<&HoldReason> for Reason {
             HoldReason::NoMachines => Reason::NoMachines,
             HoldReason::NothingFits => Reason::NothingFits,
             HoldReason::Stopping { on } => Reason::Stopping { on: on.to_string() },
+            HoldReason::Moving { from, to } => Reason::Moving {
+                from: from.to_string(),
+                to: to.to_string(),
+            },
             HoldReason::AwaitsMachine { machine } => Reason::AwaitsMachine {
                 machine: machine.to_string(),
             },
@@ -368,6 +317,10 @@ impl Reason {
             Reason::NothingFits => HoldReason::NothingFits,
             Reason::Stopping { on } => HoldReason::Stopping {
                 on: machine_id(&on)?,
+            },
+            Reason::Moving { from, to } => HoldReason::Moving {
+                from: machine_id(&from)?,
+                to: machine_id(&to)?,
             },
             Reason::AwaitsMachine { machine } => HoldReason::AwaitsMachine {
                 machine: machine_id(&machine)?,
@@ -463,15 +416,4 @@ fn parse<T: FromStr<Err: Display>>(field: &str, text: &str) -> Model<T> {
 
 fn machine_id(text: &str) -> Model<MachineId> {
     MachineId::parse(text).map_err(|error| error.to_string())
-}
-
-fn job_kind(word: &str) -> Option<JobKind> {
-    [
-        JobKind::Load,
-        JobKind::Start,
-        JobKind::Stop,
-        JobKind::Restart,
-    ]
-    .into_iter()
-    .find(|kind| kind.as_str() == word)
 }

@@ -2,7 +2,7 @@
 
 use model::{
     ActiveState, BootId, Capacity, Generation, HoldReason, InvocationId, JobKind, JobReport,
-    JobResult, LoadState, Obstacle, Schedulable, TargetState,
+    JobResult, LoadState, Obstacle, Relocation, Schedulable, TargetState,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -47,8 +47,14 @@ fn unit_hash() -> impl Strategy<Value = UnitHash> {
 }
 
 fn some_unit() -> impl Strategy<Value = Unit> {
-    (name(), file_hash(), unit_hash(), target(), generations()).prop_map(
-        |(name, file, hash, target, numbers)| {
+    let relocation = option::of((id(), any::<u64>()));
+    let what = (name(), file_hash(), unit_hash(), target());
+    (what, generations(), relocation).prop_map(
+        |((name, file, hash, target), numbers, relocation)| {
+            let relocation = relocation.map(|(to, generation)| Relocation {
+                to,
+                generation: Generation(generation),
+            });
             let (generation, start, restart) = numbers;
             Unit {
                 name,
@@ -58,6 +64,7 @@ fn some_unit() -> impl Strategy<Value = Unit> {
                 generation,
                 start,
                 restart,
+                relocation,
             }
         },
     )
@@ -163,6 +170,7 @@ fn some_hold() -> impl Strategy<Value = Hold> {
         Just(HoldReason::NoMachines),
         Just(HoldReason::NothingFits),
         id().prop_map(|on| HoldReason::Stopping { on }),
+        (id(), id()).prop_map(|(from, to)| HoldReason::Moving { from, to }),
         id().prop_map(|machine| HoldReason::AwaitsMachine { machine }),
         file_hash().prop_map(|file| HoldReason::FileMissing { file }),
         ".{0,20}".prop_map(|message| HoldReason::Invalid { message }),

@@ -45,9 +45,15 @@ async fn a_batch_of_500_is_a_handful_of_requests() {
     let view = view(&registry);
     view.read(|_| ()).await.unwrap();
     let before = requests.load(Ordering::Relaxed);
-    let batch = |action| {
+    let batch = |action: Action| {
         (0..500)
-            .map(|n| request(&format!("web@{n}.service"), action, Some(file("true"))))
+            .map(|n| {
+                request(
+                    &format!("web@{n}.service"),
+                    action.clone(),
+                    Some(file("true")),
+                )
+            })
             .collect()
     };
     let answers = view.apply(batch(Action::Start)).await.unwrap();
