@@ -52,7 +52,7 @@ impl Units {
 
     /// Submits and starts them all.
     pub(super) async fn start(&self, view: &View) -> Result<()> {
-        self.request(view, &self.names, Action::Start).await
+        self.request(view, &self.names, &Action::Start).await
     }
 
     /// Destroys those of them that are there.
@@ -60,11 +60,11 @@ impl Units {
         destroy(view, |name| self.names.binary_search(name).is_ok()).await
     }
 
-    async fn request(&self, view: &View, names: &[UnitName], action: Action) -> Result<()> {
+    async fn request(&self, view: &View, names: &[UnitName], action: &Action) -> Result<()> {
         for names in names.chunks(BATCH) {
             let requests = names.iter().map(|name| UnitRequest {
                 template: Some(self.file.clone()),
-                ..request(name, action)
+                ..request(name, action.clone())
             });
             let answers = view.apply(requests.collect()).await?;
             for (name, answer) in names.iter().zip(answers) {
