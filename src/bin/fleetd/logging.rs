@@ -8,6 +8,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry};
 
+use crate::hollow::Warnings;
 use crate::journal::Journal;
 
 /// Changes the level of a running fleetd.
@@ -33,20 +34,7 @@ fn level_of(verbose: bool) -> LevelFilter {
 
 /// Starts logging. Call once.
 pub(crate) fn start(verbose: bool) -> Verbosity {
-    start_at(level_of(verbose))
-}
-
-/// Starts logging of what is wrong, or of everything. Call once.
-pub(crate) fn start_for_warnings(verbose: bool) {
-    start_at(if verbose {
-        LevelFilter::DEBUG
-    } else {
-        LevelFilter::WARN
-    });
-}
-
-fn start_at(level: LevelFilter) -> Verbosity {
-    let (level, handle) = reload::Layer::new(level);
+    let (level, handle) = reload::Layer::new(level_of(verbose));
     // systemd sets JOURNAL_STREAM if stderr goes to the journal: then structured records replace the text.
     let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| Journal::connect().ok());
     let text = journal.is_none().then(|| {
@@ -64,6 +52,13 @@ fn start_at(level: LevelFilter) -> Verbosity {
         .with(text)
         .init();
     Verbosity(handle)
+}
+
+/// Has warnings counted, and prints nothing. Call instead of [`start`].
+pub(crate) fn start_counting(warnings: Warnings) {
+    tracing_subscriber::registry()
+        .with(warnings.with_filter(ours()))
+        .init();
 }
 
 /// Our crates at any level (the reloadable level decides), others from warnings up.

@@ -118,8 +118,13 @@ fn start_hollow(order: hollow::Order) -> Result<()> {
         standalone: false,
     };
     let loaded = source.load()?;
-    logging::start_for_warnings(loaded.config.verbose);
-    runtime()?.block_on(hollow::run(loaded.config, order))
+    let warnings = hollow::Warnings::default();
+    if loaded.config.verbose {
+        logging::start(true);
+    } else {
+        logging::start_counting(warnings.clone());
+    }
+    runtime()?.block_on(hollow::run(loaded.config, order, warnings))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

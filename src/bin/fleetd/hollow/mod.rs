@@ -11,6 +11,7 @@ mod gauge;
 mod machine;
 mod report;
 mod units;
+mod warnings;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -36,6 +37,10 @@ use crate::store::{self, Store};
 use crate::version;
 
 pub(crate) use arguments::{Order, USAGE, parse};
+pub(crate) use warnings::Warnings;
+
+/// How long etcd may take to answer at all.
+const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Machines that join or leave at a time: more would wait in line at etcd for longer than a request may take.
 const DOORS: usize = 64;
@@ -43,11 +48,15 @@ const DOORS: usize = 64;
 /// How long after the last event a cluster is taken to be idle.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// How long a request to etcd may take: a thousand machines in one process wait for each other, and a real one that is told
+/// "try again" as soon as etcd is slow would only add to that.
+const REQUEST_TIMEOUT_MIN: Duration = Duration::from_secs(30);
+
 /// How long nobody may manage to join before that is given up.
 const JOIN_STALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs the hollow cluster until all that was ordered is done, or until told to stop; then takes it down.
-pub(crate) async fn run(config: Config, order: Order) -> Result<()> {
+pub(crate) async fn run(config: Config, order: Order, warnings: Warnings) -> Result<()> {
     let mut stop = Stop::new()?;
     let mut cluster = Cluster::prepare(config, order).await?;
     let worked = tokio::select! {
@@ -61,6 +70,9 @@ pub(crate) async fn run(config: Config, order: Order) -> Result<()> {
         ended = cluster.end() => ended,
         () = stop.asked() => bail!("told to stop twice: leases that were not ended yet end by themselves"),
     };
+    for warning in warnings.take() {
+        say(&format!("warning: {warning}"));
+    }
     worked.and(ended)
 }
 
@@ -114,15 +126,17 @@ impl Cluster {
     async fn prepare(mut config: Config, order: Order) -> Result<Cluster> {
         config.etcd_key_prefix.clone_from(&order.key_prefix);
         config.standalone = false;
+        config.etcd_request_timeout = config.etcd_request_timeout.max(REQUEST_TIMEOUT_MIN);
         let lease_ttl = config.agent_ttl;
         let tag = random_tag()?;
         let units = Units::prepare(&tag, order.units, order.unit_file.as_deref())?;
         let store = Store::open(&config).await?;
         let registry = store.registry.clone();
-        registry
-            .ping()
-            .await
-            .with_context(|| format!("{} cannot be used", store.name))?;
+        // Not with the patience that the machines have.
+        match tokio::time::timeout(PING_LIMIT, registry.ping()).await {
+            Ok(answered) => answered.with_context(|| format!("{} cannot be used", store.name))?,
+            Err(_) => bail!("{} does not answer", store.name),
+        }
         let (gauge, problem) = Gauge::of(&store::endpoints(&config)).await;
         if let Some(problem) = problem {
             say(&format!("etcd's own figures cannot be had: {problem}"));

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use unitfile::{UnitFile, UnitName};
 
-/// Requests in one batch. The API takes ten times as many; smaller ones need less memory at a time.
-const BATCH: usize = 1000;
+/// Requests in one batch: as many as the API takes.
+const BATCH: usize = 10_000;
 
 /// How long nothing may change before waiting is given up.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -25,6 +25,7 @@ const SLEEPER: &str =
 #[derive(Debug)]
 pub(super) struct Units {
     file: UnitFile,
+    template: UnitName,
     /// All of them in order, whether submitted or not.
     pub(super) names: Vec<UnitName>,
 }
@@ -47,34 +48,46 @@ impl Units {
         let name = |number: u32| UnitName::parse(&format!("{NAME_PREFIX}{tag}@{number}.service"));
         let mut names: Vec<UnitName> = (1..=count).map(name).collect::<Result<_, _>>()?;
         names.sort_unstable();
-        Ok(Units { file, names })
+        let template = UnitName::parse(&format!("{NAME_PREFIX}{tag}@.service"))?;
+        Ok(Units {
+            file,
+            template,
+            names,
+        })
     }
 
-    /// Submits and starts them all.
+    /// Submits their template and starts them all, as `fleetctl submit` and `fleetctl start` do.
     pub(super) async fn start(&self, view: &View) -> Result<()> {
-        self.request(view, &self.names, &Action::Start).await
+        let template = UnitRequest {
+            file: Some(self.file.clone()),
+            ..request(&self.template, Action::Submit)
+        };
+        apply(view, vec![template]).await?;
+        for names in self.names.chunks(BATCH) {
+            let requests = names.iter().map(|name| request(name, Action::Start));
+            apply(view, requests.collect()).await?;
+        }
+        Ok(())
     }
 
     /// Destroys those of them that are there.
     pub(super) async fn destroy(&self, view: &View) -> Result<()> {
-        destroy(view, |name| self.names.binary_search(name).is_ok()).await
+        let template = self.template.clone();
+        destroy(view, |name| {
+            name.template().as_ref() == Some(&template) || *name == template
+        })
+        .await
     }
+}
 
-    async fn request(&self, view: &View, names: &[UnitName], action: &Action) -> Result<()> {
-        for names in names.chunks(BATCH) {
-            let requests = names.iter().map(|name| UnitRequest {
-                template: Some(self.file.clone()),
-                ..request(name, action.clone())
-            });
-            let answers = view.apply(requests.collect()).await?;
-            for (name, answer) in names.iter().zip(answers) {
-                if let Err(refusal) = answer {
-                    bail!("{} of {name} was refused: {refusal:?}", action.as_str());
-                }
-            }
+async fn apply(view: &View, requests: Vec<UnitRequest>) -> Result<()> {
+    let first = requests.first().map(|request| request.action.as_str());
+    for answer in view.apply(requests).await? {
+        if let Err(refusal) = answer {
+            bail!("{} was refused: {refusal:?}", first.unwrap_or("a request"));
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Destroys all units with such names.
