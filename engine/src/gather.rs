@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Assignment, HoldReason, MachineId, Records, TargetState, Unit, UnitStatus};
+use model::{
+    Assignment, HoldReason, MachineId, PerMachine, Records, TargetState, Unit, UnitStatus,
+};
 use unitfile::{FileHash, UnitName};
 
 use crate::cluster::{Cluster, LATER_UNITS_MAX, MachineIndex, Node, UnitIndex, Want};
@@ -14,8 +16,8 @@ use crate::rules::{PatternIndex, RuleBook, Rules};
 #[derive(Clone, Copy)]
 struct Found<'r> {
     unit: Option<&'r Unit>,
-    entries: Option<&'r BTreeMap<MachineId, Assignment>>,
-    reports: Option<&'r BTreeMap<MachineId, UnitStatus>>,
+    entries: Option<&'r PerMachine<Assignment>>,
+    reports: Option<&'r PerMachine<UnitStatus>>,
 }
 
 impl Cluster {

@@ -4,11 +4,11 @@
 //! The same records give the same decisions, and once they are carried out the same question is
 //! answered with none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use model::{
-    AssignReason, Assignment, Decision, HoldReason, MachineId, Obstacle, Records, TargetState,
-    UnassignReason,
+    AssignReason, Assignment, Decision, HoldReason, MachineId, Obstacle, PerMachine, Records,
+    TargetState, UnassignReason,
 };
 use unitfile::{FileHash, UnitName};
 
@@ -41,7 +41,7 @@ pub fn unreferenced_files(records: &Records) -> Vec<FileHash> {
         records
             .schedule
             .values()
-            .flat_map(BTreeMap::values)
+            .flat_map(PerMachine::values)
             .map(|entry| entry.file),
     );
     let candidates = records
@@ -55,7 +55,7 @@ pub fn unreferenced_files(records: &Records) -> Vec<FileHash> {
                 records
                     .statuses
                     .values()
-                    .flat_map(BTreeMap::values)
+                    .flat_map(PerMachine::values)
                     .map(|status| status.hash)
                     .collect()
             });

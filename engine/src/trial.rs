@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Change, Decision, Displaced, Generation, Known, MachineId, Outcome, Place, Records, Refusal,
-    Trial, TrialPlan, UnitRequest, UnitWrite, resolve,
+    Change, Decision, Displaced, Generation, Known, MachineId, Outcome, PerMachine, Place, Records,
+    Refusal, Trial, TrialPlan, UnitRequest, UnitWrite, resolve,
 };
 use unitfile::UnitName;
 
@@ -86,7 +86,7 @@ struct Places {
 impl Places {
     fn of(records: &Records) -> Places {
         let entries = records.schedule.iter();
-        let machines = |(name, machines): (&UnitName, &BTreeMap<MachineId, _>)| {
+        let machines = |(name, machines): (&UnitName, &PerMachine<_>)| {
             (name.clone(), machines.keys().cloned().collect())
         };
         Places {

@@ -8,6 +8,7 @@ mod deadline;
 mod decision;
 mod explanation;
 mod machine;
+mod per_machine;
 mod ports;
 mod rebalance;
 mod records;
@@ -27,6 +28,7 @@ pub use explanation::{
     Standing, WhyThere,
 };
 pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
+pub use per_machine::PerMachine;
 pub use ports::{
     Clock, ClusterStore, JobEnd, Mark, Placement, ServiceChange, ServiceError, ServiceManager,
     ServiceUnit, StoreError, Update,

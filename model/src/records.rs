@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use unitfile::{FileHash, UnitFile, UnitName};
 
-use crate::{Assignment, Hold, Machine, MachineId, MachineSpec, Revision, Unit, UnitStatus};
+use crate::{
+    Assignment, Hold, Machine, MachineId, MachineSpec, PerMachine, Revision, Unit, UnitStatus,
+};
 
 /// Who leads.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,9 +97,9 @@ pub struct Records {
     /// What operators set on machines.
     pub machine_specs: BTreeMap<MachineId, MachineSpec>,
     /// The schedule, by unit, then machine.
-    pub schedule: BTreeMap<UnitName, BTreeMap<MachineId, Assignment>>,
+    pub schedule: BTreeMap<UnitName, PerMachine<Assignment>>,
     /// What machines report, by unit, then machine.
-    pub statuses: BTreeMap<UnitName, BTreeMap<MachineId, UnitStatus>>,
+    pub statuses: BTreeMap<UnitName, PerMachine<UnitStatus>>,
     /// Why units wait.
     pub holds: BTreeMap<UnitName, Hold>,
     /// Who leads.
@@ -152,10 +154,10 @@ fn set<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     };
 }
 
-fn set_nested<K: Ord, L: Ord, V>(
-    map: &mut BTreeMap<K, BTreeMap<L, V>>,
-    outer: K,
-    inner: L,
+fn set_nested<V>(
+    map: &mut BTreeMap<UnitName, PerMachine<V>>,
+    outer: UnitName,
+    inner: MachineId,
     value: Option<V>,
 ) {
     match value {

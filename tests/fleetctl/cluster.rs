@@ -12,7 +12,6 @@
 //! | `unloadable` | its file cannot be put in place |
 //! | anything else | it runs |
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,8 +20,8 @@ use api::server::{Journal, JournalError, Listener, Settings, router, serve};
 use futures_util::StreamExt;
 use model::{
     ActiveState, Assignment, BootId, Capacity, Change, ClusterStore, Generation, Hold, HoldReason,
-    JobKind, JobReport, JobResult, Leader, LoadState, Machine, MachineId, Obstacle, Records,
-    TargetState, Unit, UnitStatus,
+    JobKind, JobReport, JobResult, Leader, LoadState, Machine, MachineId, Obstacle, PerMachine,
+    Records, TargetState, Unit, UnitStatus,
 };
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
@@ -193,7 +192,14 @@ impl Cluster {
     pub(crate) async fn until_reported(&self, name: &str, machines: usize) {
         let name = UnitName::parse(name).unwrap();
         let mut updates = self.store.subscribe().await.unwrap();
-        while self.store.records().statuses.get(&name).map(BTreeMap::len) != Some(machines) {
+        while self
+            .store
+            .records()
+            .statuses
+            .get(&name)
+            .map(PerMachine::len)
+            != Some(machines)
+        {
             updates.next().await;
         }
     }
@@ -299,7 +305,7 @@ fn plan(records: &Records) -> Vec<Change> {
 
 /// First the entry goes, then the machine's report of it.
 fn removal(records: &Records, name: &UnitName) -> Vec<Change> {
-    let none = BTreeMap::new();
+    let none = PerMachine::new();
     let entries = records.schedule.get(name).unwrap_or(&none);
     if !entries.is_empty() {
         return entries
@@ -311,7 +317,7 @@ fn removal(records: &Records, name: &UnitName) -> Vec<Change> {
         .statuses
         .get(name)
         .into_iter()
-        .flat_map(BTreeMap::keys);
+        .flat_map(PerMachine::keys);
     statuses
         .map(|id| Change::Status(id.clone(), name.clone(), None))
         .collect()

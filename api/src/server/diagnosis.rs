@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use model::{
-    ActiveState, ClusterStore, Generation, MachineId, MachineLease, Records, StoreHealth,
-    StoreMember,
+    ActiveState, ClusterStore, Generation, MachineId, MachineLease, PerMachine, Records,
+    StoreHealth, StoreMember,
 };
 
 use super::answer::{ApiError, json};
@@ -89,7 +89,7 @@ fn statuses(
     records: &Records,
 ) -> impl Iterator<Item = (&unitfile::UnitName, &MachineId, &model::UnitStatus)> {
     let of = |(name, statuses)| {
-        let statuses: &std::collections::BTreeMap<_, _> = statuses;
+        let statuses: &PerMachine<_> = statuses;
         statuses
             .iter()
             .map(move |(machine, status)| (name, machine, status))

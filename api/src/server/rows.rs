@@ -2,8 +2,6 @@
 //!
 //! A state is shown only if its machine is there: clients of fleet 1.0 fail on a state of a machine they cannot look up.
 
-use std::collections::BTreeMap;
-
 use model::{Hold, MachineId, Records, TargetState, Unit, UnitStatus};
 use unitfile::{Requirements, UnitFile, UnitName};
 
@@ -84,7 +82,7 @@ pub(super) fn statuses<'a>(
     records: &'a Records,
     name: &UnitName,
 ) -> impl Iterator<Item = (&'a MachineId, &'a UnitStatus)> {
-    let of_unit: Option<&BTreeMap<_, _>> = records.statuses.get(name);
+    let of_unit = records.statuses.get(name);
     of_unit
         .into_iter()
         .flatten()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use model::{
     AssignReason, Assignment, Decision, HOLD_OBSTACLES_MAX, HoldReason, MachineId, Obstacle,
-    Records, Schedulable, TargetState, UnassignReason,
+    PerMachine, Records, Schedulable, TargetState, UnassignReason,
 };
 use unitfile::{Comparison, Demand, MetadataTerm, MetadataTest, Requirements, UnitName};
 
@@ -31,7 +31,7 @@ pub fn check(before: &Records, decisions: &[Decision], after: &Records) -> Resul
 }
 
 pub fn schedule_of(records: &Records) -> Schedule {
-    let machines = |(unit, entries): (&UnitName, &BTreeMap<MachineId, Assignment>)| {
+    let machines = |(unit, entries): (&UnitName, &PerMachine<Assignment>)| {
         (unit.clone(), entries.keys().cloned().collect())
     };
     records.schedule.iter().map(machines).collect()

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use model::{
     ActiveState, AssignReason, Assignment, BootId, Capacity, Change, Decision, Generation, Hold,
-    LoadState, Machine, MachineId, MachineSpec, Quarantined, RecordKey, Records, Relocation,
-    Schedulable, TargetState, UnassignReason, Unit, UnitStatus,
+    LoadState, Machine, MachineId, MachineSpec, PerMachine, Quarantined, RecordKey, Records,
+    Relocation, Schedulable, TargetState, UnassignReason, Unit, UnitStatus,
 };
 use unitfile::{UnitFile, UnitName};
 
@@ -196,7 +196,7 @@ impl Picture {
 
     /// Every live machine carries out its schedule and reports.
     pub fn settle(&mut self) {
-        let mut statuses: BTreeMap<UnitName, BTreeMap<MachineId, UnitStatus>> = BTreeMap::new();
+        let mut statuses: BTreeMap<UnitName, PerMachine<UnitStatus>> = BTreeMap::new();
         for (unit_name, entries) in &self.records.schedule {
             let Some(unit) = self.records.units.get(unit_name) else {
                 continue;
