@@ -20,6 +20,11 @@ const WINDOW: Duration = Duration::from_secs(2);
 pub(crate) const PACE: Duration = Duration::from_millis(50);
 const BURST: u32 = 4;
 
+/// After a write, the next one waits this many times as long as it took, up to the limit: when the store is busy with a
+/// thousand machines, each writes more at a time instead of asking it more often. Two milliseconds when it is not.
+const RESTRAINT: u32 = 2;
+const RESTRAINT_MAX: Duration = Duration::from_secs(1);
+
 /// How often a unit's status was written lately.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Window {
@@ -59,6 +64,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         self.paid_at = self.paid_at.max(now) + PACE;
         let next = self.paid_at - PACE * BURST;
         self.publish_at = (next > now).then_some(next);
+        self.wrote_at = now;
         let membership = self.membership;
         Some(Box::pin(async move {
             let result = membership.publish(batch.clone()).await;
@@ -110,6 +116,10 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
     pub(crate) fn take_published(&mut self, batch: Batch, result: Result<(), WriteError>) {
         match result {
             Ok(()) => {
+                let now = Instant::now();
+                let took = now.duration_since(self.wrote_at);
+                let rested = now + (took * RESTRAINT).min(RESTRAINT_MAX);
+                self.publish_at = Some(self.publish_at.map_or(rested, |at| at.max(rested)));
                 for (name, status) in batch {
                     self.doubtful.remove(&name);
                     if !self.published.contains_key(&name) {

@@ -98,6 +98,8 @@ pub(crate) struct Agent<'a, S> {
     pub(crate) publish_at: Option<Instant>,
     /// When the writes of late are paid for, at one a [`crate::publish::PACE`].
     pub(crate) paid_at: Instant,
+    /// When the last publication began.
+    pub(crate) wrote_at: Instant,
     pub(crate) refetch_at: Option<Instant>,
 }
 
@@ -218,6 +220,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             relist_at: None,
             publish_at: None,
             paid_at: Instant::now(),
+            wrote_at: Instant::now(),
             refetch_at: None,
         }
     }

@@ -176,7 +176,8 @@ impl Cluster {
 
     /// Does what was ordered.
     async fn work(&mut self) -> Result<()> {
-        let (mut reports, inventory) = Reports::open(&self.registry.another(), &self.tag).await?;
+        let mut reports = Reports::open(&self.view, &self.tag).await?;
+        let inventory = reports.inventory().await?;
         self.check_is_hollow(&inventory)?;
         if inventory.machines.is_empty() {
             units::destroy(&self.view, |name| name.as_str().starts_with(NAME_PREFIX)).await?;
@@ -395,7 +396,7 @@ impl Cluster {
 
     async fn destroy_units(&mut self) -> Result<()> {
         let before = self.gauge.read().await?;
-        let (mut reports, _) = Reports::open(&self.registry.another(), &self.tag).await?;
+        let mut reports = Reports::open(&self.view, &self.tag).await?;
         let began = Instant::now();
         with_progress("units gone", self.units.names.len(), async |progress| {
             self.units.destroy(&self.view).await?;

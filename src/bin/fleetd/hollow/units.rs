@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::pin::Pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use model::{Action, Change, ClusterStore, MachineId, OnDifference, TargetState, UnitRequest};
-use registry::{Follow, FollowEvent, Registry, Scope, View};
+use futures_util::{Stream, StreamExt};
+use model::{
+    Action, Change, ClusterStore, MachineId, OnDifference, TargetState, UnitRequest, Update,
+};
+use registry::View;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use unitfile::{UnitFile, UnitName};
@@ -128,10 +132,10 @@ pub(super) struct Inventory {
     pub(super) units: BTreeSet<UnitName>,
 }
 
-/// Follows what machines report of the units of this process.
-#[derive(Debug)]
+/// Follows what machines report of the units of this process, as the API does for a `fleetctl` that waits.
 pub(super) struct Reports {
-    follow: Follow,
+    view: View,
+    updates: Pin<Box<dyn Stream<Item = Update> + Send>>,
     tally: Tally,
 }
 
@@ -145,38 +149,32 @@ struct Tally {
 }
 
 impl Reports {
-    /// Begins to follow; says what is there.
-    pub(super) async fn open(registry: &Registry, tag: &str) -> Result<(Reports, Inventory)> {
-        let mut follow = registry.follow(Scope::Cluster);
-        let mut inventory = Inventory::default();
-        let mut tally = Tally {
-            prefix: format!("{NAME_PREFIX}{tag}@"),
-            ..Tally::default()
+    /// Begins to follow.
+    pub(super) async fn open(view: &View, tag: &str) -> Result<Reports> {
+        let updates = view.subscribe().await?;
+        let mut reports = Reports {
+            view: view.clone(),
+            updates: Box::pin(updates),
+            tally: Tally {
+                prefix: format!("{NAME_PREFIX}{tag}@"),
+                ..Tally::default()
+            },
         };
-        let first = match timeout(STALL_LIMIT, follow.next()).await {
-            Ok(FollowEvent::Snapshot { changes, .. }) => changes,
-            Ok(FollowEvent::Disconnected { reason }) => {
-                bail!("the cluster cannot be read: {reason}")
-            }
-            // A follower begins with one of the two.
-            Ok(FollowEvent::Changes { .. } | FollowEvent::Synced { .. }) => Vec::new(),
-            Err(_) => bail!(
-                "the cluster could not be read within {} s",
-                STALL_LIMIT.as_secs()
-            ),
-        };
-        for change in first {
-            match change {
-                Change::Machine(id, Some(machine)) => {
-                    inventory.machines.insert(id, machine.metadata);
-                }
-                Change::Unit(name, Some(_)) => {
-                    inventory.units.insert(name);
-                }
-                change => tally.take_in(change),
-            }
-        }
-        Ok((Reports { follow, tally }, inventory))
+        reports.read_all().await?;
+        Ok(reports)
+    }
+
+    /// What there is now.
+    pub(super) async fn inventory(&self) -> Result<Inventory> {
+        let inventory = self.view.read(|records| Inventory {
+            machines: records
+                .machines
+                .iter()
+                .map(|(id, machine)| (id.clone(), machine.metadata.clone()))
+                .collect(),
+            units: records.units.keys().cloned().collect(),
+        });
+        Ok(inventory.await?)
     }
 
     /// Waits until `count` units are reported launched, telling how many are.
@@ -204,47 +202,60 @@ impl Reports {
     }
 
     async fn hear(&mut self, what: &str, so_far: usize, of: usize) -> Result<()> {
-        let Ok(event) = timeout(STALL_LIMIT, self.follow.next()).await else {
+        let Ok(update) = timeout(STALL_LIMIT, self.updates.next()).await else {
             bail!(
                 "{so_far} of {of} units are reported {what}, and nothing has changed for {} s: is there an engine (-engines), \
                  and can the machines take the units? With -listen, fleetctl can be asked",
                 STALL_LIMIT.as_secs()
             );
         };
-        let changes = match event {
-            FollowEvent::Snapshot { changes, .. } => {
-                self.tally.states.clear();
-                self.tally.launched = 0;
-                changes
+        match update {
+            Some(Update::Changes(_, changes)) => {
+                for change in changes.iter() {
+                    if let Change::Status(machine, name, status) = change {
+                        let state = status.as_ref().map(|status| status.state);
+                        self.tally.take_in(machine, name, state);
+                    }
+                }
             }
-            FollowEvent::Changes { changes, .. } => changes,
-            FollowEvent::Disconnected { reason } => {
-                tracing::warn!(reason, "lost touch with etcd; waiting for it");
-                Vec::new()
-            }
-            FollowEvent::Synced { .. } => Vec::new(),
+            Some(Update::Resync(_)) => self.read_all().await?,
+            None => bail!("the cluster is no longer followed"),
+        }
+        Ok(())
+    }
+
+    async fn read_all(&mut self) -> Result<()> {
+        let mut tally = Tally {
+            prefix: self.tally.prefix.clone(),
+            ..Tally::default()
         };
-        changes
-            .into_iter()
-            .for_each(|change| self.tally.take_in(change));
+        self.tally = self
+            .view
+            .read(move |records| {
+                for (name, on) in &records.statuses {
+                    for (machine, status) in on {
+                        tally.take_in(machine, name, Some(status.state));
+                    }
+                }
+                tally
+            })
+            .await?;
         Ok(())
     }
 }
 
 impl Tally {
-    fn take_in(&mut self, change: Change) {
-        let Change::Status(machine, name, status) = change else {
-            return;
-        };
+    fn take_in(&mut self, machine: &MachineId, name: &UnitName, state: Option<TargetState>) {
         if !name.as_str().starts_with(&self.prefix) {
             return;
         }
-        let before = match status {
-            Some(status) => {
-                self.launched += usize::from(status.state == TargetState::Launched);
-                self.states.insert((name, machine), status.state)
+        let key = (name.clone(), machine.clone());
+        let before = match state {
+            Some(state) => {
+                self.launched += usize::from(state == TargetState::Launched);
+                self.states.insert(key, state)
             }
-            None => self.states.remove(&(name, machine)),
+            None => self.states.remove(&key),
         };
         self.launched -= usize::from(before == Some(TargetState::Launched));
     }
