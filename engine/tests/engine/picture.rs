@@ -128,7 +128,8 @@ impl Picture {
                 }
             }
             ["ended", unit, machine] => {
-                let mut status = self.records.statuses[&name(unit)][&id(machine)].clone();
+                let there = &self.records.statuses[&name(unit)];
+                let mut status = there.get(&id(machine)).unwrap().clone();
                 status.active = ActiveState::Inactive;
                 self.change(Change::Status(id(machine), name(unit), Some(status)));
             }
