@@ -9,9 +9,11 @@
 
 mod outside;
 
+mod addresses;
 mod cuts;
 mod login;
 mod trust;
+mod units;
 mod ways;
 
 #[allow(dead_code, reason = "the stories of tests/cluster ask more of it")]

@@ -61,8 +61,14 @@ impl Outside {
             lab.machine(inner).run(&words).unwrap().success().unwrap();
         }
         for machine in lab.bed.machines() {
-            // What an administrator does for those who may use fleet.
-            let words = ["usermod", "--append", "--groups", "fleet", "core"];
+            // What an administrator does for those who may use fleet and read journals.
+            let words = [
+                "usermod",
+                "--append",
+                "--groups",
+                "fleet,systemd-journal",
+                "core",
+            ];
             machine.run(&words).unwrap().success().unwrap();
         }
         let outside = Outside {

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use super::SshError;
 use super::callbacks::Callbacks;
 use super::connection::{Tools, timed_out};
+use super::hop::{AgentKeys, Hop};
 use super::key_ring::{FileKey, public_of};
-use super::route::{AgentKeys, Hop};
 
 type Agent = AgentClient<UnixStream>;
 

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 
 use super::SshError;
 use super::connection::{Tools, host};
+use super::hop::Hop;
 use super::host_key::{Host, HostKeys};
-use super::route::Hop;
 
 /// Programs of the host that may use our agent at once.
 const AGENT_USERS_MAX: usize = 16;

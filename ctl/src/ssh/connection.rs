@@ -15,10 +15,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::callbacks::{Callbacks, Judged, Judgement, Lost};
+use super::hop::Hop;
 use super::host_key::{Host, HostKeys};
 use super::key_ring::KeyRing;
 use super::known_hosts::names;
-use super::route::Hop;
 use super::stream::ChannelIo;
 use super::{SshError, SshSettings, authentication};
 

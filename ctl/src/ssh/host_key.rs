@@ -80,6 +80,13 @@ impl HostKeys {
     pub(super) fn ask(&self, host: &Host, key: &PublicKey) -> Result<(), SshError> {
         let name = host.names.first().unwrap_or(&host.shown);
         let kind = kind(key);
+        // What is meant to be known may stand on a line that is not understood.
+        for line in known_hosts::unreadable(&self.text()?) {
+            let file = self.file.display();
+            person::tell(&format!(
+                "WARNING: {file}:{line} - cannot be understood and counts for nothing"
+            ));
+        }
         let question = format!(
             "The authenticity of host '{name}' can't be established.\n{kind} key fingerprint is {}.\nAre you sure you want to continue connecting (yes/no)? ",
             key.fingerprint(HashAlg::Sha256)

@@ -63,6 +63,15 @@ pub(super) fn algorithms(text: &str, names: &[String]) -> Vec<Algorithm> {
         .collect()
 }
 
+/// The lines that cannot be understood, which count for nothing.
+pub(super) fn unreadable(text: &str) -> Vec<usize> {
+    text.lines()
+        .zip(1..)
+        .filter(|(line, _)| read(line).is_err())
+        .map(|(_, number)| number)
+        .collect()
+}
+
 /// The names by which known_hosts may know a host: those of fleet 1.0 first, which is what is learned.
 pub(super) fn names(host: &str, address: Option<&str>, port: u16) -> Vec<String> {
     let mut names = Vec::new();
@@ -90,11 +99,10 @@ fn same_key(one: &KeyData, other: &KeyData) -> bool {
 fn about<'a>(text: &'a str, names: &'a [String]) -> impl Iterator<Item = Line> + 'a {
     text.lines()
         .zip(1..)
-        .filter_map(|(line, number)| {
-            Some(Line {
-                number,
-                entry: read(line)?,
-            })
+        .filter_map(|(line, number)| match read(line) {
+            Ok(Some(entry)) => Some(Line { number, entry }),
+            // One bad line must not take the others away.
+            Ok(None) | Err(Unreadable) => None,
         })
         .filter(|line| {
             names
@@ -103,21 +111,23 @@ fn about<'a>(text: &'a str, names: &'a [String]) -> impl Iterator<Item = Line> +
         })
 }
 
-/// A line; none for blank ones, comments, and what cannot be understood.
-fn read(line: &str) -> Option<Entry> {
+/// A line that cannot be understood.
+struct Unreadable;
+
+/// A line; none for blank ones and comments.
+fn read(line: &str) -> Result<Option<Entry>, Unreadable> {
     let mut words = line.split_whitespace();
-    let first = words.next().filter(|word| !word.starts_with('#'))?;
+    let Some(first) = words.next().filter(|word| !word.starts_with('#')) else {
+        return Ok(None);
+    };
     // The library takes single spaces only. A comment may hold anything and says nothing.
     let count = if first.starts_with('@') { 3 } else { 2 };
     let rest: Vec<&str> = words.take(count).collect();
     if rest.len() < count {
-        return None;
+        return Err(Unreadable);
     }
-    match format!("{first} {}", rest.join(" ")).parse() {
-        Ok(entry) => Some(entry),
-        // One bad line must not take the others away.
-        Err(_) => None,
-    }
+    let parsed = format!("{first} {}", rest.join(" ")).parse();
+    parsed.map(Some).map_err(|_| Unreadable)
 }
 
 fn is_named(patterns: &HostPatterns, name: &str) -> bool {
@@ -141,7 +151,8 @@ fn is_hash(salt: &[u8], hash: &[u8], name: &str) -> bool {
     let Ok(mut code) = Hmac::<Sha1>::new_from_slice(salt) else {
         return false;
     };
-    code.update(name.as_bytes());
+    // OpenSSH hashes names in small letters.
+    code.update(name.to_ascii_lowercase().as_bytes());
     code.verify_slice(hash).is_ok()
 }
 

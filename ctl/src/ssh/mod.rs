@@ -1,11 +1,12 @@
 //! SSH: the way to the cluster (`--tunnel`) and to its machines. Host keys are checked against fleetctl's own list.
 //!
-//! [`Remote`] is all that verbs see. Below it: where a host is and how to log in (`spec`, `route`), one connection (`connection`,
+//! [`Remote`] is all that verbs see. Below it: where a host is and how to log in (`spec`, `hop`, `route`), one connection (`connection`,
 //! `callbacks`, `authentication`, `key_ring`, `host_key`, `known_hosts`), and what runs through it (`stream`, `tunnel`,
 //! `execution`, `shell`). No connection is made before it is needed, and each only once.
 
 mod spec;
 
+mod hop;
 mod route;
 
 mod authentication;
@@ -69,10 +70,15 @@ pub(crate) struct Remote {
     inner: Arc<Inner>,
 }
 
+/// Address and port of a machine.
+type Address = (String, u16);
+
+type Connections = BTreeMap<Option<Address>, Arc<Connection>>;
+
 struct Inner {
     tools: Tools,
     /// Connections that were made, by where they lead to; none is the tunnel's.
-    connections: Mutex<BTreeMap<Option<(String, u16)>, Arc<Connection>>>,
+    connections: Mutex<Connections>,
 }
 
 impl fmt::Debug for Remote {

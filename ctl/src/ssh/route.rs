@@ -2,63 +2,19 @@
 //! `Include`, `Match` and patterns mean what they mean there; without OpenSSH there is no configuration.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::spec::{HostSpec, PORT, jumps};
+use super::hop::{self, Asked, Hop, HopError, USER_DEFAULT, defaults};
+use super::spec::HostSpec;
 use super::{SshError, SshSettings};
-
-/// The user to log in as if nothing says otherwise, as in fleet 1.0.
-const USER_DEFAULT: &str = "core";
 
 /// The longest way, in hosts. More are a circle.
 const HOPS_MAX: usize = 8;
-
-/// Keys that OpenSSH looks for by default, of the kinds that are still in use.
-const KEY_FILES_DEFAULT: [&str; 3] = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
-
-/// One host on the way, and how to log in there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Hop {
-    /// Whom to log in as.
-    pub(super) user: String,
-    /// Name or address.
-    pub(super) host: String,
-    /// The port.
-    pub(super) port: u16,
-    /// The only name by which known_hosts knows it, if there is a special one.
-    pub(super) key_alias: Option<String>,
-    /// Files with keys; those that are not there are passed over.
-    pub(super) key_files: Vec<PathBuf>,
-    /// Which keys of the agent to use.
-    pub(super) agent_keys: AgentKeys,
-    /// Where ssh-agent listens, if it may be asked.
-    pub(super) agent_socket: Option<PathBuf>,
-}
-
-/// Which keys of the agent to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AgentKeys {
-    /// All.
-    All,
-    /// Those that are in a key file, too (`IdentitiesOnly`).
-    OfFiles,
-}
-
-impl Hop {
-    /// How messages call it.
-    pub(super) fn shown(&self) -> String {
-        match self.port {
-            PORT => format!("{}@{}", self.user, self.host),
-            port if self.host.contains(':') => format!("{}@[{}]:{port}", self.user, self.host),
-            port => format!("{}@{}:{port}", self.user, self.host),
-        }
-    }
-}
 
 /// All hosts on the way to `spec`, which is the last.
 pub(super) async fn route(settings: &SshSettings, spec: &HostSpec) -> Result<Vec<Hop>, SshError> {
@@ -104,17 +60,19 @@ async fn look_up(
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_elapsed) => return Err(failed("it takes too long".to_owned())),
     };
-    match text {
-        Some(text) => read(settings, spec, &text),
-        None => read(settings, spec, &defaults()),
-    }
-}
-
-/// What OpenSSH says without any configuration.
-fn defaults() -> String {
-    KEY_FILES_DEFAULT
-        .map(|file| format!("identityfile {file}\n"))
-        .concat()
+    let asked = Asked {
+        spec,
+        username: settings.username.as_deref(),
+        home: settings.home.as_deref(),
+        agent_socket: settings.agent_socket.as_deref(),
+    };
+    let text = text.unwrap_or_else(defaults);
+    hop::read(&asked, &text).map_err(|error| match error {
+        HopError::ProxyCommand => SshError::ProxyCommand {
+            host: spec.host.clone(),
+        },
+        HopError::Jump { text, reason } => SshError::Spec { text, reason },
+    })
 }
 
 /// Runs `ssh -G`; none if there is no OpenSSH.
@@ -167,74 +125,10 @@ fn configuration(home: Option<&Path>) -> String {
     format!("{own}Match all\nInclude /etc/ssh/ssh_config\nMatch all\nUser {USER_DEFAULT}\n")
 }
 
-/// Reads the answer of `ssh -G`.
-fn read(
-    settings: &SshSettings,
-    spec: &HostSpec,
-    text: &str,
-) -> Result<(Hop, Vec<HostSpec>), SshError> {
-    let value = |key: &str| {
-        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-        lines.find(|(name, _)| *name == key).map(|(_, value)| value)
-    };
-    if value("proxycommand").is_some_and(|command| command != "none") {
-        return Err(SshError::ProxyCommand {
-            host: spec.host.clone(),
-        });
-    }
-    let given = spec.user.as_deref().or(settings.username.as_deref());
-    let user = given.or(value("user")).unwrap_or(USER_DEFAULT).to_owned();
-    let host = value("hostname").unwrap_or(&spec.host).to_owned();
-    let port = value("port").and_then(|port| port.parse().ok());
-    let files = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("identityfile "));
-    let key_files = files
-        .map(|file| expand(file, settings.home.as_deref(), &user, &host))
-        .collect();
-    let agent_socket = match value("identityagent") {
-        None | Some("SSH_AUTH_SOCK") => settings.agent_socket.clone(),
-        Some("none") => None,
-        Some(path) => Some(expand(path, settings.home.as_deref(), &user, &host)),
-    };
-    let list = value("proxyjump").unwrap_or("none");
-    let jumps = jumps(list).map_err(|reason| SshError::Spec {
-        text: list.to_owned(),
-        reason,
-    })?;
-    let hop = Hop {
-        user,
-        host,
-        port: spec.port.or(port).unwrap_or(PORT),
-        key_alias: value("hostkeyalias").map(str::to_owned),
-        key_files,
-        agent_keys: match value("identitiesonly") {
-            Some("yes") => AgentKeys::OfFiles,
-            Some(_) | None => AgentKeys::All,
-        },
-        agent_socket,
-    };
-    Ok((hop, jumps))
-}
-
-/// A path of the configuration: `~` and the tokens that key files are named with.
-fn expand(path: &str, home: Option<&Path>, user: &str, host: &str) -> PathBuf {
-    let home = home.unwrap_or(Path::new("/")).to_string_lossy();
-    let path = match path.strip_prefix("~/") {
-        Some(rest) => format!("{home}/{rest}"),
-        None => path.to_owned(),
-    };
-    let path = path
-        .replace("%d", &home)
-        .replace("%h", host)
-        .replace("%r", user)
-        .replace("%%", "%");
-    PathBuf::from(path)
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::PathBuf;
 
     use super::*;
     use crate::ssh::Checking;
@@ -322,14 +216,5 @@ mod tests {
             error,
             "ssh cannot say how to reach h: ~/.ssh/config: line 1: Bad configuration option: nonsense"
         );
-    }
-
-    #[test]
-    fn without_openssh_there_are_defaults() {
-        let settings = settings(Path::new("/h"), None);
-        let (hop, jumps) = read(&settings, &"a".parse().unwrap(), &defaults()).unwrap();
-        assert_eq!(hop.shown(), "core@a");
-        assert_eq!(hop.key_files[0], PathBuf::from("/h/.ssh/id_ed25519"));
-        assert_eq!(jumps, []);
     }
 }

@@ -1,9 +1,9 @@
 //! The way of API requests through an SSH host: to fleetd's socket there, or to a port that it can reach.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use api::client::{ByteStream, Dialler, Dialling, Endpoint};
@@ -16,8 +16,8 @@ use super::stream::{ChannelIo, Program};
 /// Opens all connections to fleetd through one SSH connection.
 pub(super) struct Tunnel {
     connection: Arc<Connection>,
-    /// sshd has refused to forward to a socket: it is not asked again.
-    refuses_sockets: AtomicBool,
+    /// Sockets to which sshd has refused to forward: it is not asked again.
+    refused: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Tunnel {
@@ -25,7 +25,7 @@ impl Tunnel {
     pub(super) fn new(connection: Arc<Connection>) -> Tunnel {
         Tunnel {
             connection,
-            refuses_sockets: AtomicBool::new(false),
+            refused: Mutex::default(),
         }
     }
 
@@ -42,12 +42,14 @@ impl Tunnel {
     /// By sshd itself, else by the fleetctl that is there, as fleet 1.0 did.
     async fn to_socket(&self, path: &Path) -> Result<ChannelIo, SshError> {
         let connection = || Arc::clone(&self.connection);
-        if !self.refuses_sockets.load(Ordering::Relaxed) {
+        let refused = || self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked_before = refused().contains(path);
+        if !asked_before {
             match self.connection.to_socket(path).await {
                 Ok(channel) => return Ok(ChannelIo::new(channel, connection())),
                 // sshd does not say whether it may not or cannot.
                 Err(SshError::Channel { .. }) => {
-                    self.refuses_sockets.store(true, Ordering::Relaxed);
+                    refused().insert(path.to_path_buf());
                 }
                 Err(error) => return Err(error),
             }

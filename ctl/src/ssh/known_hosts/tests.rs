@@ -13,6 +13,9 @@ const HASHED: &str = "|1|Er3yy2KT8JK+Z4AnR8HpfEw2s78=|mmAj4G/zhR2N9Z9V3KJ7XqWrPO
 /// `[10.0.0.1]:2222`, likewise.
 const HASHED_PORT: &str = "|1|izowp9BDz021GEWkI0AiyGFW1IU=|cH1vHZx65sdjUqMJ3HSpeLeWit0=";
 
+/// `bastion.example`, likewise.
+const HASHED_NAME: &str = "|1|OsqzuONl1qaBtfI4be0PhWsqNiE=|T5eqmAriDVdP7f5F6xEF7RT0tvg=";
+
 const CHANGED: Verdict = Verdict::Changed { line: 1 };
 
 fn key(text: &str) -> PublicKey {
@@ -97,6 +100,12 @@ fn tabs_comments_and_bad_lines_are_no_obstacle() {
         ONE.replace(' ', "\t")
     );
     assert_eq!(of(&text, "h", 22), Verdict::Known);
+    assert_eq!(unreadable(&text), [1, 2, 3]);
+    // OpenSSH hashes names in small letters.
+    assert_eq!(
+        of(&format!("{HASHED_NAME} {ONE}"), "Bastion.Example", 22),
+        Verdict::Known
+    );
 }
 
 #[test]
