@@ -14,6 +14,7 @@ mod completion;
 
 mod argv;
 mod help;
+mod prefixes;
 mod session;
 mod settings;
 mod ssh;
@@ -76,7 +77,7 @@ fn run(
         return output.line(&commands::version_line());
     }
     let arguments = argv::normalize(arguments, &cli::long_flags());
-    let definition = help::laid_out(Cli::command(), output.columns());
+    let definition = prefixes::kept(help::laid_out(Cli::command(), output.columns()));
     let read = definition
         .try_get_matches_from(&arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));

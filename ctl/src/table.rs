@@ -1,11 +1,17 @@
 //! Tables: for programs tab-separated exactly as fleet 1.0 wrote them, for people fitted to their terminal.
 
 use api::types::UnitHash;
-use comfy_table::{ContentArrangement, Table as DrawnTable, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table as DrawnTable, presets};
 
 use crate::machine_label::IdForm;
 use crate::output::Reader;
 use crate::tint::{Colour, Tint, decode, encode, harmless};
+
+/// Blanks between two columns on a terminal.
+const GAP: usize = 2;
+
+/// Characters of a cell that are worth a column of their own on a terminal: less is a column of single words.
+const CELL_MIN: usize = 10;
 
 /// Columns between two tab stops.
 const TAB: usize = 8;
@@ -122,6 +128,7 @@ fn drawn(
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
     table.set_width(columns);
+    let whole = whole_columns(legend.as_deref(), rows, usize::from(columns));
     if let Some(legend) = legend {
         table.set_header(legend);
     }
@@ -130,10 +137,50 @@ fn drawn(
         row.iter().map(cell).collect::<Vec<_>>()
     };
     table.add_rows(rows.iter().map(cells));
-    for column in table.column_iter_mut() {
+    for (column, whole) in table.column_iter_mut().zip(whole) {
         column.set_padding((0, 2));
+        if whole {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     decode(&table.trim_fmt(), colour) + "\n"
+}
+
+/// Which columns are not to be broken: those of names, ids and states, which people copy, from the left as long as the others
+/// have a little room.
+fn whole_columns(
+    legend: Option<&[String]>,
+    rows: &[Vec<ColouredText>],
+    columns: usize,
+) -> Vec<bool> {
+    let count = rows.first().map_or(0, Vec::len);
+    let count = legend.map_or(count, <[String]>::len);
+    let mut widths = vec![0; count];
+    let mut is_text = vec![false; count];
+    for (width, name) in widths.iter_mut().zip(legend.unwrap_or_default()) {
+        *width = name.chars().count();
+    }
+    for row in rows {
+        for (index, (cell, _)) in row.iter().enumerate() {
+            widths[index] = widths[index].max(harmless(cell).chars().count());
+            is_text[index] |= cell.contains(' ');
+        }
+    }
+    let least: usize = widths.iter().map(|width| GAP + CELL_MIN.min(*width)).sum();
+    let mut room = columns.saturating_sub(least);
+    let mut whole = vec![false; count];
+    for (index, width) in widths
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !is_text[*index])
+    {
+        let more = width.saturating_sub(CELL_MIN);
+        if more <= room {
+            room -= more;
+            whole[index] = true;
+        }
+    }
+    whole
 }
 
 #[cfg(test)]
@@ -213,6 +260,34 @@ mod tests {
             "{text}"
         );
         assert!(text.starts_with("UNIT"), "{text}");
+    }
+
+    #[test]
+    fn for_people_names_are_broken_last() {
+        let table = table(
+            &["unit", "machine", "desc"],
+            &[&[
+                "a-long-name.service",
+                "aaaaaaaa.../10.0.0.1",
+                "says hello for ever",
+            ]],
+        );
+        let render = |columns| {
+            let colour = Colour::Hidden;
+            table.render(Legend::Hidden, Reader::Person { columns, colour })
+        };
+        let blanks = " ".repeat(43);
+        assert_eq!(
+            render(55),
+            format!("a-long-name.service  aaaaaaaa.../10.0.0.1  says hello\n{blanks}for ever\n")
+        );
+        for (columns, first) in [(50, "a-long-name.service  aaaaaaaa"), (40, "a-long-nam")] {
+            let text = render(columns);
+            assert!(text.starts_with(first), "{text}");
+            let columns = usize::from(columns);
+            assert!(text.lines().all(|line| line.len() <= columns), "{text}");
+        }
+        assert!(!render(40).contains("a-long-name.service"));
     }
 
     #[test]

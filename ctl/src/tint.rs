@@ -90,13 +90,13 @@ impl Tint {
     }
 }
 
-/// `text` as private-use characters of this tint. What is no ASCII stays as it is.
+/// `text` as private-use characters of this tint. What is no ASCII stays as it is, and so do blanks: a cell is broken there.
 pub(crate) fn encode(text: &str, tint: Option<Tint>) -> String {
     let Some(tint) = tint else {
         return text.to_owned();
     };
     let stand_in = |letter: char| match u32::from(letter) {
-        code if code < LETTERS => {
+        code if code < LETTERS && letter != ' ' => {
             char::from_u32(PRIVATE + tint.index() * LETTERS + code).unwrap_or(letter)
         }
         _ => letter,
@@ -169,6 +169,10 @@ mod tests {
         assert_eq!(decode(&text, Colour::Hidden), "a failed b");
         let cut: String = text.chars().take(4).collect();
         assert_eq!(decode(&cut, Colour::Shown), "a \u{1b}[1;31mfa\u{1b}[0m");
+        assert_eq!(
+            decode(&encode("no way", Some(Tint::Bad)), Colour::Shown),
+            "\u{1b}[1;31mno\u{1b}[0m \u{1b}[1;31mway\u{1b}[0m"
+        );
         let two = encode("a", Some(Tint::Good)) + &encode("b", Some(Tint::Faint));
         assert_eq!(
             decode(&two, Colour::Shown),

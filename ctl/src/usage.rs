@@ -2,11 +2,29 @@
 //!
 //! The texts of unknown commands and flags are fleet 1.0's.
 
-use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Error};
 
+use crate::cli::Cli;
 use crate::error::CommandError;
 use crate::output::Output;
+
+/// What is said of a number that is none, and in which words it is clear what to write.
+const NUMBERS: [(&str, &str); 4] = [
+    ("invalid digit found in string", "expected a whole number"),
+    (
+        "cannot parse integer from empty string",
+        "expected a whole number",
+    ),
+    (
+        "number too large to fit in target type",
+        "the number is too large",
+    ),
+    (
+        "number too small to fit in target type",
+        "the number is too small",
+    ),
+];
 
 /// Prints help if that is what was asked for.
 ///
@@ -33,12 +51,22 @@ fn unknown_command(error: &Error) -> CommandError {
     let name = text(error, ContextKind::InvalidSubcommand);
     let mut message = format!("Error: unknown command \"{name}\" for \"fleetctl\"");
     if let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) {
-        message.push_str("\n\nDid you mean this?\n");
-        for command in near {
+        let names: Vec<_> = near.iter().filter(|name| is_shown(name)).collect();
+        if !names.is_empty() {
+            message.push_str("\n\nDid you mean this?\n");
+        }
+        for command in names {
             message.push_str(&format!("\t{command}\n"));
         }
     }
     CommandError::usage(&message)
+}
+
+/// Whether this is a command that help names, and not a shortened one.
+fn is_shown(name: &str) -> bool {
+    let definition = Cli::command();
+    let command = definition.find_subcommand(name);
+    command.is_some_and(|command| command.get_name() == name && !command.is_hide_set())
 }
 
 fn unknown_flag(error: &Error) -> CommandError {
@@ -64,9 +92,10 @@ fn text(error: &Error, kind: ContextKind) -> String {
 fn first_paragraph(error: &Error) -> String {
     let text = error.render().to_string();
     let paragraph = text.split("\n\n").next().unwrap_or(&text);
-    paragraph
-        .strip_prefix("error: ")
-        .unwrap_or(paragraph)
-        .trim_end()
-        .to_owned()
+    let text = paragraph.strip_prefix("error: ").unwrap_or(paragraph);
+    NUMBERS
+        .iter()
+        .fold(text.trim_end().to_owned(), |text, (theirs, ours)| {
+            text.replace(theirs, ours)
+        })
 }

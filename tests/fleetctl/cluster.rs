@@ -204,6 +204,15 @@ impl Cluster {
         }
     }
 
+    /// Returns once the engine has said why the unit waits.
+    pub(crate) async fn until_held(&self, name: &str) {
+        let name = UnitName::parse(name).unwrap();
+        let mut updates = self.store.subscribe().await.unwrap();
+        while !self.store.records().holds.contains_key(&name) {
+            updates.next().await;
+        }
+    }
+
     /// Ends the server, as a stop of fleetd does; machines too.
     pub(crate) fn stop_fleetd(&self) {
         println!("fleetd stops");

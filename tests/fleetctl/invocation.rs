@@ -111,7 +111,7 @@ async fn what_cannot_be_understood() {
     "#);
     assert_snapshot!(cluster.run("fleetctl start --block-attempts=many web").await, @r#"
     [stderr]
-    Error: invalid value 'many' for '--block-attempts <N>': invalid digit found in string
+    Error: invalid value 'many' for '--block-attempts <N>': expected a whole number
     Run 'fleetctl --help' for usage.
     [exit 1]
     "#);
@@ -163,5 +163,37 @@ async fn endpoints_that_are_none() {
     Port 4001 is etcd's. fleetctl talks to fleetd: give --endpoint=unix:///var/run/fleet.sock on a machine of the cluster, or the address of a fleetd that listens on TCP.
     [exit 1]
     "#);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_short_enough_in_fleet_1_0_still_is() {
+    let cluster = cluster().await;
+    for (short, command) in [
+        ("c", "cat"),
+        ("d", "destroy"),
+        ("j", "journal"),
+        ("list-m", "list-machines"),
+        ("list-unit-", "list-unit-files"),
+        ("lo", "load"),
+        ("r", "restart"),
+        ("sta", ""),
+        ("star", "start"),
+        ("stat", "status"),
+        ("sto", "stop"),
+        ("su", "submit"),
+        ("u", "unload"),
+        ("veri", "verify"),
+        ("vers", "version"),
+        ("do", "doctor"),
+        ("e", "explain"),
+    ] {
+        let seen = cluster.run(&format!("fleetctl {short} --help")).await;
+        let begins = match command {
+            "" => format!("[stderr]\nError: unknown command \"{short}\" for \"fleetctl\"\n"),
+            command => format!("[stdout]\nNAME:\n⇥fleetctl {command} - "),
+        };
+        assert!(seen.starts_with(&begins), "{short}: {seen}");
+    }
     cluster.end().await;
 }

@@ -18,6 +18,7 @@ mod bad_days;
 mod bad_input;
 mod creating;
 mod doctor;
+mod every_command;
 mod explaining;
 mod formats;
 mod help;

@@ -78,7 +78,10 @@ pub(crate) async fn request_of_names(
         send(session, context, action, asked, OnDifference::Warn).await?;
     let (missing, refused): (Vec<_>, Vec<_>) = refused.into_iter().partition(Refused::is_not_found);
     if accepted.is_empty() && refused.is_empty() {
-        session.output.note("Units not found in registry");
+        // Of patterns that match nothing it has been said already.
+        if !missing.is_empty() {
+            session.output.note("Units not found in registry");
+        }
     } else if unknown == Unknown::Told {
         for unit in &missing {
             session

@@ -40,8 +40,6 @@ pub(crate) use version::line as version_line;
 /// A verb. Its help is that of its arguments.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    // "c" was unambiguous before there was more than one.
-    #[command(alias = "c")]
     Cat(cat::Args),
     #[command(hide = true)]
     Complete(complete::Args),

@@ -263,10 +263,8 @@ mod tests {
         for verb in ["start", "stop", "cat", "destroy"] {
             assert!(takers.contains(&verb), "{takers:?}");
         }
-        assert_eq!(
-            verbs(&definition, |names| names.files),
-            ["load", "plan", "start", "submit"]
-        );
+        let files = verbs(&definition, |names| names.files);
+        assert_eq!(files, ["load", "plan", "start", "submit"]);
         let bash = script(Shell::Bash, &definition);
         assert!(
             bash.contains(&format!("        {})", takers.join("|"))),
@@ -275,9 +273,9 @@ mod tests {
         assert!(!bash.contains("@UNIT"), "{bash}");
         let zsh = script(Shell::Zsh, &definition);
         let count = |of: &str| zsh.matches(of).count();
-        assert_eq!(count(":_fleetctl_units_and_files'"), 4, "{zsh}");
+        assert_eq!(count(":_fleetctl_units_and_files'"), files.len());
         assert_eq!(
-            count(":_fleetctl_units'") + count(":_fleetctl_units_and_machines'") + 4,
+            count(":_fleetctl_units'") + count(":_fleetctl_units_and_machines'") + files.len(),
             takers.len()
                 + shown(&definition)
                     .flat_map(Command::get_opts)
