@@ -9,4 +9,5 @@ mod cut_off;
 mod faults;
 mod main_job;
 mod power_cut;
+mod replacing;
 mod standalone;

@@ -85,7 +85,10 @@ pub(crate) fn pending(pending: &Pending, machines: &Addresses) -> String {
         Pending::Unseen => "the cluster has not taken note of the request".to_owned(),
         Pending::Unplaced => "no engine has placed it".to_owned(),
         Pending::Held(hold) => format!("waits: {}", hold.reason),
-        Pending::OnMachine(id) => format!("{} is at it", machines.label(id, IdForm::Short)),
+        Pending::OnMachine(id) => format!(
+            "{} has been told and has not answered yet",
+            machines.label(id, IdForm::Short)
+        ),
         Pending::InSystemd(row) => format!(
             "systemd on {} says {} ({})",
             machines.label(&row.machine_id, IdForm::Short),

@@ -113,6 +113,15 @@ fn a_start_ends_well_only_by_what_is_said_of_this_request() {
         ],
         "on machine",
     );
+    // What was there before is being stopped, and takes its time.
+    check(
+        Goal::Launched,
+        vec![
+            placed(),
+            state(6, "launched deactivating stop", "start done 6"),
+        ],
+        "in systemd",
+    );
     check(
         Goal::Launched,
         vec![

@@ -143,16 +143,30 @@ fn on_machine(
         return judge(state, job);
     }
     // While a machine still has it, the unit waits for that machine, not for one that fits.
-    let busy = observed
-        .states(&wish.name)
-        .next()
-        .map(|state| &state.machine_id);
-    let pending = match (unit.machine_id.as_ref().or(busy), &unit.hold) {
-        (Some(machine), _) => Pending::OnMachine(machine.clone()),
+    let pending = match (
+        busy(observed.states(&wish.name), unit.machine_id.as_ref()),
+        &unit.hold,
+    ) {
+        (Some(busy), _) => busy,
         (None, Some(hold)) => Pending::Held(hold.clone()),
         (None, None) => Pending::Unplaced,
     };
     Verdict::Pending(pending)
+}
+
+/// Who has still to do something, of those who report the unit: systemd, if it is stopping the unit, which takes as long as the
+/// unit likes; else the machine.
+fn busy<'s>(
+    reports: impl Iterator<Item = &'s StateRow>,
+    placed: Option<&MachineId>,
+) -> Option<Pending> {
+    let reports: Vec<_> = reports.collect();
+    let stopping = |state: &&&StateRow| state.systemd_active_state == ActiveState::Deactivating;
+    if let Some(state) = reports.iter().find(stopping) {
+        return Some(Pending::InSystemd(Box::new((*state).clone())));
+    }
+    let machine = placed.or_else(|| reports.first().map(|state| &state.machine_id))?;
+    Some(Pending::OnMachine(machine.clone()))
 }
 
 fn launched(state: &StateRow, job: Option<&Job>) -> Verdict {
@@ -202,14 +216,8 @@ fn inactive(wish: &Wish, unit: &UnitRow, observed: &Observed) -> Verdict {
         return reached(TargetState::Inactive, None);
     }
     removal(wish, observed).unwrap_or_else(|| {
-        let busy = observed
-            .states(&wish.name)
-            .next()
-            .map(|state| &state.machine_id);
-        match unit.machine_id.as_ref().or(busy) {
-            Some(machine) => Verdict::Pending(Pending::OnMachine(machine.clone())),
-            None => Verdict::Pending(Pending::Unseen),
-        }
+        let busy = busy(observed.states(&wish.name), unit.machine_id.as_ref());
+        Verdict::Pending(busy.unwrap_or(Pending::Unseen))
     })
 }
 
@@ -218,13 +226,12 @@ fn gone(wish: &Wish, unit: Option<&UnitRow>, observed: &Observed) -> Verdict {
     if unit.is_some_and(|unit| unit.generation <= wish.generation) {
         return Verdict::Pending(Pending::Unseen);
     }
-    let mut left = observed
+    let left = observed
         .states(&wish.name)
         .filter(|state| state.generation <= wish.generation);
-    match left.next() {
+    match busy(left, None) {
         None => reached(TargetState::Inactive, None),
-        Some(state) => removal(wish, observed)
-            .unwrap_or_else(|| Verdict::Pending(Pending::OnMachine(state.machine_id.clone()))),
+        Some(busy) => removal(wish, observed).unwrap_or(Verdict::Pending(busy)),
     }
 }
 
