@@ -2,7 +2,7 @@
 //! anything is sent, so that one bad file means that nothing is created.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -108,20 +108,27 @@ pub(crate) fn not_found(asked: &Asked) -> String {
         ),
         None => format!("unable to find Unit({name}) in Registry or on filesystem"),
     };
-    match unknown_type(&asked.argument) {
-        Some(suffix) => format!(
-            "{text}; there is a file {}, but \"{suffix}\" is no type of unit that fleet runs: use service, socket, timer, path, device, mount or automount",
-            asked.argument
-        ),
+    match not_a_unit(&asked.argument) {
+        Some(why) => format!("{text}; there is a file {}, but {why}", asked.argument),
         None => text,
     }
 }
 
-/// The suffix of a file that exists, but cannot be the file of a unit because of its suffix.
-fn unknown_type(argument: &str) -> Option<&str> {
-    let (_, suffix) = argument.rsplit_once('.')?;
+/// Why a file that exists cannot be the file of a unit: its name does not end in a type of unit.
+fn not_a_unit(argument: &str) -> Option<String> {
+    let path = Path::new(argument);
+    if !path.is_file() {
+        return None;
+    }
+    let types = "service, socket, timer, path, device, mount or automount";
+    let Some(suffix) = path.extension().and_then(|suffix| suffix.to_str()) else {
+        return Some(format!(
+            "its name does not end in a type of unit: .{}",
+            types.replace(", ", ", .").replace("or ", "or .")
+        ));
+    };
     let recognized = UnitType::from_suffix(suffix).is_some_and(UnitType::is_recognized);
-    (!recognized && Path::new(argument).is_file()).then_some(suffix)
+    (!recognized).then(|| format!("\"{suffix}\" is no type of unit that fleet runs: use {types}"))
 }
 
 fn refuse(summary: &str, problems: &[String], output: &mut Output) -> Result<(), CommandError> {
@@ -142,6 +149,11 @@ fn refuse(summary: &str, problems: &[String], output: &mut Output) -> Result<(),
 }
 
 fn bad_name(argument: &str, error: &NameError) -> String {
+    let argument = if argument.is_empty() {
+        "\"\""
+    } else {
+        argument
+    };
     format!(
         "{argument}: {error}. A unit name is made of 0-9 A-Z a-z : - _ . \\ @ and ends in its type, such as .service"
     )
@@ -200,17 +212,21 @@ enum Content {
 }
 
 fn read_limited(path: &Path) -> io::Result<Option<Content>> {
-    let mut file = match File::open(path) {
-        Ok(file) => file,
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
         Err(error) => match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(None),
             _other => return Err(error),
         },
     };
-    let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Ok(None);
     }
+    // A pipe that nobody writes to would be waited for without end.
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is a pipe, a socket or a device"));
+    }
+    let mut file = File::open(path)?;
     // Larger files are never read: one could be a disk image.
     let limit = u64::try_from(MAX_FILE_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();

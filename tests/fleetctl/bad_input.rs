@@ -1,5 +1,7 @@
 //! Bad names and bad files: each error names file, line and remedy, and nothing is created.
 
+use std::process::Command;
+
 use insta::assert_snapshot;
 
 use crate::cluster::{Cluster, FILE, cluster};
@@ -66,6 +68,18 @@ async fn files_that_cannot_be_read() {
     Error creating units: nothing was created (1 error)
     [exit 1]
     "#);
+    // Nobody writes to it.
+    let pipe = Command::new("mkfifo")
+        .arg("pipe.service")
+        .current_dir(&cluster.folder)
+        .status();
+    assert!(pipe.unwrap().success());
+    assert_snapshot!(unchanged(&cluster, "fleetctl submit pipe").await, @r#"
+    [stderr]
+    pipe.service: cannot be read: it is a pipe, a socket or a device. Check that it is a file and that you may read it
+    Error creating units: nothing was created (1 error)
+    [exit 1]
+    "#);
     cluster.end().await;
 }
 
@@ -99,6 +113,12 @@ async fn names_that_are_none() {
     assert_snapshot!(unchanged(&cluster, "fleetctl cat foo%.service").await, @r#"
     [stderr]
     foo%.service: invalid character '%' in unit name
+    [exit 1]
+    "#);
+    cluster.file("notes", "of a meeting");
+    assert_snapshot!(unchanged(&cluster, "fleetctl start notes").await, @r#"
+    [stderr]
+    Error creating units: unable to find Unit(notes.service) in Registry or on filesystem; there is a file notes, but its name does not end in a type of unit: .service, .socket, .timer, .path, .device, .mount or .automount
     [exit 1]
     "#);
     cluster.file("web.slice", FILE);

@@ -11,7 +11,7 @@ use crate::help::commands;
 use crate::memory::Mood;
 use crate::terminal::Terminal;
 
-/// What is typed after `fleetctl`, by command. The first line is one that succeeds.
+/// What is typed after `fleetctl`, by command. The first line is one that succeeds, if the cluster of this test can.
 const LINES: &[(&str, &[&str])] = &[
     (
         "cat",
@@ -49,6 +49,10 @@ const LINES: &[(&str, &[&str])] = &[
             "explain",
             "explain foo%",
         ],
+    ),
+    (
+        "fd-forward",
+        &["fd-forward", "fd-forward none.sock", "fd-forward a b"],
     ),
     (
         "journal",
@@ -138,6 +142,18 @@ const LINES: &[(&str, &[&str])] = &[
             "restart",
             "restart foo%",
             "restart x*",
+        ],
+    ),
+    (
+        "ssh",
+        &[
+            "ssh nothing true",
+            "ssh",
+            "ssh --machine=aaaa --unit=web",
+            "ssh --machine=zzzz true",
+            "ssh --unit=nothing true",
+            "ssh --unit=log true",
+            "ssh foo% true",
         ],
     ),
     (
@@ -234,7 +250,7 @@ const LINES: &[(&str, &[&str])] = &[
 ];
 
 /// Commands that ask fleetd for nothing.
-const ALONE: [&str; 3] = ["completion", "verify", "version"];
+const ALONE: [&str; 4] = ["completion", "fd-forward", "verify", "version"];
 
 /// Units in every condition there is, and files beside them.
 async fn with_units() -> Cluster {

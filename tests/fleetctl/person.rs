@@ -150,6 +150,33 @@ async fn a_long_wait_shows_a_line_that_is_wiped_at_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_is_interrupted_says_what_becomes_of_the_request() {
+    let cluster = machines_asleep().await;
+    cluster.file("web.service", FILE);
+    let mut terminal = at_terminal(&cluster, 80, &[], "fleetctl start web");
+    let terminal = tokio::task::spawn_blocking(move || {
+        terminal.until("\r\u{1b}[KWaiting for unit, ");
+        terminal.interrupt();
+        terminal
+    })
+    .await
+    .unwrap();
+    let seen = shown(terminal).await;
+    let (_, said) = seen.rsplit_once("␍␛[K").unwrap();
+    assert_snapshot!(said, @r#"
+    Error starting units: interrupted while waiting
+    The request was accepted and will be carried out.
+    [exit 130]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl list-unit-files --no-legend").await, @r#"
+    [stdout]
+    web.service⇥1c6fb6f⇥launched⇥inactive⇥-
+    [exit 0]
+    "#);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn destroying_what_a_pattern_matches_is_asked_for() {
     let cluster = with_units().await;
     for (keys, says) in [

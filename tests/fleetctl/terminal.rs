@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -78,6 +79,13 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&self.master, size).unwrap();
+    }
+
+    /// Interrupts the program, as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        println!("Ctrl-C");
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::INT).unwrap();
     }
 
     /// Types.

@@ -29,7 +29,13 @@ pub(crate) struct Args {
     #[arg(value_name = "UNIT")]
     units: Vec<String>,
     /// How many of the last lines
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "N",
+        default_value_t = 10,
+        allow_negative_numbers = true
+    )]
     lines: usize,
     /// Go on with what the units write from now on
     #[arg(long, short = 'f', alias = "f", value_name = "BOOL", num_args = 0..=1, require_equals = true,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use api::client::ClientError;
 use api::types::{Event, UnitName};
 use futures_util::{Stream, StreamExt};
+use tokio::signal::ctrl_c;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::{CommandError, Kind};
@@ -47,6 +48,12 @@ const PROGRESS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Units whose failure is told in full; a person mends the first few, the rest are counted.
 const TOLD_MAX: usize = 10;
+
+/// The status of a command that SIGINT ended, as shells have it.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// What to say whenever a wait ends early.
+const ACCEPTED: &str = "The request was accepted and will be carried out.";
 
 /// How long to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +87,19 @@ pub(crate) async fn wait(
 ) -> Result<(), CommandError> {
     let names: Vec<UnitName> = wishes.iter().map(|wish| wish.name.clone()).collect();
     let mut vigil = Vigil::new(context, wishes, patience);
-    let result = watch(session, &mut vigil, &names).await;
+    let result = tokio::select! {
+        result = watch(session, &mut vigil, &names) => result,
+        // Without a handler the signal ends the process, as it would without this.
+        Ok(()) = ctrl_c(), if !names.is_empty() => Err(interrupted(context)),
+    };
     session.output.wipe_progress();
     result
+}
+
+/// Somebody does not want to wait any longer.
+fn interrupted(context: &str) -> CommandError {
+    let kind = Kind::Exit(EXIT_INTERRUPTED);
+    CommandError::new(kind, format!("{context}: interrupted while waiting")).with_hint(ACCEPTED)
 }
 
 async fn watch(
@@ -124,7 +141,7 @@ fn lost_touch(context: &str, error: Option<ClientError>) -> CommandError {
             format!("{context}: fleetd ended the connection"),
         ),
     };
-    error.with_hint("The request was accepted and will be carried out.")
+    error.with_hint(ACCEPTED)
 }
 
 /// How following one stream ended.

@@ -154,15 +154,23 @@ fn on_machine(
     Verdict::Pending(pending)
 }
 
-/// Who has still to do something, of those who report the unit: systemd, if it is stopping the unit, which takes as long as the
-/// unit likes; else the machine.
+/// Who has still to do something, of those who report the unit: systemd, if it is stopping or starting the unit, which takes as
+/// long as the unit likes; else the machine.
 fn busy<'s>(
     reports: impl Iterator<Item = &'s StateRow>,
     placed: Option<&MachineId>,
 ) -> Option<Pending> {
     let reports: Vec<_> = reports.collect();
-    let stopping = |state: &&&StateRow| state.systemd_active_state == ActiveState::Deactivating;
-    if let Some(state) = reports.iter().find(stopping) {
+    let moving = |state: &&&StateRow| match state.systemd_active_state {
+        ActiveState::Activating | ActiveState::Deactivating => true,
+        ActiveState::Active
+        | ActiveState::Reloading
+        | ActiveState::Inactive
+        | ActiveState::Failed
+        | ActiveState::Maintenance
+        | ActiveState::Other(_) => false,
+    };
+    if let Some(state) = reports.iter().find(moving) {
         return Some(Pending::InSystemd(Box::new((*state).clone())));
     }
     let machine = placed.or_else(|| reports.first().map(|state| &state.machine_id))?;
