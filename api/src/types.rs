@@ -33,7 +33,7 @@ pub use diagnosis::{
 };
 pub use event::{Event, EventKind};
 pub use explanation::{Choice, Explanation, Nearest, RuleEffect, Situation, Standing, Why};
-pub use overview::{Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};
+pub use overview::{Brake, Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};
 pub use plan::{Place, Plan, PlannedUnit};
 
 /// The body of every answer that is an error.

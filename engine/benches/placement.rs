@@ -286,6 +286,7 @@ fn apply(records: &mut Records, plan: &[Decision]) {
             Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
             Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
             Decision::Release { unit } => Change::Hold(unit, None),
+            Decision::Brake(brake) => Change::Brake(brake),
         });
     }
 }

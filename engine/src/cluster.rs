@@ -135,11 +135,17 @@ impl Cluster {
             && one.name != other.name
     }
 
+    /// True if the one names the other in `Replaces=`.
+    pub(crate) fn replaces(&self, one: UnitIndex, other: UnitIndex) -> bool {
+        let (one, other) = (self.node(one), self.node(other));
+        share(&one.rules.replaces, &other.matches) && one.name != other.name
+    }
+
     /// True if where both are on one machine one of them may have to go.
     pub(crate) fn contend(&self, one: UnitIndex, other: UnitIndex) -> bool {
         let (left, right) = (&self.node(one).rules, &self.node(other).rules);
-        let limited = |rules: &Rules| rules.requirements.max_per_machine.is_some();
-        let siblings = self.are_siblings(one, other) && (limited(left) || limited(right));
+        // A third of their template may say how many there may be.
+        let siblings = self.are_siblings(one, other);
         siblings || left.has_demand() && right.has_demand() || self.conflict(one, other)
     }
 
@@ -158,15 +164,17 @@ impl Cluster {
         to.filter(|to| self.is_live(*to))
     }
 
-    /// The machine that the unit waits for although it is gone (`Sticky=`), if it has no other.
+    /// The machine that the unit waits for although it is gone (`Sticky=`, or the brake on mass
+    /// loss holds it), if it has no other.
     pub(crate) fn awaited(&self, unit: UnitIndex) -> Option<MachineIndex> {
         let node = self.node(unit);
-        let waits = node.want == Want::One
-            && node.rules.requirements.sticky
-            && !node.scheduled.iter().any(|machine| self.is_live(*machine));
+        if node.want != Want::One || node.scheduled.iter().any(|machine| self.is_live(*machine)) {
+            return None;
+        }
         let machines = node.scheduled.iter().copied();
-        let first = machines.min_by_key(|machine| self.machine(*machine));
-        first.filter(|_| waits)
+        let awaited = machines
+            .filter(|machine| node.rules.requirements.sticky || self.machines.is_braked(*machine));
+        awaited.min_by_key(|machine| self.machine(*machine))
     }
 
     /// True if nothing about the unit can conflict with any other.

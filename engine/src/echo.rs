@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Assignment, Change, Decision, Hold, MachineId};
+use model::{Assignment, Brake, Change, Decision, Hold, MachineId};
 use unitfile::UnitName;
 
 /// One record of ours.
@@ -11,6 +11,7 @@ use unitfile::UnitName;
 enum Key {
     Entry(UnitName, MachineId),
     Hold(UnitName),
+    Brake,
 }
 
 /// What it is to be.
@@ -18,6 +19,7 @@ enum Key {
 enum Value {
     Entry(Option<Assignment>),
     Hold(Option<Hold>),
+    Brake(Option<Brake>),
 }
 
 /// Writes that have not come back yet.
@@ -41,6 +43,7 @@ impl Echo {
             }
             Decision::Hold { unit, hold } => (Key::Hold(unit), Value::Hold(Some(hold))),
             Decision::Release { unit } => (Key::Hold(unit), Value::Hold(None)),
+            Decision::Brake(brake) => (Key::Brake, Value::Brake(brake)),
         });
         Echo {
             expected: expected.collect(),
@@ -55,6 +58,7 @@ impl Echo {
                 Value::Entry(entry.clone()),
             ),
             Change::Hold(unit, hold) => (Key::Hold(unit.clone()), Value::Hold(hold.clone())),
+            Change::Brake(brake) => (Key::Brake, Value::Brake(brake.clone())),
             Change::Unit(..)
             | Change::File(..)
             | Change::Machine(..)

@@ -45,11 +45,12 @@ impl Explainer {
     pub fn of(records: &Records) -> Explainer {
         let mut planner = Planner::of(records);
         let decisions = planner.plan(records);
-        let pending = decisions.into_iter().map(|decision| match decision {
+        let pending = decisions.into_iter().filter_map(|decision| match decision {
             Decision::Assign { unit, .. }
             | Decision::Unassign { unit, .. }
             | Decision::Hold { unit, .. }
-            | Decision::Release { unit } => unit,
+            | Decision::Release { unit } => Some(unit),
+            Decision::Brake(_) => None,
         });
         Explainer {
             pending: pending.collect(),

@@ -34,8 +34,12 @@ impl Looked {
             Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
             Want::Frozen(reason) => Some(bare(reason.clone())),
             Want::One if let Some(machine) = cluster.awaited(unit) => {
+                let sticky = node.rules.requirements.sticky;
                 let machine = cluster.machine(machine).clone();
-                Some(bare(HoldReason::AwaitsMachine { machine }))
+                Some(bare(match sticky {
+                    true => HoldReason::AwaitsMachine { machine },
+                    false => HoldReason::MassLoss { machine },
+                }))
             }
             Want::One => {
                 let seen = node.statuses.iter();

@@ -89,7 +89,7 @@ fn rank(node: &Node) -> usize {
 }
 
 /// True if rules may take the unit from a machine.
-fn may_go(want: &Want) -> bool {
+pub(crate) fn may_go(want: &Want) -> bool {
     match want {
         Want::One | Want::Everywhere => true,
         Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => false,
@@ -113,6 +113,7 @@ fn by_itself(cluster: &Cluster, entries: &[Entry], removed: &mut Removed) -> Vec
             Want::Inactive => Some(UnassignReason::Inactive),
             Want::Destroyed | Want::Trace => Some(UnassignReason::Destroyed),
             Want::One if cluster.awaited(unit) == Some(machine) => continue,
+            Want::Everywhere | Want::Frozen(_) if cluster.machines.is_braked(machine) => continue,
             Want::One | Want::Everywhere | Want::Frozen(_) if !cluster.is_live(machine) => {
                 Some(UnassignReason::MachineGone)
             }
@@ -183,7 +184,7 @@ fn tied(cluster: &Cluster, entries: &[Entry]) -> Vec<Entry> {
 
 /// Takes from the plan, until nothing more follows, every one of these that has a peer that is not
 /// on its machine.
-fn drop_lone_followers(
+pub(crate) fn drop_lone_followers(
     cluster: &Cluster,
     occupancy: &mut Occupancy,
     mut suspects: Vec<Entry>,
@@ -210,7 +211,7 @@ fn drop_lone_followers(
 }
 
 /// Notes where units may still run though they no longer are to be there.
-fn note_lingering(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entry]) {
+pub(crate) fn note_lingering(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entry]) {
     for (unit, machine) in entries {
         let node = cluster.node(*unit);
         if node.statuses.binary_search(machine).is_ok()

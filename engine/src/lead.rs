@@ -8,12 +8,13 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use model::{Change, Decision, MachineId, Records, Revision};
+use model::{Brake, Change, Decision, MachineId, Records, Revision};
 use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::brake::{BrakeLimits, Lookout};
 use crate::echo::Echo;
 use crate::log::log_decisions;
 use crate::planner::Planner;
@@ -73,6 +74,7 @@ pub(crate) struct Elected {
 pub(crate) async fn lead(
     registry: &Registry,
     elected: &Elected,
+    brake: BrakeLimits,
     report: &watch::Sender<EngineReport>,
     shutdown: &CancellationToken,
 ) -> StepDown {
@@ -88,6 +90,8 @@ pub(crate) async fn lead(
         echo: Echo::default(),
         echo_by: None,
         collect_at: None,
+        lookout: Lookout::new(brake),
+        started: Instant::now(),
     };
     let work = leader.work();
     tokio::select! {
@@ -122,6 +126,8 @@ struct Leader<'a> {
     /// When our own writes must have come back.
     echo_by: Option<Instant>,
     collect_at: Option<Instant>,
+    lookout: Lookout,
+    started: Instant,
 }
 
 impl Leader<'_> {
@@ -133,7 +139,11 @@ impl Leader<'_> {
             if self.touch == Touch::Out || !self.echo.is_complete() {
                 continue;
             }
-            let wrote = if self.stale {
+            // First of all: what is to be held must not be moved.
+            let brake = self.lookout.decide(&self.records, self.now_ms());
+            let wrote = if let Some(brake) = brake {
+                self.brake(brake).await
+            } else if self.stale {
                 self.pass().await
             } else if self.collect_at.is_some_and(|at| at <= Instant::now()) {
                 self.collect().await
@@ -160,7 +170,10 @@ impl Leader<'_> {
         let wake_at = match self.touch {
             // Nothing can be done before the store is back.
             Touch::Out => None,
-            Touch::In if self.echo.is_complete() => self.collect_at,
+            Touch::In if self.echo.is_complete() => {
+                let brake_at = self.lookout.due_ms().map(|due_ms| self.at(due_ms));
+                self.collect_at.into_iter().chain(brake_at).min()
+            }
             Touch::In => self.echo_by,
         };
         let timer = async {
@@ -192,6 +205,7 @@ impl Leader<'_> {
         match event {
             FollowEvent::Snapshot { revision, changes } => {
                 self.records = Records::default();
+                self.lookout.look_again();
                 self.planner = Planner::of(&self.records);
                 self.echo = Echo::default();
                 self.stale = true;
@@ -253,9 +267,12 @@ impl Leader<'_> {
                 | Change::Status(..)
                 | Change::Hold(..)
                 | Change::Leader(_)
+                | Change::Brake(_)
                 | Change::Healed { .. } => {}
             }
             let ours = self.echo.hear(&change);
+            let units_on = |id: &MachineId| self.planner.units_on(id);
+            self.lookout.hear(&self.records, &change, units_on);
             self.stale |= !ours && may_alter_plan(&self.records, &change);
             self.planner.take_in(&mut self.records, change);
         }
@@ -268,9 +285,12 @@ impl Leader<'_> {
         let decisions = self.planner.plan(&self.records);
         let took = started.elapsed();
         self.stale = false;
+        let brake = self.records.brake.as_ref();
+        let braked = brake.map_or(0, |brake| brake.machines.len());
         self.report.send_modify(|report| {
             report.passes += 1;
             report.last_pass = took;
+            report.machines_braked = braked;
             report.count_made(&decisions);
         });
         if decisions.is_empty() {
@@ -285,6 +305,25 @@ impl Leader<'_> {
         written?;
         self.wrote(&decisions);
         Ok(())
+    }
+
+    /// Writes what the brake on mass loss is now. What follows from it is decided once it is back.
+    async fn brake(&mut self, brake: Option<Brake>) -> Result<(), WriteError> {
+        let decisions = [Decision::Brake(brake)];
+        log_decisions(&decisions);
+        self.elected.leadership.write(&decisions).await?;
+        self.wrote(&decisions);
+        self.stale = true;
+        Ok(())
+    }
+
+    /// Since this leader began.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.started + Duration::from_millis(ms)
     }
 
     fn wrote(&mut self, decisions: &[Decision]) {

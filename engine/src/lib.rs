@@ -7,6 +7,7 @@
 
 mod advisor;
 mod bits;
+mod brake;
 mod cluster;
 mod echo;
 mod explain;
@@ -24,6 +25,7 @@ mod place;
 mod planner;
 mod rebalance;
 mod relevance;
+mod replace;
 mod room;
 mod rules;
 mod run;
@@ -33,6 +35,7 @@ mod ties;
 mod trial;
 
 pub use advisor::Advisor;
+pub use brake::BrakeLimits;
 pub use explain::{Explainer, explain};
 pub use planner::Planner;
 pub use rebalance::rebalance;

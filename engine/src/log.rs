@@ -1,6 +1,6 @@
 //! Says in the log what was decided and why: once for each decision.
 
-use model::{AssignReason, Decision, UnassignReason};
+use model::{AssignReason, BrakePhase, Decision, UnassignReason};
 
 /// Logs a plan.
 pub(crate) fn log_decisions(decisions: &[Decision]) {
@@ -30,6 +30,29 @@ pub(crate) fn log_decisions(decisions: &[Decision]) {
                 tracing::info!(%unit, reason = %hold.reason, machines, obstacle, "waits");
             }
             Decision::Release { unit } => tracing::info!(%unit, "waits no longer"),
+            Decision::Brake(None) => {
+                tracing::warn!("no lost machine keeps its units any longer: the brake is off");
+            }
+            Decision::Brake(Some(brake)) => {
+                let (lost, cluster) = (brake.machines.len(), brake.cluster);
+                match brake.phase {
+                    BrakePhase::Watching => tracing::warn!(
+                        lost,
+                        cluster,
+                        "several machines were lost: their units stay where they are until it is seen whether more go"
+                    ),
+                    BrakePhase::Holding => tracing::warn!(
+                        lost,
+                        cluster,
+                        "many machines were lost at once, as if the network were cut: their units stay where they are"
+                    ),
+                    BrakePhase::Moving => tracing::warn!(
+                        waiting = lost,
+                        cluster,
+                        "lost machines are given up one by one; these keep their units for now"
+                    ),
+                }
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! away, so that losing one and getting it back costs what was on it, not the size of the cluster.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Capacity, MachineId, Records, Schedulable};
 use unitfile::{MetadataTerm, MetadataTest, Preference};
@@ -36,6 +36,8 @@ pub(crate) struct Machines {
     spoken_of: BTreeMap<MachineId, MachineIndex>,
     live: Bits,
     live_count: usize,
+    /// Machines that the brake on mass loss speaks of; those of them that are away keep their units.
+    braked: BTreeSet<MachineIndex>,
     /// Machines that take new units.
     open: Bits,
     /// By machine: its metadata with what operators set laid over it; empty while it is away.
@@ -64,6 +66,7 @@ impl Machines {
             spoken_of: BTreeMap::new(),
             live: Bits::empty(slots),
             live_count: 0,
+            braked: BTreeSet::new(),
             open: Bits::empty(slots),
             metadata: vec![BTreeMap::new(); slots],
             by_value: BTreeMap::new(),
@@ -78,6 +81,7 @@ impl Machines {
         for slot in 0..slots {
             machines.enter(records, MachineIndex(slot));
         }
+        machines.brake(records);
         machines
     }
 
@@ -92,6 +96,20 @@ impl Machines {
 
     pub(crate) fn is_live(&self, machine: MachineIndex) -> bool {
         self.live.contains(machine.0)
+    }
+
+    /// True if the machine is away and keeps its units for now.
+    pub(crate) fn is_braked(&self, machine: MachineIndex) -> bool {
+        self.braked.contains(&machine) && !self.is_live(machine)
+    }
+
+    /// Takes in which machines the brake speaks of now. Returns those of which it did not, or does
+    /// no longer.
+    pub(crate) fn brake(&mut self, records: &Records) -> BTreeSet<MachineIndex> {
+        let machines = records.brake.iter().flat_map(|brake| &brake.machines);
+        let braked = machines.map(|id| self.index(id)).collect();
+        let before = std::mem::replace(&mut self.braked, braked);
+        before.symmetric_difference(&self.braked).copied().collect()
     }
 
     pub(crate) fn live(&self) -> &Bits {

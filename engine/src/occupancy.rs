@@ -5,16 +5,15 @@
 //! run there though the plan no longer has it there. Both keep conflicting units away; only
 //! scheduled ones count as load.
 
-use std::collections::BTreeMap;
+mod neighbours;
 
-use model::Obstacle;
-use unitfile::Demand;
+use std::collections::BTreeMap;
 
 use crate::bits::Bits;
 use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex};
 use crate::met::{Met, Step};
-use crate::room::{Room, add, lacking};
-use crate::rules::{DemandIndex, PatternIndex, TemplateIndex};
+use crate::room::Room;
+use crate::rules::{PatternIndex, TemplateIndex};
 use crate::siblings::Siblings;
 
 /// Who is where.
@@ -34,6 +33,8 @@ pub(crate) struct Occupancy {
     matched: Vec<Met>,
     /// By pattern: machines with an occupant that declares it.
     declared: Vec<Met>,
+    /// By pattern: machines on which the plan has a unit that names it in `Replaces=`.
+    replacing: Vec<Met>,
     /// By template.
     siblings: Vec<Siblings>,
     room: Room,
@@ -63,6 +64,7 @@ impl Occupancy {
             by_load: BTreeMap::from([(0, cluster.machines.live().clone())]),
             matched: Vec::new(),
             declared: Vec::new(),
+            replacing: Vec::new(),
             siblings: Vec::new(),
             room: Room::of(slots),
             touched: Bits::full(slots),
@@ -79,6 +81,7 @@ impl Occupancy {
         let patterns = cluster.book.globs().len();
         self.matched.resize(patterns, Met::default());
         self.declared.resize(patterns, Met::default());
+        self.replacing.resize(patterns, Met::default());
         self.siblings
             .resize(cluster.book.templates(), Siblings::default());
         self.room.learn(&cluster.machines, cluster.book.demands());
@@ -191,6 +194,7 @@ impl Occupancy {
         let weight = cluster.node(unit).rules.weight();
         self.reload(machine, self.loads[machine.0] + weight);
         self.count(cluster, unit, machine, Step::Enter);
+        self.count_replacing(cluster, unit, machine, Step::Enter);
         self.leave_lingering(cluster, unit, machine);
     }
 
@@ -209,6 +213,7 @@ impl Occupancy {
         let weight = cluster.node(unit).rules.weight();
         self.reload(machine, self.loads[machine.0] - weight);
         self.count(cluster, unit, machine, Step::Leave);
+        self.count_replacing(cluster, unit, machine, Step::Leave);
         true
     }
 
@@ -265,186 +270,9 @@ impl Occupancy {
         }
     }
 
-    /// Takes out of `machines` all where an occupant conflicts with the unit, which is nowhere
-    /// itself.
-    pub(crate) fn without_conflicts(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machines: &mut Bits,
-    ) {
-        let node = cluster.node(unit);
-        for pattern in &node.rules.declares {
-            self.matched[pattern.0].take_from(machines);
-        }
-        for pattern in &node.matches {
-            self.declared[pattern.0].take_from(machines);
-        }
-    }
-
-    /// Takes out of `machines` all that lack room for the unit, which is nowhere itself, or have as
-    /// many of its template as may be.
-    pub(crate) fn without_full(&self, cluster: &Cluster, unit: UnitIndex, machines: &mut Bits) {
-        let node = cluster.node(unit);
-        if node.rules.has_demand() {
-            machines.intersect(self.room.enough(node.rules.demand));
-        }
-        self.without_crowded(cluster, unit, machines);
-    }
-
-    /// Takes out of `machines` all that have as many of the unit's template as may be. None if no
-    /// limit bears on the unit.
-    pub(crate) fn without_crowded(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machines: &mut Bits,
-    ) -> Option<()> {
-        let node = cluster.node(unit);
-        let siblings = &self.siblings[node.template?.0];
-        let most = node.rules.requirements.max_per_machine;
-        match siblings.uniform_limit(most)? {
-            Ok(limit) => siblings.without_at_least(limit, machines),
-            Err(()) => {
-                for machine in siblings.machines() {
-                    if self.crowded(cluster, unit, machine).is_some() {
-                        machines.remove(machine.0);
-                    }
-                }
-            }
-        }
-        Some(())
-    }
-
-    /// What the machine lacks for the demand beside all that is reserved there.
-    pub(crate) fn lacking(
-        &self,
-        cluster: &Cluster,
-        machine: MachineIndex,
-        demand: &Demand,
-    ) -> Option<Obstacle> {
-        self.room.lacking(&cluster.machines, machine, demand)
-    }
-
-    /// What of a resource, or of places for units of its template, the machine lacks for the unit,
-    /// which is not there.
-    pub(crate) fn full(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machine: MachineIndex,
-    ) -> Option<Obstacle> {
-        let node = cluster.node(unit);
-        let demand = &node.rules.requirements.demand;
-        let lacking = if node.rules.has_demand() {
-            // What it may itself still hold there does not stand in its way.
-            let own = self.lingering[machine.0].iter().map(|it| cluster.node(*it));
-            let own = own.filter(|other| other.name == node.name);
-            let own: Vec<DemandIndex> = own.map(|other| other.rules.demand).collect();
-            let reserved = self.room.reserved_without(machine, &own);
-            lacking(&cluster.machines, &reserved, machine, demand)
-        } else {
-            None
-        };
-        lacking.or_else(|| self.crowded(cluster, unit, machine))
-    }
-
-    fn crowded(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machine: MachineIndex,
-    ) -> Option<Obstacle> {
-        let there = self.residents[machine.0]
-            .iter()
-            .chain(&self.lingering[machine.0]);
-        crowded(cluster, unit, there)
-    }
-
-    /// Why the unit cannot be beside the units that the plan has on the machine.
-    pub(crate) fn contending(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machine: MachineIndex,
-    ) -> Option<Obstacle> {
-        let residents = &self.residents[machine.0];
-        if let Some(with) = first_conflicting(cluster, unit, residents.iter()) {
-            let with = cluster.node(with).name.clone();
-            return Some(Obstacle::Conflict { with });
-        }
-        let rules = &cluster.node(unit).rules;
-        if rules.has_demand() {
-            let mut reserved = Demand::default();
-            for resident in residents {
-                add(
-                    &mut reserved,
-                    &cluster.node(*resident).rules.requirements.demand,
-                );
-            }
-            let demand = &rules.requirements.demand;
-            let lacking = lacking(&cluster.machines, &reserved, machine, demand);
-            if lacking.is_some() {
-                return lacking;
-            }
-        }
-        crowded(cluster, unit, residents.iter())
-    }
-
-    /// True if all of these, none of which lingers there, can be on the machine together as far as
-    /// resources and places go.
-    pub(crate) fn holds_all(
-        &self,
-        cluster: &Cluster,
-        units: &[UnitIndex],
-        machine: MachineIndex,
-    ) -> bool {
-        let coming: Vec<UnitIndex> = units
-            .iter()
-            .copied()
-            .filter(|unit| !self.is_scheduled(*unit, machine))
-            .collect();
-        let mut demand = Demand::default();
-        for unit in &coming {
-            add(&mut demand, &cluster.node(*unit).rules.requirements.demand);
-        }
-        let lacking = self.room.lacking(&cluster.machines, machine, &demand);
-        (demand.is_nothing() || lacking.is_none())
-            && coming.iter().all(|unit| {
-                let there = self.residents[machine.0]
-                    .iter()
-                    .chain(&self.lingering[machine.0])
-                    .chain(&coming);
-                crowded(cluster, *unit, there).is_none()
-            })
-    }
-
     /// The units of the template by machine.
     pub(crate) fn siblings(&self, template: TemplateIndex) -> &Siblings {
         &self.siblings[template.0]
-    }
-
-    /// The occupant of the machine, first by name, that conflicts with the unit.
-    pub(crate) fn conflicting(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machine: MachineIndex,
-    ) -> Option<UnitIndex> {
-        let there = self.residents[machine.0]
-            .iter()
-            .chain(&self.lingering[machine.0]);
-        first_conflicting(cluster, unit, there)
-    }
-
-    /// True if a unit that only lingers on the machine conflicts with the unit.
-    pub(crate) fn conflicts_with_lingering(
-        &self,
-        cluster: &Cluster,
-        unit: UnitIndex,
-        machine: MachineIndex,
-    ) -> bool {
-        first_conflicting(cluster, unit, self.lingering[machine.0].iter()).is_some()
     }
 
     /// Of these machines the one with the smallest load, then the smallest id.
@@ -503,6 +331,18 @@ impl Occupancy {
         self.note(machine, step);
     }
 
+    fn count_replacing(
+        &mut self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+        step: Step,
+    ) {
+        for pattern in &cluster.node(unit).rules.replaces {
+            self.replacing[pattern.0].step(step, machine, self.slots);
+        }
+    }
+
     fn note(&mut self, machine: MachineIndex, step: Step) {
         self.touched.insert(machine.0);
         match step {
@@ -510,38 +350,4 @@ impl Occupancy {
             Step::Leave => self.released.insert(machine.0),
         }
     }
-}
-
-fn first_conflicting<'u>(
-    cluster: &Cluster,
-    unit: UnitIndex,
-    there: impl Iterator<Item = &'u UnitIndex>,
-) -> Option<UnitIndex> {
-    if cluster.is_peaceful(unit) {
-        return None;
-    }
-    there
-        .copied()
-        .filter(|other| cluster.conflict(unit, *other))
-        .min_by_key(|other| &cluster.node(*other).name)
-}
-
-fn crowded<'u>(
-    cluster: &Cluster,
-    unit: UnitIndex,
-    there: impl Iterator<Item = &'u UnitIndex>,
-) -> Option<Obstacle> {
-    cluster.node(unit).template?;
-    let most = |unit: UnitIndex| cluster.node(unit).rules.requirements.max_per_machine;
-    let mut count = 0;
-    let mut limit = most(unit);
-    for sibling in there.filter(|other| cluster.are_siblings(unit, **other)) {
-        count += 1;
-        limit = match (limit, most(*sibling)) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-    }
-    let limit = usize::try_from(limit?).unwrap_or(usize::MAX);
-    (count >= limit).then_some(Obstacle::MaxPerMachine { limit })
 }

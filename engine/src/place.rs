@@ -11,6 +11,7 @@ use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::keep::Removed;
 use crate::occupancy::Occupancy;
 use crate::order::{Merit, is_particular, keep_best};
+use crate::replace::prefer_calm;
 use crate::ties::{Knot, Ties, ties};
 
 /// Why a unit is where it was put.
@@ -245,7 +246,11 @@ impl Placer<'_> {
                 None => both = Some(fitting),
             }
         }
-        let mut both = self.former(knot, both?);
+        let mut both = both?;
+        for unit in knot {
+            prefer_calm(cluster, self.occupancy, *unit, machines, &mut both);
+        }
+        let mut both = self.former(knot, both);
         if let Some(machines) = machines {
             both.intersect(machines);
         }

@@ -8,18 +8,25 @@
 //! What is judged again is entries (one unit on one machine), not units: a lost machine costs what
 //! was on it, though global units are everywhere else too.
 
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Change, Decision, HoldReason, MachineId, RecordKey, Records};
-use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
+use model::{Decision, HoldReason, MachineId, Records};
+use unitfile::{UnitHash, UnitName};
 
 use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex, Want};
-use crate::gather::is_same_demand;
-use crate::keep::keep;
+use crate::keep::{Removed, keep};
 use crate::machines::Numbering;
 use crate::occupancy::Occupancy;
-use crate::place::place;
+use crate::place::{Placement, place};
+use crate::replace::give_way;
 use crate::schedule::Plan;
+
+/// How often units may give way within one plan. Each round ends with fewer units beside one that
+/// replaces them, unless what was placed meanwhile replaces yet others; a chain of those is as long
+/// as users make it, and what is left over is done by the next plan.
+const GIVE_WAY_ROUNDS_MAX: usize = 64;
 
 /// Decides about one cluster, change after change.
 #[derive(Debug)]
@@ -40,6 +47,8 @@ pub struct Planner {
     waiting: BTreeMap<UnitIndex, Option<MachineIndex>>,
     /// Units that are to be everywhere.
     global: BTreeSet<UnitIndex>,
+    /// Units that name others in `Replaces=`.
+    replacers: BTreeSet<UnitIndex>,
     /// Units whose file is missing.
     fileless: BTreeSet<UnitIndex>,
     /// Units seen running by a file of which it is not known what it says.
@@ -70,94 +79,13 @@ impl Planner {
             behind: BTreeSet::new(),
             waiting: BTreeMap::new(),
             global: BTreeSet::new(),
+            replacers: BTreeSet::new(),
             fileless: BTreeSet::new(),
             unknown_version: BTreeSet::new(),
             moving: BTreeSet::new(),
             recounted: true,
             numbering: Numbering::Holds,
             fresh: true,
-        }
-    }
-
-    /// Takes a change into the records, which must be those of the planner, and notes what is to be
-    /// decided again because of it.
-    pub fn take_in(&mut self, records: &mut Records, change: Change) {
-        if self.fresh || self.numbering == Numbering::Broken {
-            self.numbering = Numbering::Broken;
-            records.apply(change);
-            return;
-        }
-        match &change {
-            Change::Unit(name, after) => {
-                let before = records.units.get(name);
-                let was_damaged = records.quarantined_units.contains(name);
-                match (before, after) {
-                    (Some(before), Some(after))
-                        if is_same_demand(before, after) && !was_damaged =>
-                    {
-                        let unit = self.cluster.index(name);
-                        self.cluster.nodes[unit.0].assignment = Some(model::Assignment::of(after));
-                        self.behind.insert(unit);
-                    }
-                    (None, None) if !was_damaged => {}
-                    (Some(_) | None, Some(_) | None) => self.mark_named(name),
-                }
-                records.apply(change);
-            }
-            Change::File(hash, after) => {
-                let before = records.files.get(hash).cloned();
-                self.mark_users_of_file(records, hash, before.as_deref(), after.as_deref());
-                records.apply(change);
-            }
-            Change::Machine(id, after) => {
-                let same = match (records.machines.get(id), after) {
-                    (Some(before), Some(after)) => {
-                        before.metadata == after.metadata && before.capacity == after.capacity
-                    }
-                    (None, None) => true,
-                    (Some(_), None) | (None, Some(_)) => false,
-                };
-                let id = id.clone();
-                records.apply(change);
-                if !same {
-                    self.change_machine(records, &id);
-                }
-            }
-            Change::MachineSpec(id, after) => {
-                let same = records.machine_specs.get(id) == after.as_ref();
-                let id = id.clone();
-                records.apply(change);
-                if !same && records.machines.contains_key(&id) {
-                    self.change_machine(records, &id);
-                }
-            }
-            Change::Assignment(_, name, _) => {
-                let name = name.clone();
-                self.take_in_entry(records, &change);
-                records.apply(change);
-                self.aim(records, &name);
-            }
-            Change::Status(..) => {
-                self.take_in_status(records, &change);
-                records.apply(change);
-            }
-            Change::Hold(name, after) => {
-                if records.holds.get(name) != after.as_ref() {
-                    let unit = self.cluster.index(name);
-                    self.occupancy.grow(&self.cluster);
-                    self.recheck.insert(unit);
-                }
-                let name = name.clone();
-                records.apply(change);
-                self.aim(records, &name);
-            }
-            Change::Quarantined { record, .. } => {
-                if let Some(RecordKey::Unit(name)) = record {
-                    self.mark_named(name);
-                }
-                records.apply(change);
-            }
-            Change::Leader(_) | Change::Healed { .. } => records.apply(change),
         }
     }
 
@@ -168,9 +96,9 @@ impl Planner {
         }
         let read = self.read(records);
         let entries = self.entries(&read);
-        let removed = keep(&self.cluster, &mut self.occupancy, &entries);
-        let open = self.open(&read, &entries);
-        let placements = place(&self.cluster, &mut self.occupancy, &removed, &open);
+        let mut removed = keep(&self.cluster, &mut self.occupancy, &entries);
+        let mut open = self.open(&read, &entries);
+        let placements = self.settle(&read, &entries, &mut open, &mut removed);
         let plan = Plan {
             records,
             cluster: &self.cluster,
@@ -200,6 +128,30 @@ impl Planner {
         decisions
     }
 
+    /// Places what is open; then what gives way to others (`Replaces=`), until nothing does.
+    fn settle(
+        &mut self,
+        read: &[UnitIndex],
+        entries: &[Entry],
+        open: &mut Vec<UnitIndex>,
+        removed: &mut Removed,
+    ) -> Vec<Placement> {
+        let mut placements = place(&self.cluster, &mut self.occupancy, removed, open);
+        for _ in 0..GIVE_WAY_ROUNDS_MAX {
+            let (cluster, occupancy) = (&self.cluster, &mut self.occupancy);
+            let gave_way = give_way(cluster, occupancy, &self.replacers, removed);
+            if gave_way.is_empty() {
+                break;
+            }
+            placements.retain(|it| self.occupancy.is_scheduled(it.unit, it.machine));
+            let again: Vec<UnitIndex> = [read, open, &gave_way].concat();
+            *open = self.open(&again, entries);
+            placements.extend(place(&self.cluster, &mut self.occupancy, removed, open));
+            open.extend(again);
+        }
+        placements
+    }
+
     /// Who is where after the last plan, to be asked about.
     pub(crate) fn parts(&mut self) -> (&Cluster, &mut Occupancy) {
         (&self.cluster, &mut self.occupancy)
@@ -214,188 +166,17 @@ impl Planner {
         }
     }
 
-    fn mark_named(&mut self, name: &UnitName) {
-        let unit = self.cluster.index(name);
-        self.mark(unit);
-    }
-
-    /// Takes the unit out of the occupancy, to be read anew.
-    fn mark(&mut self, unit: UnitIndex) {
-        self.occupancy.grow(&self.cluster);
-        if !self.dirty.insert(unit) {
-            return;
-        }
-        for machine in self.occupancy.machines_of(unit).to_vec() {
-            self.suspect((unit, machine));
-        }
-        let node = self.cluster.node(unit);
-        for machine in &node.statuses {
-            self.occupancy
-                .leave_lingering(&self.cluster, unit, *machine);
-            self.suspects.insert((unit, *machine));
-        }
-        for (trace, machine) in &node.traces {
-            self.occupancy
-                .leave_lingering(&self.cluster, *trace, *machine);
-        }
-    }
-
-    /// Takes the entry out of the occupancy, to be judged anew.
-    fn suspect(&mut self, entry: Entry) {
-        self.occupancy.unschedule(&self.cluster, entry.0, entry.1);
-        self.suspects.insert(entry);
-    }
-
-    fn mark_users_of_file(
-        &mut self,
-        records: &Records,
-        hash: &FileHash,
-        before: Option<&UnitFile>,
-        after: Option<&UnitFile>,
-    ) {
-        if before.is_some() == after.is_some() {
-            return;
-        }
-        self.cluster.book.update_file(hash, before, after);
-        let mut users: Vec<UnitIndex> = Vec::new();
-        match after {
-            Some(file) => {
-                users.extend(self.fileless.iter().copied());
-                if !self.unknown_version.is_empty() {
-                    let version = file.hash();
-                    let is_seen = |unit: &&UnitIndex| {
-                        let name = &self.cluster.node(**unit).name;
-                        seen_versions(records, name).any(|seen| seen == version)
-                    };
-                    users.extend(self.unknown_version.iter().filter(is_seen));
-                }
-            }
-            // Only files that nothing refers to are deleted; anything else is damage, and rare.
-            None => {
-                let is_user = |unit: &UnitIndex| {
-                    let node = self.cluster.node(*unit);
-                    !node.traces.is_empty()
-                        || node.assignment.as_ref().is_some_and(|it| it.file == *hash)
-                };
-                users.extend(self.cluster.units().filter(is_user));
-            }
-        }
-        for unit in users {
-            self.mark(unit);
-        }
-    }
-
-    fn change_machine(&mut self, records: &Records, id: &MachineId) {
+    /// Units that the last plan has on the machine.
+    pub(crate) fn units_on(&self, id: &MachineId) -> Vec<UnitName> {
         let machine = self.cluster.machines.find(id);
-        let was_live = machine.is_some_and(|machine| self.cluster.is_live(machine));
-        if let Some(machine) = machine.filter(|_| was_live) {
-            self.evacuate(machine);
-            self.occupancy.remove_machine(machine);
-        }
-        self.numbering = self.cluster.machines.update(records, id);
-        let Some(machine) = machine.filter(|machine| self.cluster.is_live(*machine)) else {
-            self.recounted = true;
-            return;
-        };
-        self.occupancy.add_machine(&self.cluster, machine);
-        if was_live {
-            return;
-        }
-        self.recounted = true;
-        let mut traced = Vec::new();
-        for unit in self.cluster.units() {
-            let node = self.cluster.node(unit);
-            if node.scheduled.contains(&machine) || node.statuses.contains(&machine) {
-                self.suspects.insert((unit, machine));
-            }
-            if node.traces.iter().any(|(_, seen)| *seen == machine) {
-                traced.push(unit);
-            }
-        }
-        for unit in traced {
-            self.mark(unit);
-        }
+        let live = machine.filter(|machine| self.cluster.is_live(*machine) && !self.fresh);
+        let residents = live.map(|machine| self.occupancy.residents(machine));
+        let units = residents.into_iter().flatten();
+        units.map(|unit| self.name_of(*unit)).collect()
     }
 
-    /// Takes all who are on the machine out of the occupancy.
-    fn evacuate(&mut self, machine: MachineIndex) {
-        for unit in self.occupancy.residents(machine).to_vec() {
-            self.suspect((unit, machine));
-        }
-        for unit in self.occupancy.lingering(machine).to_vec() {
-            if self.cluster.node(unit).want == Want::Trace {
-                let name = self.cluster.node(unit).name.clone();
-                self.mark_named(&name);
-            } else {
-                self.occupancy.leave_lingering(&self.cluster, unit, machine);
-                self.suspects.insert((unit, machine));
-            }
-        }
-    }
-
-    fn take_in_entry(&mut self, records: &Records, change: &Change) {
-        let Change::Assignment(id, name, after) = change else {
-            return;
-        };
-        let before = records.schedule.get(name).and_then(|all| all.get(id));
-        if before == after.as_ref() {
-            return;
-        }
-        let unit = self.cluster.index(name);
-        self.occupancy.grow(&self.cluster);
-        let machine = self.cluster.machines.index(id);
-        if self.dirty.contains(&unit) {
-            return;
-        }
-        if self.occupancy.is_scheduled(unit, machine) != after.is_some() {
-            return self.mark(unit);
-        }
-        let node = &mut self.cluster.nodes[unit.0];
-        let file = node.assignment.as_ref().map(|assignment| assignment.file);
-        let is_other = |entry: &model::Assignment| file.is_some_and(|file| file != entry.file);
-        node.other_files -= usize::from(before.is_some_and(is_other));
-        node.other_files += usize::from(after.as_ref().is_some_and(is_other));
-        put(&mut node.scheduled, machine, after.is_some());
-        if after.is_some() && *after != node.assignment {
-            self.behind.insert(unit);
-        }
-    }
-
-    fn take_in_status(&mut self, records: &Records, change: &Change) {
-        let Change::Status(id, name, after) = change else {
-            return;
-        };
-        let before = records.statuses.get(name).and_then(|all| all.get(id));
-        let before = before.map(|status| status.hash);
-        let after = after.as_ref().map(|status| status.hash);
-        if before == after {
-            return;
-        }
-        let unit = self.cluster.index(name);
-        self.occupancy.grow(&self.cluster);
-        let machine = self.cluster.machines.index(id);
-        if self.dirty.contains(&unit) {
-            return;
-        }
-        let now = records.units.get(name).map(|unit| unit.hash);
-        let is_now = |seen: Option<UnitHash>| seen.is_none() || seen == now;
-        let node = &mut self.cluster.nodes[unit.0];
-        if !is_now(before) || !is_now(after) || node.scheduled.len() > 1 && node.want == Want::One {
-            return self.mark(unit);
-        }
-        put(&mut node.statuses, machine, after.is_some());
-        if self.occupancy.is_scheduled(unit, machine) {
-            return;
-        }
-        self.retry.insert(unit);
-        if self.suspects.contains(&(unit, machine)) {
-            return;
-        }
-        if after.is_none() {
-            self.occupancy.leave_lingering(&self.cluster, unit, machine);
-        } else if self.cluster.is_live(machine) {
-            self.occupancy.linger(&self.cluster, unit, machine);
-        }
+    fn name_of(&self, unit: UnitIndex) -> UnitName {
+        self.cluster.node(unit).name.clone()
     }
 
     /// Reads dirty units anew; all, if nothing was planned yet. Returns them.
@@ -416,6 +197,7 @@ impl Planner {
             let node = self.cluster.node(*unit);
             let is_fileless = matches!(node.want, Want::Frozen(HoldReason::FileMissing { .. }));
             member(&mut self.fileless, *unit, is_fileless);
+            member(&mut self.replacers, *unit, !node.rules.replaces.is_empty());
             member(&mut self.global, *unit, node.want == Want::Everywhere);
             member(&mut self.moving, *unit, node.destination.is_some());
             member(&mut self.behind, *unit, !node.scheduled.is_empty());
@@ -510,6 +292,7 @@ impl Planner {
             let has_room = |unit: &UnitIndex| {
                 let class = self.cluster.node(*unit).rules.class;
                 released.meets(self.cluster.machines.fitting_open(class))
+                    || self.occupancy.is_replaced_somewhere(&self.cluster, *unit)
             };
             let hopeful = self.waiting.keys().chain(&self.global);
             let mut reached: Vec<UnitIndex> = hopeful.copied().filter(has_room).collect();
@@ -552,17 +335,6 @@ impl Planner {
         units.sort_by(|one, other| self.cluster.by_name(*one, *other));
         units.dedup();
         units
-    }
-}
-
-/// Whether the machine is to be among them.
-fn put(machines: &mut Vec<MachineIndex>, machine: MachineIndex, is_in: bool) {
-    match (machines.binary_search(&machine), is_in) {
-        (Err(at), true) => machines.insert(at, machine),
-        (Ok(at), false) => {
-            machines.remove(at);
-        }
-        (Ok(_), true) | (Err(_), false) => {}
     }
 }
 

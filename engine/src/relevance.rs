@@ -31,6 +31,7 @@ pub(crate) fn may_alter_plan(records: &Records, change: &Change) -> bool {
             before.map(|status| status.hash) != status.as_ref().map(|status| status.hash)
         }
         Change::Hold(name, hold) => records.holds.get(name) != hold.as_ref(),
+        Change::Brake(brake) => records.brake != *brake,
         Change::Quarantined { .. } => true,
         Change::Leader(_) | Change::Healed { .. } => false,
     }

@@ -3,7 +3,7 @@
 //!
 //! Two things are interned here, because cost must follow how many *different* demands there are,
 //! not how many units: a class is one combination of `MachineID=` and `MachineMetadata=`, a pattern
-//! is one glob of `Conflicts=`.
+//! is one glob of `Conflicts=` or `Replaces=`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const PROBLEM_CHARS_MAX: usize = 300;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct ClassIndex(pub(crate) usize);
 
-/// One glob of `Conflicts=`.
+/// One glob of `Conflicts=` or `Replaces=`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct PatternIndex(pub(crate) usize);
 
@@ -54,6 +54,8 @@ pub(crate) struct Rules {
     pub(crate) taste: TasteIndex,
     /// The patterns of its `Conflicts=`, smallest index first.
     pub(crate) declares: Vec<PatternIndex>,
+    /// The patterns of its `Replaces=`, smallest index first.
+    pub(crate) replaces: Vec<PatternIndex>,
     /// What is wrong with its `[X-Fleet]`; none if nothing is.
     pub(crate) problem: Option<String>,
 }
@@ -129,6 +131,7 @@ impl RuleBook {
             demand: DemandIndex(0),
             taste: TasteIndex(0),
             declares: Vec::new(),
+            replaces: Vec::new(),
             problem: None,
         };
         RuleBook {
@@ -279,13 +282,8 @@ impl RuleBook {
         let class = ClassIndex(self.classes.number(&key));
         let demand = DemandIndex(self.demands.number(&requirements.demand));
         let taste = TasteIndex(self.tastes.number(&requirements.prefers));
-        let mut declares: Vec<PatternIndex> = requirements
-            .conflicts
-            .iter()
-            .map(|glob| self.pattern(glob))
-            .collect();
-        declares.sort_unstable();
-        declares.dedup();
+        let declares = self.patterns_of(&requirements.conflicts);
+        let replaces = self.patterns_of(&requirements.replaces);
         let problem = (!errors.is_empty()).then(|| {
             let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
             all.join("; ").chars().take(PROBLEM_CHARS_MAX).collect()
@@ -296,8 +294,16 @@ impl RuleBook {
             demand,
             taste,
             declares,
+            replaces,
             problem,
         }
+    }
+
+    fn patterns_of(&mut self, globs: &[Glob]) -> Vec<PatternIndex> {
+        let mut patterns: Vec<PatternIndex> = globs.iter().map(|glob| self.pattern(glob)).collect();
+        patterns.sort_unstable();
+        patterns.dedup();
+        patterns
     }
 
     fn pattern(&mut self, glob: &Glob) -> PatternIndex {

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::brake::BrakeLimits;
 use crate::lead::{Elected, lead};
 
 /// Over how long engines spread their candidacies when a leader is gone, so that not all of
@@ -33,6 +34,8 @@ pub struct EngineSettings {
     /// How long the leader's lease lives without a sign of life: after a crash the cluster is
     /// without a leader this long.
     pub lease_ttl: Duration,
+    /// When units of lost machines are held instead of moved.
+    pub brake: BrakeLimits,
 }
 
 /// What the engine does, for health and metrics.
@@ -56,6 +59,8 @@ pub struct EngineReport {
     pub unfit: u64,
     /// Units found that no machine can take; again each time the reason changes.
     pub held: u64,
+    /// Machines that were lost together and keep their units now.
+    pub machines_braked: usize,
     /// How often it was elected.
     pub elections: u64,
     /// How long the last plan took to make.
@@ -83,7 +88,7 @@ impl EngineReport {
                     self.unfit += u64::from(matches!(reason, UnassignReason::NoLongerFits(_)));
                 }
                 Decision::Hold { .. } => self.held += 1,
-                Decision::Assign { .. } | Decision::Release { .. } => {}
+                Decision::Assign { .. } | Decision::Release { .. } | Decision::Brake(_) => {}
             }
         }
     }
@@ -112,7 +117,7 @@ fn entries(decisions: &[Decision]) -> (u64, u64) {
         match decision {
             Decision::Assign { .. } => entries.0 += 1,
             Decision::Unassign { .. } => entries.1 += 1,
-            Decision::Hold { .. } | Decision::Release { .. } => {}
+            Decision::Hold { .. } | Decision::Release { .. } | Decision::Brake(_) => {}
         }
     }
     entries
@@ -282,10 +287,19 @@ impl Engine {
             report.elections += 1;
             report.store_problem = None;
         });
-        let ended = lead(&self.registry, &elected, &self.report, shutdown).await;
+        let ended = lead(
+            &self.registry,
+            &elected,
+            self.settings.brake,
+            &self.report,
+            shutdown,
+        )
+        .await;
         tracing::info!(machine = %self.machine, reason = %ended, "this engine leads no longer");
-        self.report
-            .send_modify(|report| report.role = Role::Unknown);
+        self.report.send_modify(|report| {
+            report.role = Role::Unknown;
+            report.machines_braked = 0;
+        });
         // However it ended: if the record is still ours, it must not outlive us.
         let resigned = timeout(RESIGN_MAX, async {
             elected.leadership.resign().await?;
@@ -317,6 +331,7 @@ fn leader_after(changes: &[Change]) -> Option<Option<Leader>> {
         | Change::Assignment(..)
         | Change::Status(..)
         | Change::Hold(..)
+        | Change::Brake(_)
         | Change::Quarantined { .. }
         | Change::Healed { .. } => None,
     })

@@ -185,6 +185,7 @@ fn written(decision: Decision) -> Change {
         Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
         Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
         Decision::Release { unit } => Change::Hold(unit, None),
+        Decision::Brake(brake) => Change::Brake(brake),
     }
 }
 

@@ -13,6 +13,8 @@
 mod explanations;
 #[path = "engine/leading.rs"]
 mod leading;
+#[path = "engine/mass_loss.rs"]
+mod mass_loss;
 #[path = "engine/oracle.rs"]
 mod oracle;
 #[path = "engine/picture.rs"]

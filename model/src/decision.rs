@@ -4,7 +4,7 @@ use std::fmt;
 
 use unitfile::{FileHash, UnitName};
 
-use crate::{Assignment, MachineId};
+use crate::{Assignment, Brake, MachineId};
 
 /// How many machines a hold names, so that a record stays small in a cluster of 10,000; the rest are counted.
 pub const HOLD_OBSTACLES_MAX: usize = 10;
@@ -48,6 +48,11 @@ pub enum Obstacle {
         /// How many of the template may be there.
         limit: usize,
     },
+    /// A unit that is there names it in `Replaces=`, and another machine can take it.
+    Replaced {
+        /// The unit that is there.
+        by: UnitName,
+    },
     /// An operator keeps new units away from the machine.
     Cordoned,
     /// The unit still runs on another machine, which has been told to stop it.
@@ -90,6 +95,7 @@ impl fmt::Display for Obstacle {
                     "has {limit} of this template already, as many as MaxPerMachine= allows"
                 )
             }
+            Obstacle::Replaced { by } => write!(f, "is given up to {by}, which replaces it"),
             Obstacle::Cordoned => f.write_str("is cordoned"),
             Obstacle::Stopping { on } => {
                 write!(f, "the unit is still being stopped on {}", on.short())
@@ -122,6 +128,11 @@ pub enum HoldReason {
         /// Its machine.
         machine: MachineId,
     },
+    /// Its machine was lost together with many others (see [`Brake`]): it stays there for now.
+    MassLoss {
+        /// Its machine.
+        machine: MachineId,
+    },
     /// Its file is missing from the store.
     FileMissing {
         /// The file's content address.
@@ -148,6 +159,13 @@ impl fmt::Display for HoldReason {
                 write!(
                     f,
                     "its machine {} is gone and it is sticky: it waits for it",
+                    machine.short()
+                )
+            }
+            HoldReason::MassLoss { machine } => {
+                write!(
+                    f,
+                    "its machine {} was lost together with many others: it waits until that machine is back or given up",
                     machine.short()
                 )
             }
@@ -263,16 +281,19 @@ pub enum Decision {
         /// The unit.
         unit: UnitName,
     },
+    /// Hold units of machines that were lost together, hold fewer, or none any more.
+    Brake(Option<Brake>),
 }
 
 impl Decision {
-    /// The unit it is about.
-    pub fn unit(&self) -> &UnitName {
+    /// The unit it is about; none if it is about machines.
+    pub fn unit(&self) -> Option<&UnitName> {
         match self {
             Decision::Assign { unit, .. }
             | Decision::Unassign { unit, .. }
             | Decision::Hold { unit, .. }
-            | Decision::Release { unit } => unit,
+            | Decision::Release { unit } => Some(unit),
+            Decision::Brake(_) => None,
         }
     }
 }

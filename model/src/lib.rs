@@ -4,6 +4,7 @@
 //! This crate does no I/O and has no serial form: keys and JSON in etcd are known to `registry/layout.rs` only, the
 //! HTTP shapes to `api/types.rs` only.
 
+mod brake;
 mod deadline;
 mod decision;
 mod explanation;
@@ -19,6 +20,7 @@ mod store_health;
 mod trial;
 mod unit;
 
+pub use brake::{Brake, BrakePhase};
 pub use deadline::Deadline;
 pub use decision::{
     AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Obstacle, UnassignReason,

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::{
-    Assignment, Hold, Machine, MachineId, MachineSpec, PerMachine, Revision, Unit, UnitStatus,
+    Assignment, Brake, Hold, Machine, MachineId, MachineSpec, PerMachine, Revision, Unit,
+    UnitStatus,
 };
 
 /// Who leads.
@@ -47,6 +48,8 @@ pub enum RecordKey {
     Hold(UnitName),
     /// Who leads.
     Leader,
+    /// The brake on mass loss.
+    Brake,
 }
 
 /// One record came, changed or went (`None`).
@@ -68,6 +71,8 @@ pub enum Change {
     Hold(UnitName, Option<Hold>),
     /// Who leads.
     Leader(Option<Leader>),
+    /// The brake on mass loss.
+    Brake(Option<Brake>),
     /// A record that cannot be understood now stands at this key. What was known of it before stays in force, so that a
     /// damaged record never stops anything (`record` is none if not even the key can be understood).
     Quarantined {
@@ -104,6 +109,8 @@ pub struct Records {
     pub holds: BTreeMap<UnitName, Hold>,
     /// Who leads.
     pub leader: Option<Leader>,
+    /// The brake on mass loss; none while nothing is held.
+    pub brake: Option<Brake>,
     /// Records that could not be understood, by key.
     pub quarantine: BTreeMap<String, Quarantined>,
     /// Which of the quarantined keys belong to units, so that those can be destroyed by name.
@@ -125,6 +132,7 @@ impl Records {
             Change::Status(id, name, value) => set_nested(&mut self.statuses, name, id, value),
             Change::Hold(name, value) => set(&mut self.holds, name, value),
             Change::Leader(value) => self.leader = value,
+            Change::Brake(value) => self.brake = value,
             Change::Quarantined { record, problem } => {
                 if let Some(RecordKey::Unit(name)) = record {
                     self.quarantined_units.insert(name);

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use model::{
-    Assignment, Change, Hold, Leader, Machine, MachineId, MachineSpec, Quarantined, RecordKey,
-    Unit, UnitStatus,
+    Assignment, Brake, Change, Hold, Leader, Machine, MachineId, MachineSpec, Quarantined,
+    RecordKey, Unit, UnitStatus,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,6 +26,7 @@ const SCHEDULE: &str = "schedule/";
 const STATES: &str = "states/";
 const HOLDS: &str = "holds/";
 const LEADER: &str = "leader";
+const BRAKE: &str = "brake";
 
 /// The keys of one cluster.
 #[derive(Clone, Debug)]
@@ -79,6 +80,7 @@ impl Layout {
             RecordKey::Status(id, name) => format!("{prefix}{STATES}{id}/{name}"),
             RecordKey::Hold(name) => format!("{prefix}{HOLDS}{name}"),
             RecordKey::Leader => format!("{prefix}{LEADER}"),
+            RecordKey::Brake => format!("{prefix}{BRAKE}"),
         }
     }
 
@@ -119,6 +121,8 @@ impl Layout {
             RecordKey::Status(id, name)
         } else if rest == LEADER {
             RecordKey::Leader
+        } else if rest == BRAKE {
+            RecordKey::Brake
         } else {
             return Ok(None);
         };
@@ -164,6 +168,11 @@ pub(crate) fn hold(hold: &Hold) -> Vec<u8> {
 /// Who leads, as it is written down.
 pub(crate) fn leader(leader: &Leader) -> Vec<u8> {
     encode(&json::Leader::from(leader))
+}
+
+/// The brake on mass loss, as it is written down.
+pub(crate) fn brake(brake: &Brake) -> Vec<u8> {
+    encode(&json::Brake::from(brake))
 }
 
 /// Reads back a machine.
@@ -223,6 +232,10 @@ fn change(record: &RecordKey, value: Option<&[u8]>) -> Result<Change, String> {
             Change::Hold(name.clone(), value.map(hold).transpose()?)
         }
         RecordKey::Leader => Change::Leader(value.map(read_leader).transpose()?),
+        RecordKey::Brake => {
+            let brake = |value| decode::<json::Brake>(value)?.into_model();
+            Change::Brake(value.map(brake).transpose()?)
+        }
     })
 }
 

@@ -98,7 +98,7 @@ impl Leadership {
     /// # Errors
     /// [`WriteError::Deposed`] if we no longer lead. Some transactions may have been done; deciding again goes on from there.
     pub async fn write(&self, decisions: &[Decision]) -> Result<(), WriteError> {
-        let mut units: BTreeMap<&UnitName, Together> = BTreeMap::new();
+        let mut units: BTreeMap<Option<&UnitName>, Together> = BTreeMap::new();
         for decision in decisions {
             let (key, write) = self.write_of(decision);
             units.entry(decision.unit()).or_default().insert(key, write);
@@ -133,6 +133,8 @@ impl Leadership {
                 Write::Put(layout::hold(hold)),
             ),
             Decision::Release { unit } => (RecordKey::Hold(unit.clone()), Write::Delete),
+            Decision::Brake(Some(brake)) => (RecordKey::Brake, Write::Put(layout::brake(brake))),
+            Decision::Brake(None) => (RecordKey::Brake, Write::Delete),
         };
         (self.registry.layout().key(&record), write)
     }

@@ -387,6 +387,7 @@ impl Memory {
             | Change::Status(..)
             | Change::Hold(..)
             | Change::Leader(_)
+            | Change::Brake(_)
             | Change::Healed { .. } => {}
         }
     }

@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
 
-use crate::cluster::{FILE, cluster};
+use crate::cluster::{FILE, cluster, machine_id};
+use model::{Brake, BrakePhase, Change};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn empty_lists_have_a_legend_and_nothing_else() {
@@ -41,6 +42,27 @@ async fn machines() {
     IP⇥⇥MACHINE
     10.0.0.1⇥aaaaaaaa000000000000000000000001
     10.0.0.2⇥bbbbbbbb000000000000000000000002
+    [exit 0]
+    "#);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_were_lost_together_are_told_of_beside_the_list() {
+    let cluster = cluster().await;
+    let machines = ["cccccccc", "dddddddd"].map(machine_id);
+    let brake = Brake {
+        phase: BrakePhase::Holding,
+        cluster: 12,
+        machines: machines.into(),
+    };
+    cluster.store.change([Change::Brake(Some(brake))]);
+    assert_snapshot!(cluster.run("fleetctl list-machines --no-legend").await, @r#"
+    [stdout]
+    aaaaaaaa...⇥10.0.0.1⇥disk=ssd,region=eu
+    bbbbbbbb...⇥10.0.0.2⇥-
+    [stderr]
+    2 lost machines of 12 keep their units: so many lost at once look like a network that is cut (cccccccc, dddddddd)
     [exit 0]
     "#);
     cluster.end().await;

@@ -112,6 +112,8 @@ impl Events {
             | EventKind::HoldGone(name) => name,
             EventKind::Machine(_)
             | EventKind::MachineGone(_)
+            | EventKind::Brake(_)
+            | EventKind::BrakeGone
             | EventKind::Synced
             | EventKind::Failed(_) => return true,
         };

@@ -20,6 +20,7 @@ pub(super) struct Feed {
     records: Records,
     told_machines: BTreeMap<MachineId, Digest>,
     told_units: BTreeMap<UnitName, Told>,
+    told_brake: Option<Digest>,
 }
 
 /// Stands for what was told: 64 bits instead of a row, for as many rows as a cluster has.
@@ -39,6 +40,7 @@ struct Touched {
     machines: BTreeSet<MachineId>,
     units: BTreeSet<UnitName>,
     files: BTreeSet<FileHash>,
+    brake: bool,
 }
 
 /// Whether a change is of anything that the subscriber is told of.
@@ -71,6 +73,7 @@ pub(super) fn narrowed(records: &Records, only: Option<&BTreeSet<UnitName>>) -> 
         schedule: keep(&records.schedule, only),
         statuses: keep(&records.statuses, only),
         holds: keep(&records.holds, only),
+        brake: records.brake.clone(),
         ..Records::default()
     }
 }
@@ -83,6 +86,7 @@ impl Feed {
             records: Records::default(),
             told_machines: BTreeMap::new(),
             told_units: BTreeMap::new(),
+            told_brake: None,
         }
     }
 
@@ -103,6 +107,7 @@ impl Feed {
             machines,
             units: units.cloned().collect(),
             files: BTreeSet::new(),
+            brake: true,
         };
         self.records = records;
         self.tell(touched)
@@ -126,10 +131,12 @@ impl Feed {
             EventKind::State(row) => touched.units.contains(&row.name),
             EventKind::Hold(name, _) => touched.units.contains(name),
             EventKind::Machine(row) => touched.machines.contains(&row.id),
+            EventKind::Brake(_) => touched.brake,
             EventKind::UnitGone(_)
             | EventKind::StateGone(..)
             | EventKind::HoldGone(_)
             | EventKind::MachineGone(_)
+            | EventKind::BrakeGone
             | EventKind::Synced
             | EventKind::Failed(_) => true,
         });
@@ -167,6 +174,7 @@ impl Feed {
                 let shown = rows::statuses(records, name).any(|(on, _)| on == machine);
                 (!shown).then(|| EventKind::StateGone(name.clone(), machine.clone()))
             }
+            Change::Brake(_) => records.brake.is_none().then_some(EventKind::BrakeGone),
             Change::File(..)
             | Change::MachineSpec(..)
             | Change::Assignment(..)
@@ -211,6 +219,7 @@ impl Feed {
             Change::Machine(id, _) | Change::MachineSpec(id, _) => {
                 touched.machines.insert(id.clone());
             }
+            Change::Brake(_) => touched.brake = true,
             // Nothing of these is told.
             Change::Leader(_) | Change::Quarantined { .. } | Change::Healed { .. } => {
                 return Bearing::None;
@@ -261,6 +270,15 @@ impl Feed {
             if let Some(told) = told {
                 self.told_machines.insert(id, told);
             }
+        }
+        if touched.brake {
+            let row = self.records.brake.as_ref().map(rows::brake);
+            update(
+                &mut self.told_brake,
+                row.map(EventKind::Brake),
+                &mut news,
+                || EventKind::BrakeGone,
+            );
         }
         for name in touched.units {
             let mut told = self.told_units.remove(&name).unwrap_or_default();

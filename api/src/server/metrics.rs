@@ -47,6 +47,8 @@ pub struct EngineFigures {
     pub unfit: u64,
     /// Units found that no machine can take.
     pub held: u64,
+    /// Machines that were lost together and keep their units now.
+    pub machines_braked: usize,
 }
 
 /// Asks the engine how it does. Must not wait.
@@ -170,6 +172,12 @@ fn write_engine(page: &mut Exposition, engine: &EngineFigures) {
         Kind::Gauge,
         "How long the last plan took to make.",
         engine.last_pass.as_secs_f64(),
+    );
+    page.one(
+        "fleet_engine_machines_braked",
+        Kind::Gauge,
+        "Machines that were lost together and whose units this leader keeps where they are.",
+        engine.machines_braked as f64,
     );
     page.family(
         "fleet_engine_reconcile_failure_count_total",

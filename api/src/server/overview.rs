@@ -86,6 +86,7 @@ fn see(records: &Records, only: Option<&BTreeSet<UnitName>>, sections: Sections)
         overview.machines = machines
             .map(|machine| rows::machine_row(records, machine))
             .collect();
+        overview.brake = records.brake.as_ref().map(rows::brake);
     }
     if sections.units {
         let units = records.units.values().filter(|unit| wanted(&unit.name));

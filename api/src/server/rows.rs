@@ -147,6 +147,15 @@ pub(super) fn machine_row(records: &Records, machine: &model::Machine) -> types:
     }
 }
 
+/// The brake on mass loss.
+pub(super) fn brake(brake: &model::Brake) -> types::Brake {
+    types::Brake {
+        phase: brake.phase.to_string(),
+        cluster: brake.cluster,
+        machines: brake.machines.iter().cloned().collect(),
+    }
+}
+
 fn is_global(unit: &Unit, file: Option<&UnitFile>) -> bool {
     file.is_some_and(|file| Requirements::of_stored(&unit.name, file).0.global)
 }

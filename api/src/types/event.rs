@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorBody, Hold, MachineId, MachineRow, StateRow, UnitName, UnitRow, text};
+use super::{Brake, ErrorBody, Hold, MachineId, MachineRow, StateRow, UnitName, UnitRow, text};
 
 /// One message of `GET /events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +32,10 @@ pub enum EventKind {
     Machine(MachineRow),
     /// A machine is gone.
     MachineGone(MachineId),
+    /// Machines that were lost together keep their units for now.
+    Brake(Brake),
+    /// None does any longer.
+    BrakeGone,
     /// All that was so at the beginning has been said; what follows are changes.
     Synced,
     /// The server cannot go on; the stream ends here.
@@ -69,6 +73,11 @@ struct GoneMachine {
     gone: bool,
 }
 
+#[derive(Serialize)]
+struct Gone {
+    gone: bool,
+}
+
 #[derive(Deserialize)]
 struct GoneMark {
     #[serde(default)]
@@ -83,6 +92,7 @@ impl EventKind {
             EventKind::State(_) | EventKind::StateGone(..) => "state",
             EventKind::Hold(..) | EventKind::HoldGone(_) => "hold",
             EventKind::Machine(_) | EventKind::MachineGone(_) => "machine",
+            EventKind::Brake(_) | EventKind::BrakeGone => "brake",
             EventKind::Synced => "synced",
             EventKind::Failed(_) => "error",
         }
@@ -120,6 +130,8 @@ impl EventKind {
                 id: id.clone(),
                 gone,
             }),
+            EventKind::Brake(row) => serde_json::to_string(row),
+            EventKind::BrakeGone => serde_json::to_string(&Gone { gone }),
             EventKind::Synced => Ok("{}".to_owned()),
             EventKind::Failed(error) => serde_json::to_string(error),
         }
@@ -130,7 +142,9 @@ impl EventKind {
     /// # Errors
     /// If the data is not what such an event has.
     pub fn read(name: &str, data: &str) -> Result<Option<EventKind>, serde_json::Error> {
-        let known = ["unit", "state", "hold", "machine", "synced", "error"];
+        let known = [
+            "unit", "state", "hold", "machine", "brake", "synced", "error",
+        ];
         if !known.contains(&name) {
             return Ok(None);
         }
@@ -152,6 +166,8 @@ impl EventKind {
             ("machine", true) => {
                 EventKind::MachineGone(serde_json::from_str::<GoneMachine>(data)?.id)
             }
+            ("brake", false) => EventKind::Brake(serde_json::from_str(data)?),
+            ("brake", true) => EventKind::BrakeGone,
             ("error", _) => EventKind::Failed(serde_json::from_str(data)?),
             _ => EventKind::Synced,
         };

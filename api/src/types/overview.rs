@@ -21,6 +21,21 @@ pub struct Overview {
     pub units: Vec<UnitRow>,
     /// By unit, then machine; only of machines that are there.
     pub states: Vec<StateRow>,
+    /// With the machines: those that were lost together and keep their units for now; none if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Brake>,
+}
+
+/// The brake on mass loss: machines that were lost together and keep their units for now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Brake {
+    /// What is done: `watching` whether more go, `holding` all, or `moving` the units of one machine after another.
+    pub phase: String,
+    /// How many machines the cluster had when it was pulled, those that were lost among them.
+    pub cluster: usize,
+    /// The machines, by id.
+    #[serde(with = "text::list")]
+    pub machines: Vec<MachineId>,
 }
 
 /// A machine in an [`Overview`] or an [`Event`].

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    ActiveState, Change, Hold, HoldReason, JobResult, Leader, Obstacle, Quarantined, StoreError,
-    TargetState,
+    ActiveState, Brake, BrakePhase, Change, Hold, HoldReason, JobResult, Leader, Obstacle,
+    Quarantined, StoreError, TargetState,
 };
 use serde_json::{Value, json};
 
@@ -234,6 +234,11 @@ async fn rich() -> Server {
         Change::Hold(name("c.service"), Some(hold)),
         Change::Leader(Some(Leader {
             machine: machine_id(HERE),
+        })),
+        Change::Brake(Some(Brake {
+            phase: BrakePhase::Moving,
+            cluster: 12,
+            machines: [machine_id("dddddddd")].into(),
         })),
         Change::Quarantined {
             record: None,

@@ -6,13 +6,14 @@ use api::client::ClientError;
 use api::types::{Event, EventKind};
 use futures_util::{Stream, StreamExt};
 use insta::assert_snapshot;
-use model::{Change, Hold, HoldReason, StoreError, TargetState};
+use model::{Brake, BrakePhase, Change, Hold, HoldReason, StoreError, TargetState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::harness::{
-    FILE, HERE, PATIENCE, Server, THERE, assigned, machine, machine_gone, name, reported, server,
+    FILE, HERE, PATIENCE, Server, THERE, assigned, machine, machine_gone, machine_id, name,
+    reported, server,
 };
 use crate::memory::Mood;
 
@@ -47,6 +48,33 @@ async fn until(events: &mut Events, last: impl Fn(&EventKind) -> bool) -> String
 
 fn synced(kind: &EventKind) -> bool {
     *kind == EventKind::Synced
+}
+
+#[tokio::test]
+async fn the_brake_on_mass_loss_is_told() {
+    let server = server().await;
+    let brake = |phase| {
+        Change::Brake(Some(Brake {
+            phase,
+            cluster: 12,
+            machines: [machine_id(THERE), machine_id(HERE)].into(),
+        }))
+    };
+    server.store.change([brake(BrakePhase::Holding)]);
+    let mut stream = events(&server, &["a.service"]).await;
+    assert_snapshot!(until(&mut stream, synced).await, @r#"
+    brake {"phase":"holding","cluster":12,"machines":["aaaaaaaa000000000000000000000001","bbbbbbbb000000000000000000000002"]}
+    synced {}
+    "#);
+    let told = |kind: &EventKind| matches!(kind, EventKind::Brake(_) | EventKind::BrakeGone);
+    server.store.change([brake(BrakePhase::Moving)]);
+    assert_snapshot!(until(&mut stream, told).await, @r#"
+    brake {"phase":"moving","cluster":12,"machines":["aaaaaaaa000000000000000000000001","bbbbbbbb000000000000000000000002"]}
+    "#);
+    server.store.change([Change::Brake(None)]);
+    assert_snapshot!(until(&mut stream, told).await, @r#"
+    brake {"gone":true}
+    "#);
 }
 
 #[tokio::test]

@@ -93,6 +93,7 @@ async fn metrics_are_of_the_engine_and_of_every_unit() {
         machines_gone: 5,
         unfit: 6,
         held: 7,
+        machines_braked: 8,
     };
     let server = server_with(Settings {
         engine: Some(EngineProbe::new(move || figures.clone())),
@@ -132,6 +133,7 @@ async fn metrics_are_of_the_engine_and_of_every_unit() {
     fleet_engine_task_failure_count_total{type="unscheduleunit"} 1
     fleet_engine_reconcile_count_total 30
     fleet_engine_reconcile_last_duration_seconds 0.0015
+    fleet_engine_machines_braked 8
     fleet_engine_reconcile_failure_count_total{type="machine_away"} 5
     fleet_engine_reconcile_failure_count_total{type="run"} 6
     fleet_engine_reconcile_failure_count_total{type="schedule"} 7

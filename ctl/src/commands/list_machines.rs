@@ -1,7 +1,7 @@
 //! `fleetctl list-machines`: the machines that are there.
 
 use api::client::{OverviewQuery, Section};
-use api::types::MachineRow;
+use api::types::{Brake, MachineRow};
 use serde_json::Value;
 
 use crate::cli::TableArgs;
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FIELDS")]
     fields: Option<String>,
 }
+
+/// So many lost machines are named in a note, which is one line.
+const BRAKE_MACHINES_SHOWN_MAX: usize = 5;
 
 #[derive(Debug, Clone, Copy)]
 enum Of {
@@ -64,6 +67,9 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     };
     let form = IdForm::of_flag(args.table.full);
     let cell = |machine: &MachineRow, field| cell(machine, field, form);
+    if let Some(brake) = &overview.brake {
+        session.output.note(&brake_note(brake));
+    }
     listing::print(
         &args.table,
         &fields,
@@ -71,6 +77,26 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
         cell,
         session.output,
     )
+}
+
+/// Says on standard error, where no script reads the list, why units of machines that are gone do not move.
+fn brake_note(brake: &Brake) -> String {
+    let (lost, cluster) = (brake.machines.len(), brake.cluster);
+    let machines = brake
+        .machines
+        .iter()
+        .take(BRAKE_MACHINES_SHOWN_MAX)
+        .map(|id| id.short());
+    let mut named = machines.collect::<Vec<_>>().join(", ");
+    if lost > BRAKE_MACHINES_SHOWN_MAX {
+        named.push_str(", ...");
+    }
+    let what = match brake.phase.as_str() {
+        "moving" => "are given up one by one; until then their units stay where they are",
+        "watching" => "keep their units until it is seen whether more machines go",
+        _ => "keep their units: so many lost at once look like a network that is cut",
+    };
+    format!("{lost} lost machines of {cluster} {what} ({named})")
 }
 
 fn cell(machine: &MachineRow, field: Of, form: IdForm) -> Cell {

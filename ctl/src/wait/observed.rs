@@ -69,6 +69,8 @@ impl Observed {
                 self.synced = true;
                 Touched::All
             }
+            // Each unit that is held says so itself.
+            EventKind::Brake(_) | EventKind::BrakeGone => Touched::Nothing,
             // The client makes an error of it, and the stream ends.
             EventKind::Failed(_) => Touched::Nothing,
         }

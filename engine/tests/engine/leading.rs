@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::picture::{file, id, machine, name, status};
-use engine::{EngineReport, EngineSettings, Role, run};
+use engine::{BrakeLimits, EngineReport, EngineSettings, Role, run};
 use model::{
     Action, ClusterStore, Decision, MachineId, OnDifference, Records, UnitRequest, UnitStatus,
 };
@@ -21,25 +21,28 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-const PREFIX: &str = "/fleet/";
+pub const PREFIX: &str = "/fleet/";
 const TTL: Duration = Duration::from_secs(10);
 
 /// One engine, running.
-struct Engine {
-    report: watch::Receiver<EngineReport>,
+pub struct Engine {
+    pub report: watch::Receiver<EngineReport>,
     shutdown: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Engine {
-    fn start(registry: &Registry, machine: &str) -> Engine {
+    pub fn start(registry: &Registry, machine: &str) -> Engine {
         Engine::start_with(registry, machine, TTL)
     }
 
     fn start_with(registry: &Registry, machine: &str, lease_ttl: Duration) -> Engine {
         let (sender, report) = watch::channel(EngineReport::default());
         let shutdown = CancellationToken::new();
-        let settings = EngineSettings { lease_ttl };
+        let settings = EngineSettings {
+            lease_ttl,
+            brake: BrakeLimits::of_lease(10_000),
+        };
         let task = tokio::spawn(run(
             registry.clone(),
             id(machine),
@@ -54,14 +57,14 @@ impl Engine {
         }
     }
 
-    async fn until_leading(&mut self) {
+    pub async fn until_leading(&mut self) {
         self.report
             .wait_for(|report| report.role == Role::Leading)
             .await
             .unwrap();
     }
 
-    async fn until_following(&mut self, leader: &str) {
+    pub async fn until_following(&mut self, leader: &str) {
         let role = Role::Following(id(leader));
         self.report
             .wait_for(|report| report.role == role)
@@ -70,25 +73,25 @@ impl Engine {
     }
 
     /// As `kill -9`: nothing is tidied up.
-    async fn kill(self) {
+    pub async fn kill(self) {
         self.task.abort();
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 
-    async fn stop(self) {
+    pub async fn stop(self) {
         self.shutdown.cancel();
         self.task.await.unwrap();
     }
 }
 
 /// A machine that lives in the cluster without an agent.
-struct Host {
+pub struct Host {
     membership: Membership,
     lease: Lease,
 }
 
 impl Host {
-    async fn join(registry: &Registry, host: &str) -> Host {
+    pub async fn join(registry: &Registry, host: &str) -> Host {
         let lease = registry.lease(TTL, None).await.unwrap();
         let record = machine(&id(host), BTreeMap::new());
         match registry.join(&record, &lease).await.unwrap() {
@@ -105,7 +108,7 @@ impl Host {
     }
 }
 
-async fn ask(registry: &Registry, unit: &str, action: Action, options: &[&str]) {
+pub async fn ask(registry: &Registry, unit: &str, action: Action, options: &[&str]) {
     let view = View::new(registry.clone(), CancellationToken::new());
     let request = UnitRequest {
         name: name(unit),
@@ -118,7 +121,7 @@ async fn ask(registry: &Registry, unit: &str, action: Action, options: &[&str]) 
 }
 
 /// Waits until the records are as wanted.
-async fn until(registry: &Registry, what: &str, holds: impl Fn(&Records) -> bool) -> Records {
+pub async fn until(registry: &Registry, what: &str, holds: impl Fn(&Records) -> bool) -> Records {
     let mut follow = registry.follow(Scope::Cluster);
     let mut records = Records::default();
     let wait = async {
@@ -139,7 +142,7 @@ async fn until(registry: &Registry, what: &str, holds: impl Fn(&Records) -> bool
         }
     };
     let started = Instant::now();
-    if tokio::time::timeout(Duration::from_secs(120), wait)
+    if tokio::time::timeout(Duration::from_secs(600), wait)
         .await
         .is_err()
     {
@@ -149,7 +152,7 @@ async fn until(registry: &Registry, what: &str, holds: impl Fn(&Records) -> bool
     records
 }
 
-fn is_on(records: &Records, unit: &str, machines: &[&str]) -> bool {
+pub fn is_on(records: &Records, unit: &str, machines: &[&str]) -> bool {
     let entries = records.schedule.get(&name(unit)).into_iter().flatten();
     let machines: Vec<MachineId> = machines.iter().map(|machine| id(machine)).collect();
     entries.map(|(machine, _)| machine).eq(&machines)

@@ -105,6 +105,56 @@ impl<'a> Oracle<'a> {
         one != other && (refuses(one, other) || refuses(other, one))
     }
 
+    /// True if the unit has to leave a machine that it shares with the other, if it can.
+    fn gives_way(&self, unit: &UnitName, to: &UnitName) -> bool {
+        let names = |who: &UnitName, whom: &UnitName| {
+            self.requirements
+                .get(who)
+                .is_some_and(|needs| needs.replace(whom))
+        };
+        let needs = &self.requirements[unit];
+        let is_movable = self.wanted.contains(unit) && !needs.global && needs.machine_of.is_empty();
+        is_movable && unit != to && names(to, unit) && !names(unit, to)
+    }
+
+    /// True if on the machine the unit neither is replaced by a unit of the schedule nor replaces
+    /// one that is there.
+    fn is_calm(&self, unit: &UnitName, machine: &MachineId, schedule: &Schedule) -> bool {
+        let replaced = |other: &UnitName| {
+            let needs = self.requirements.get(other);
+            other != unit
+                && on(schedule, other, machine)
+                && needs.is_some_and(|it| it.replace(unit))
+        };
+        let there = self.occupants(unit, machine, schedule);
+        let needs = &self.requirements[unit];
+        !schedule.keys().any(replaced) && !there.iter().any(|other| needs.replace(other))
+    }
+
+    /// Of the machines that can take a unit, those that are asked: where nobody replaces it, if it
+    /// is one that somebody replaces and there are such.
+    fn asked<'m>(
+        &self,
+        unit: &UnitName,
+        able: Vec<&'m MachineId>,
+        schedule: &Schedule,
+    ) -> Vec<&'m MachineId> {
+        let needs = &self.requirements[unit];
+        let is_named = schedule.iter().any(|(other, machines)| {
+            let names = self.requirements.get(other);
+            other != unit && !machines.is_empty() && names.is_some_and(|it| it.replace(unit))
+        });
+        if !is_named || needs.global || !needs.machine_of.is_empty() {
+            return able;
+        }
+        let calm: Vec<&MachineId> = able
+            .iter()
+            .copied()
+            .filter(|machine| self.is_calm(unit, machine, schedule))
+            .collect();
+        if calm.is_empty() { able } else { calm }
+    }
+
     /// The first rule by which the machine cannot take the unit, given who is scheduled where.
     pub fn obstacle(
         &self,
@@ -288,6 +338,11 @@ impl<'a> Oracle<'a> {
         self.before.machines.contains_key(machine)
     }
 
+    fn is_braked(&self, machine: &MachineId) -> bool {
+        let brake = self.before.brake.as_ref();
+        brake.is_some_and(|brake| brake.machines.contains(machine)) && !self.is_live(machine)
+    }
+
     fn seen(&self, unit: &UnitName) -> Vec<&MachineId> {
         self.before
             .statuses
@@ -308,7 +363,10 @@ impl<'a> Oracle<'a> {
                 return Err(format!("{unit} is on {machines:?}"));
             }
             for machine in machines {
-                if needs.sticky && on(before, unit, machine) && !self.is_live(machine) {
+                if (needs.sticky || self.is_braked(machine))
+                    && on(before, unit, machine)
+                    && !self.is_live(machine)
+                {
                     continue;
                 }
                 if !self.is_live(machine) {
@@ -354,11 +412,15 @@ impl<'a> Oracle<'a> {
             let machines = after.get(unit).into_iter().flatten();
             let (live, gone): (Vec<_>, Vec<_>) = machines.partition(|id| self.is_live(id));
             let has_one = !live.is_empty();
-            if let Some(machine) = gone.first().filter(|_| !has_one) {
+            if let Some(machine) = gone.first().filter(|_| !has_one && !needs.global) {
                 let machine = (*machine).clone();
                 let reason = records.holds.get(unit).map(|hold| &hold.reason);
-                if reason != Some(&HoldReason::AwaitsMachine { machine }) {
-                    return Err(format!("{unit} is sticky and waits: {reason:?}"));
+                let expected = match needs.sticky {
+                    true => HoldReason::AwaitsMachine { machine },
+                    false => HoldReason::MassLoss { machine },
+                };
+                if reason != Some(&expected) {
+                    return Err(format!("{unit} waits for its machine: {reason:?}"));
                 }
                 continue;
             }
@@ -378,9 +440,12 @@ impl<'a> Oracle<'a> {
                 match self.obstacle(unit, machine, after) {
                     Some(obstacle) => obstacles.push((machine.clone(), obstacle)),
                     None if !needs.global && seen.iter().any(|seen| *seen != machine) => {}
+                    // It gave way to another, and is to be where it need not.
+                    None if !self.able(unit, after).contains(&machine) => {}
                     None => return Err(format!("{unit} could be on {machine}")),
                 }
             }
+            self.check_ways(unit, &live, after)?;
             let hold = records.holds.get(unit);
             if has_one {
                 if let Some(hold) = hold {
@@ -434,6 +499,34 @@ impl<'a> Oracle<'a> {
             && self.is_live(to)
     }
 
+    /// Nobody shares a machine with a unit that replaces it while another could take it.
+    fn check_ways(
+        &self,
+        unit: &UnitName,
+        live: &[&MachineId],
+        after: &Schedule,
+    ) -> Result<(), String> {
+        for machine in live {
+            let Some(by) = after
+                .keys()
+                .find(|other| on(after, other, machine) && self.gives_way(unit, other))
+            else {
+                continue;
+            };
+            let elsewhere = self.before.machines.keys().find(|other| {
+                other != machine
+                    && self.is_calm(unit, other, after)
+                    && self.obstacle(unit, other, after).is_none()
+            });
+            if let Some(elsewhere) = elsewhere {
+                return Err(format!(
+                    "{unit} could give way to {by}: {machine} to {elsewhere}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Nothing is taken from a machine without need.
     fn check_removals(
         &self,
@@ -460,7 +553,10 @@ impl<'a> Oracle<'a> {
                     let needs = self.requirements.get(unit);
                     let sticky = needs.is_some_and(|needs| needs.sticky && !needs.global);
                     let others = before[unit].len() > 1;
-                    !self.is_live(machine) && (!sticky || others || !self.wanted.contains(unit))
+                    let is_global = needs.is_some_and(|needs| needs.global);
+                    let braked = self.is_braked(machine) && (is_global || !others);
+                    let stays = sticky && self.wanted.contains(unit) && !others || braked;
+                    !self.is_live(machine) && !stays
                 }
                 UnassignReason::Moved { to } => {
                     self.is_to_move(unit, to)
@@ -489,6 +585,11 @@ impl<'a> Oracle<'a> {
                     !self.fits_beside_scheduled(unit, machine, before)
                         || self.full(unit, machine, after).is_some()
                 }
+                UnassignReason::NoLongerFits(Obstacle::Replaced { by }) => {
+                    self.gives_way(unit, by)
+                        && (on(before, by, machine) || on(after, by, machine))
+                        && self.before.machines.len() > 1
+                }
                 UnassignReason::NoLongerFits(obstacle) => {
                     self.obstacle(unit, machine, &Schedule::new()).as_ref() == Some(obstacle)
                 }
@@ -509,6 +610,13 @@ impl<'a> Oracle<'a> {
                     .map_or(1, |needs| needs.weight.0 as usize)
             })
             .sum()
+    }
+
+    /// The machines of which the best is chosen.
+    fn able(&self, unit: &UnitName, schedule: &Schedule) -> Vec<&MachineId> {
+        let machines = self.before.machines.keys();
+        let able = machines.filter(|id| self.obstacle(unit, id, schedule).is_none());
+        self.asked(unit, able.collect(), schedule)
     }
 
     /// The stated order: the smallest is the best.
@@ -559,6 +667,18 @@ impl<'a> Oracle<'a> {
 
     /// Units that nothing ties are on the machine with the fewest units, then the smallest id.
     fn check_choices(&self, decisions: &[Decision]) -> Result<(), String> {
+        let makes_way = |decision: &Decision| match decision {
+            Decision::Unassign { reason, .. } => matches!(
+                reason,
+                UnassignReason::NoLongerFits(Obstacle::Replaced { .. })
+            ),
+            Decision::Assign { unit, .. } => !self.requirements[unit].replaces.is_empty(),
+            Decision::Hold { .. } | Decision::Release { .. } | Decision::Brake(_) => false,
+        };
+        // Who gave way was there, or was put there, when others were placed.
+        if decisions.iter().any(makes_way) {
+            return Ok(());
+        }
         let mut schedule = schedule_of(self.before);
         for decision in decisions {
             if let Decision::Unassign { unit, machine, .. } = decision {
@@ -611,10 +731,8 @@ impl<'a> Oracle<'a> {
                     machine,
                 );
                 let can: Vec<_> = self
-                    .before
-                    .machines
-                    .keys()
-                    .filter(|id| self.obstacle(unit, id, &schedule).is_none())
+                    .able(unit, &schedule)
+                    .into_iter()
                     .map(|id| self.merit(unit, id, &schedule))
                     .collect();
                 if can.iter().min() != Some(&came) || can.len() != *candidates {
@@ -626,10 +744,8 @@ impl<'a> Oracle<'a> {
                 && !tied
             {
                 let can: Vec<(usize, &MachineId)> = self
-                    .before
-                    .machines
-                    .keys()
-                    .filter(|id| self.obstacle(unit, id, &schedule).is_none())
+                    .able(unit, &schedule)
+                    .into_iter()
                     .map(|id| (self.load(id, &schedule), id))
                     .collect();
                 if can.iter().min() != Some(&(*load, machine)) || can.len() != *candidates {

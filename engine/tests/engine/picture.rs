@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::{
-    ActiveState, AssignReason, Assignment, BootId, Capacity, Change, Decision, Generation, Hold,
-    LoadState, Machine, MachineId, MachineSpec, PerMachine, Quarantined, RecordKey, Records,
-    Relocation, Schedulable, TargetState, UnassignReason, Unit, UnitStatus,
+    ActiveState, AssignReason, Assignment, BootId, Brake, BrakePhase, Capacity, Change, Decision,
+    Generation, Hold, LoadState, Machine, MachineId, MachineSpec, PerMachine, Quarantined,
+    RecordKey, Records, Relocation, Schedulable, TargetState, UnassignReason, Unit, UnitStatus,
 };
 use unitfile::{UnitFile, UnitName};
 
@@ -95,6 +95,12 @@ impl Picture {
                 self.forget_statuses(machine);
             }
             ["leave", machine] => self.change(Change::Machine(id(machine), None)),
+            ["brake", ref machines @ ..] => self.change(Change::Brake(Some(Brake {
+                phase: BrakePhase::Holding,
+                cluster: 10,
+                machines: machines.iter().map(|machine| id(machine)).collect(),
+            }))),
+            ["unbrake"] => self.change(Change::Brake(None)),
             ["cordon", machine] => {
                 self.specify(machine, |spec| spec.schedulable = Schedulable::Cordoned);
             }
@@ -242,6 +248,7 @@ impl Picture {
                 Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
                 Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
                 Decision::Release { unit } => Change::Hold(unit, None),
+                Decision::Brake(brake) => Change::Brake(brake),
             });
         }
     }
@@ -376,6 +383,7 @@ fn line(decision: &Decision) -> String {
         }
         Decision::Hold { unit, hold } => format!("? {unit}: {}", hold_line(hold)),
         Decision::Release { unit } => format!(". {unit}"),
+        Decision::Brake(brake) => format!("! {brake:?}"),
     }
 }
 

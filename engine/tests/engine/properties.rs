@@ -4,7 +4,7 @@
 use crate::oracle;
 use crate::picture::{Picture, id, written};
 use engine::{Planner, schedule};
-use model::{Decision, MachineId, Records};
+use model::{Decision, MachineId, Obstacle, Records, UnassignReason};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -63,6 +63,9 @@ fn option() -> impl Strategy<Value = String> {
             .prop_map(|pair| format!("MachineMetadata={pair}")),
         3 => unit().prop_map(|peer| format!("MachineOf={peer}")),
         4 => pattern.prop_map(|pattern| format!("Conflicts={pattern}")),
+        2 => select(vec![
+            "Replaces=a.service", "Replaces=web@*", "Replaces=d.service web@2.service", "Replaces=db@*",
+        ]).prop_map(str::to_owned),
         2 => Just("Global=true".to_owned()),
         2 => select(vec![
             "Spread=zone", "Prefers=disk=ssd 3:zone=x", "Prefers=cores>=4", "Weight=3", "Memory=1G",
@@ -91,6 +94,8 @@ fn command() -> impl Strategy<Value = String> {
         4 => (machine(), metadata()).prop_map(|(id, metadata)| format!("machine {id} {metadata}")),
         1 => machine().prop_map(|id| format!("crash {id}")),
         1 => machine().prop_map(|id| format!("leave {id}")),
+        1 => vec(machine(), 0..3).prop_map(|lost| format!("brake {}", lost.join(" "))),
+        1 => Just("unbrake".to_owned()),
         1 => machine().prop_map(|id| format!("cordon {id}")),
         1 => (machine(), select(vec!["disk=ssd", "disk=hdd", "zone=x", "cores=8"]))
             .prop_map(|(id, pair)| format!("set {id} {pair}")),
@@ -185,8 +190,16 @@ fn come_to_rest(picture: &mut Picture) -> Result<(), TestCaseError> {
 
 fn touches(decision: &Decision, machine: &MachineId) -> bool {
     match decision {
+        // One that comes may replace another.
+        Decision::Unassign {
+            reason: UnassignReason::NoLongerFits(Obstacle::Replaced { .. }),
+            ..
+        } => true,
         Decision::Unassign { machine: from, .. } => from == machine,
-        Decision::Assign { .. } | Decision::Hold { .. } | Decision::Release { .. } => true,
+        Decision::Assign { .. }
+        | Decision::Hold { .. }
+        | Decision::Release { .. }
+        | Decision::Brake(_) => true,
     }
 }
 

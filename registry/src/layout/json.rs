@@ -8,8 +8,10 @@ use model::{BootId, Capacity, Generation, HoldReason, MachineId, Schedulable, Ta
 use serde::{Deserialize, Serialize};
 use unitfile::UnitName;
 
+mod brake;
 mod status;
 
+pub(super) use brake::Brake;
 pub(super) use status::Status;
 
 type Model<T> = Result<T, String>;
@@ -87,6 +89,7 @@ enum Reason {
     Stopping { on: String },
     Moving { from: String, to: String },
     AwaitsMachine { machine: String },
+    MassLoss { machine: String },
     FileMissing { file: String },
     Invalid { message: String },
 }
@@ -121,6 +124,9 @@ enum Obstacle {
     },
     MaxPerMachine {
         limit: usize,
+    },
+    Replaced {
+        by: String,
     },
     Cordoned,
     Stopping {
@@ -300,6 +306,9 @@ impl From<&HoldReason> for Reason {
             HoldReason::AwaitsMachine { machine } => Reason::AwaitsMachine {
                 machine: machine.to_string(),
             },
+            HoldReason::MassLoss { machine } => Reason::MassLoss {
+                machine: machine.to_string(),
+            },
             HoldReason::FileMissing { file } => Reason::FileMissing {
                 file: file.to_string(),
             },
@@ -323,6 +332,9 @@ impl Reason {
                 to: machine_id(&to)?,
             },
             Reason::AwaitsMachine { machine } => HoldReason::AwaitsMachine {
+                machine: machine_id(&machine)?,
+            },
+            Reason::MassLoss { machine } => HoldReason::MassLoss {
                 machine: machine_id(&machine)?,
             },
             Reason::FileMissing { file } => HoldReason::FileMissing {
@@ -359,6 +371,7 @@ impl From<&model::Obstacle> for Obstacle {
                 left: *left,
             },
             model::Obstacle::MaxPerMachine { limit } => Obstacle::MaxPerMachine { limit: *limit },
+            model::Obstacle::Replaced { by } => Obstacle::Replaced { by: by.to_string() },
             model::Obstacle::Cordoned => Obstacle::Cordoned,
             model::Obstacle::Stopping { on } => Obstacle::Stopping { on: on.to_string() },
         }
@@ -386,6 +399,9 @@ impl Obstacle {
                 left,
             },
             Obstacle::MaxPerMachine { limit } => model::Obstacle::MaxPerMachine { limit },
+            Obstacle::Replaced { by } => model::Obstacle::Replaced {
+                by: parse("by", &by)?,
+            },
             Obstacle::Cordoned => model::Obstacle::Cordoned,
             Obstacle::Stopping { on } => model::Obstacle::Stopping {
                 on: machine_id(&on)?,

@@ -1,8 +1,8 @@
 //! Records survive being written down, and nothing that anyone writes there is a crash.
 
 use model::{
-    ActiveState, BootId, Capacity, Generation, HoldReason, InvocationId, JobKind, JobReport,
-    JobResult, LoadState, Obstacle, Relocation, Schedulable, TargetState,
+    ActiveState, BootId, BrakePhase, Capacity, Generation, HoldReason, InvocationId, JobKind,
+    JobReport, JobResult, LoadState, Obstacle, Relocation, Schedulable, TargetState,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -160,6 +160,7 @@ fn some_obstacle() -> impl Strategy<Value = Obstacle> {
             left
         }),
         any::<usize>().prop_map(|limit| Obstacle::MaxPerMachine { limit }),
+        name().prop_map(|by| Obstacle::Replaced { by }),
         Just(Obstacle::Cordoned),
         id().prop_map(|on| Obstacle::Stopping { on }),
     ]
@@ -172,6 +173,7 @@ fn some_hold() -> impl Strategy<Value = Hold> {
         id().prop_map(|on| HoldReason::Stopping { on }),
         (id(), id()).prop_map(|(from, to)| HoldReason::Moving { from, to }),
         id().prop_map(|machine| HoldReason::AwaitsMachine { machine }),
+        id().prop_map(|machine| HoldReason::MassLoss { machine }),
         file_hash().prop_map(|file| HoldReason::FileMissing { file }),
         ".{0,20}".prop_map(|message| HoldReason::Invalid { message }),
     ];
@@ -182,6 +184,20 @@ fn some_hold() -> impl Strategy<Value = Hold> {
             machines,
         },
     )
+}
+
+fn some_brake() -> impl Strategy<Value = Brake> {
+    let phase = prop_oneof![
+        Just(BrakePhase::Watching),
+        Just(BrakePhase::Holding),
+        Just(BrakePhase::Moving)
+    ];
+    let machines = proptest::collection::btree_set(id(), 0..4);
+    (phase, any::<usize>(), machines).prop_map(|(phase, cluster, machines)| Brake {
+        phase,
+        cluster,
+        machines,
+    })
 }
 
 /// A record of any kind, its value as it is written down, and what reading it back must give.
@@ -234,6 +250,7 @@ fn record() -> impl Strategy<Value = (RecordKey, Vec<u8>, Change)> {
             let it = Leader { machine };
             (RecordKey::Leader, leader(&it), Change::Leader(Some(it)))
         }),
+        some_brake().prop_map(|it| (RecordKey::Brake, brake(&it), Change::Brake(Some(it)))),
     ]
 }
 
@@ -268,12 +285,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_a_crash(folder in 0..9_usize, rest in vec(any::<u8>(), 0..40), value in option::of(vec(any::<u8>(), 0..200))) {
-        let folders = [UNITS, FILES, MACHINES, MACHINE_SPECS, SCHEDULE, STATES, HOLDS, LEADER, "other/"];
+    fn no_bytes_are_a_crash(folder in 0..10_usize, rest in vec(any::<u8>(), 0..40), value in option::of(vec(any::<u8>(), 0..200))) {
+        let folders = [UNITS, FILES, MACHINES, MACHINE_SPECS, SCHEDULE, STATES, HOLDS, LEADER, BRAKE, "other/"];
         let mut key = format!("{PREFIX}{}", folders[folder]).into_bytes();
         key.extend(rest);
         let change = layout().decode(&key, value.as_deref());
-        if folder == 8 && std::str::from_utf8(&key).is_ok() {
+        if folder == 9 && std::str::from_utf8(&key).is_ok() {
             prop_assert_eq!(change, None);
         }
     }

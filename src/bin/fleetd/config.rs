@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::brake::{self, BrakeConfig};
 use crate::ini;
 use crate::offline::OfflineStart;
 
@@ -49,6 +50,7 @@ pub(crate) struct Config {
     pub(crate) systemd_user: bool,
     pub(crate) token_limit: NonZeroU16,
     pub(crate) disable_engine: bool,
+    pub(crate) brake: BrakeConfig,
     /// None: the sockets systemd passed, or else the default socket.
     pub(crate) listen: Option<Vec<Listen>>,
     /// Lets API and standalone store be reached from other machines without authentication.
@@ -80,6 +82,7 @@ impl Config {
             systemd_user: false,
             token_limit: NonZeroU16::MIN.saturating_add(99),
             disable_engine: false,
+            brake: BrakeConfig::default(),
             listen: None,
             insecure_listen: false,
             standalone: false,
@@ -143,6 +146,18 @@ const KEYS: &[(&str, Setter)] = &[
     }),
     ("disable_engine", |c, v| {
         boolean(v).map(|value| c.disable_engine = value)
+    }),
+    ("brake_machines_min", |c, v| {
+        number(v).map(|machines| c.brake.machines_min = Some(machines))
+    }),
+    ("brake_lost_percent", |c, v| {
+        brake::percent(v).map(|percent| c.brake.lost_percent = Some(percent))
+    }),
+    ("brake_hold", |c, v| {
+        brake::time(v).map(|time| c.brake.hold = Some(time))
+    }),
+    ("brake_give_up_every", |c, v| {
+        brake::time(v).map(|time| c.brake.give_up_every = Some(time))
     }),
     ("listen", |c, v| listen(v).map(|list| c.listen = Some(list))),
     ("insecure_listen", |c, v| {
@@ -405,7 +420,7 @@ fn agent_ttl(value: &str) -> Result<Duration, String> {
 }
 
 /// Go's duration syntax without signs: `1m30s`, `1.5h`, `500ms`.
-fn go_duration(value: &str) -> Option<Duration> {
+pub(crate) fn go_duration(value: &str) -> Option<Duration> {
     let mut rest = value;
     let mut total = 0.0;
     if rest.is_empty() {

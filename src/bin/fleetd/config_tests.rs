@@ -63,6 +63,23 @@ fn every_bad_value_is_an_error_and_all_are_told_at_once() {
 }
 
 #[test]
+fn the_brake_on_mass_loss_follows_the_lease_unless_it_is_set() {
+    let limits = |text: &str| {
+        let config = read(text);
+        config.brake.limits(config.agent_ttl)
+    };
+    let default = limits("agent_ttl=20s");
+    assert_eq!(default, engine::BrakeLimits::of_lease(20_000));
+    let set = limits(
+        "brake_machines_min=50\nbrake_lost_percent=40\nbrake_hold=1h\nbrake_give_up_every=500ms",
+    );
+    assert_eq!((set.machines_min, set.lost_percent), (50, 40));
+    assert_eq!((set.hold_ms, set.give_up_every_ms), (3_600_000, 500));
+    let errors = refused("brake_lost_percent=0\nbrake_hold=8d\nbrake_give_up_every=200h\n");
+    assert_eq!(errors.lines().count(), 3, "{errors}");
+}
+
+#[test]
 fn unknown_and_retired_keys_are_warned_about() {
     let loaded = load(
         Some(("f", "agent_tll=5s\nenable_grpc=true\n")),

@@ -56,6 +56,7 @@ fn figures(report: &EngineReport, elected_at: u64) -> EngineFigures {
         machines_gone: report.machines_gone,
         unfit: report.unfit,
         held: report.held,
+        machines_braked: report.machines_braked,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod boot_clock;
+mod brake;
 mod config;
 #[cfg(test)]
 mod config_tests;

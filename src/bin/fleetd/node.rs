@@ -82,6 +82,7 @@ pub(crate) async fn run(
         copy: ScheduleCopy::in_directory(&config.data_directory.join("schedule")),
         offline_start: config.offline_start,
         lease_ttl: config.agent_ttl,
+        brake: config.brake.limits(config.agent_ttl),
         leads: !config.disable_engine,
         engine_report,
         machine,
@@ -245,6 +246,7 @@ struct Node {
     copy: ScheduleCopy,
     offline_start: OfflineStart,
     lease_ttl: Duration,
+    brake: engine::BrakeLimits,
     leads: bool,
     engine_report: watch::Sender<engine::EngineReport>,
     machine: watch::Receiver<Machine>,
@@ -304,6 +306,7 @@ impl Node {
         let settings = engine::EngineSettings {
             // Half of the machine lease: a machine that leads and dies is replaced as leader before its units are due.
             lease_ttl: self.lease_ttl / 2,
+            brake: self.brake,
         };
         let (registry, id) = (self.registry.clone(), self.machine.borrow().id.clone());
         let report = self.engine_report.clone();

@@ -105,6 +105,7 @@ struct Cluster {
     /// Tells this process's machines and units from others'.
     tag: String,
     lease_ttl: Duration,
+    brake: engine::BrakeLimits,
     store: Store,
     registry: Registry,
     view: View,
@@ -155,6 +156,7 @@ impl Cluster {
             order,
             tag,
             lease_ttl,
+            brake: config.brake.limits(lease_ttl),
             store,
             registry,
             view,
@@ -242,6 +244,7 @@ impl Cluster {
             if number <= self.order.engines {
                 let settings = engine::EngineSettings {
                     lease_ttl: self.lease_ttl / 2,
+                    brake: self.brake,
                 };
                 self.engines.spawn(engine::run(
                     self.registry.another(),

@@ -1,0 +1,151 @@
+//! PURE. `Replaces=`: the unit that says it stays, the one it names moves, but only if another
+//! machine can take that.
+//!
+//! A unit gives way to another that is on its machine, if it is to be on one machine of its own
+//! choice (neither global nor tied to others by `MachineOf=`) and does not itself replace the other.
+//! It goes where it neither is replaced nor replaces anybody; if there is no such machine it stays.
+//! So each that gives way makes one pair less, and it ends.
+
+use std::collections::BTreeSet;
+
+use model::{Obstacle, UnassignReason};
+
+use crate::bits::Bits;
+use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
+use crate::keep::{Removed, drop_lone_followers, may_go, note_lingering};
+use crate::occupancy::Occupancy;
+
+/// Takes units that give way from their machines. Returns those that are to be placed again: they
+/// and those that followed them.
+///
+/// `replacers` are all units that name others.
+pub(crate) fn give_way(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
+    replacers: &BTreeSet<UnitIndex>,
+    removed: &mut Removed,
+) -> Vec<UnitIndex> {
+    let mut replaced: Vec<(UnitIndex, MachineIndex)> = pairs(cluster, occupancy, replacers);
+    replaced.sort_by(|one, other| cluster.by_names(one, other));
+    replaced.dedup();
+    let mut gave_way = Vec::new();
+    for (unit, machine) in replaced {
+        // One that gave way before it may have been the one it had to give way to.
+        let Some(by) = replacer(cluster, occupancy, unit, machine) else {
+            continue;
+        };
+        if !can_go(cluster, occupancy, unit, machine) {
+            continue;
+        }
+        let by = cluster.node(by).name.clone();
+        occupancy.unschedule(cluster, unit, machine);
+        let mut gone = Removed::new();
+        let reason = UnassignReason::NoLongerFits(Obstacle::Replaced { by });
+        gone.insert((unit, machine), reason);
+        let followers = cluster.node(unit).followers.iter();
+        let followers = followers.filter(|it| may_go(&cluster.node(**it).want));
+        let followers = followers.map(|follower| (*follower, machine)).collect();
+        drop_lone_followers(cluster, occupancy, followers, &mut gone);
+        gave_way.extend(gone.keys().map(|(unit, _)| *unit));
+        // What was only just put there is not in the schedule, and what was taken from there before
+        // was so for another reason.
+        for (entry, reason) in gone {
+            note_lingering(cluster, occupancy, &[entry]);
+            if cluster
+                .node(entry.0)
+                .scheduled
+                .binary_search(&entry.1)
+                .is_ok()
+            {
+                removed.entry(entry).or_insert(reason);
+            }
+        }
+    }
+    gave_way
+}
+
+/// Keeps of the machines that can take a unit those where it neither is replaced nor replaces
+/// anybody, if there are any within `reach`. Only for units that somebody replaces: others go where
+/// they like, and who is there gives way.
+pub(crate) fn prefer_calm(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
+    unit: UnitIndex,
+    reach: Option<&Bits>,
+    machines: &mut Bits,
+) {
+    if !is_movable(cluster, unit) || !occupancy.is_replaced_somewhere(cluster, unit) {
+        return;
+    }
+    let mut calm = machines.clone();
+    let lifted = occupancy.lift(cluster, unit);
+    occupancy.without_replacing(cluster, unit, &mut calm);
+    occupancy.restore(cluster, lifted);
+    let is_left = match reach {
+        Some(reach) => calm.meets(reach),
+        None => !calm.is_empty(),
+    };
+    if is_left {
+        *machines = calm;
+    }
+}
+
+/// Units that are beside one that replaces them.
+fn pairs(
+    cluster: &Cluster,
+    occupancy: &Occupancy,
+    replacers: &BTreeSet<UnitIndex>,
+) -> Vec<(UnitIndex, MachineIndex)> {
+    let mut pairs = Vec::new();
+    for replacer in replacers {
+        for machine in occupancy.machines_of(*replacer) {
+            let residents = occupancy.residents(*machine).iter();
+            let named = residents.filter(|unit| gives_way_to(cluster, **unit, *replacer));
+            pairs.extend(named.map(|unit| (*unit, *machine)));
+        }
+    }
+    pairs
+}
+
+/// The first by name on the machine that the unit gives way to.
+fn replacer(
+    cluster: &Cluster,
+    occupancy: &Occupancy,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> Option<UnitIndex> {
+    if !occupancy.is_scheduled(unit, machine) {
+        return None;
+    }
+    let residents = occupancy.residents(machine).iter().copied();
+    residents
+        .filter(|other| gives_way_to(cluster, unit, *other))
+        .min_by(|one, other| cluster.by_name(*one, *other))
+}
+
+fn gives_way_to(cluster: &Cluster, unit: UnitIndex, other: UnitIndex) -> bool {
+    is_movable(cluster, unit) && cluster.replaces(other, unit) && !cluster.replaces(unit, other)
+}
+
+fn is_movable(cluster: &Cluster, unit: UnitIndex) -> bool {
+    let node = cluster.node(unit);
+    node.want == Want::One && node.peers.is_empty()
+}
+
+/// True if another machine, where it is left alone, can take the unit.
+fn can_go(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> bool {
+    let class = cluster.node(unit).rules.class;
+    let mut machines = cluster.machines.fitting_open(class).clone();
+    machines.remove(machine.0);
+    let lifted = occupancy.lift(cluster, unit);
+    occupancy.without_conflicts(cluster, unit, &mut machines);
+    occupancy.without_full(cluster, unit, &mut machines);
+    occupancy.without_replacing(cluster, unit, &mut machines);
+    occupancy.restore(cluster, lifted);
+    !machines.is_empty()
+}
