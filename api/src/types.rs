@@ -2,7 +2,7 @@
 //! the only place that has them.
 //!
 //! The shapes of `/units`, `/state` and `/machines` are fleet 1.0's, which other people's clients read: empty lists and
-//! empty texts are left out, and no new field may be added at the top of a list answer. The rest (`/batch`, `/plan`, `/overview`,
+//! empty texts are left out, and no new field may be added at the top of a list answer. The rest (`/batch`, `/plan`, `/rebalance`, `/overview`,
 //! `/events`, `/version`, explanations) is for fleetctl and may grow fields; readers ignore what they do not know.
 
 mod batch;
@@ -12,6 +12,7 @@ mod explanation;
 mod number;
 mod overview;
 mod plan;
+mod rebalance;
 mod text;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,7 @@ pub use event::{Event, EventKind};
 pub use explanation::{Choice, Explanation, Nearest, RuleEffect, Situation, Standing, Why};
 pub use overview::{Brake, Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};
 pub use plan::{Place, Plan, PlannedUnit};
+pub use rebalance::{RebalanceRequest, Rebalancing, UnitMove};
 
 /// The body of every answer that is an error.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -3,10 +3,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use model::{Explanation, Placement, Records, Revision, TrialPlan, UnitRequest};
+use model::{Explanation, Move, Placement, Records, Revision, TrialPlan, UnitRequest};
 use unitfile::UnitName;
 
 use crate::explain::Explainer;
+use crate::rebalance::rebalance;
 use crate::trial::trial;
 
 /// The engine, as far as it writes nothing.
@@ -26,6 +27,10 @@ impl Placement for Advisor {
                 explainer.explain(unit)
             }
         }
+    }
+
+    fn rebalance(&self, records: &Records, moves_max: usize) -> Vec<Move> {
+        rebalance(records, moves_max)
     }
 
     fn trial(&self, records: Records, requests: &[UnitRequest]) -> TrialPlan {

@@ -10,7 +10,7 @@ use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
     ActiveState, Change, Deadline, Explanation, Generation, InvocationId, JobResult, LoadState,
-    MetadataEdit, Outcome, Records, Refusal, Revision, StoreHealth, TrialPlan, UnitRequest,
+    MetadataEdit, Move, Outcome, Records, Refusal, Revision, StoreHealth, TrialPlan, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
@@ -284,6 +284,9 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
 pub trait Placement: fmt::Debug + Send + Sync + 'static {
     /// Why the unit is where it is, or why it waits; none if there is no such unit.
     fn explain(&self, records: &Records, unit: &UnitName) -> Option<Explanation>;
+
+    /// Which units would be better off elsewhere, in the order in which they could go there; at most `moves_max`.
+    fn rebalance(&self, records: &Records, moves_max: usize) -> Vec<Move>;
 
     /// What would become of the cluster if these requests were carried out and every machine did what it is told.
     fn trial(&self, records: Records, requests: &[UnitRequest]) -> TrialPlan;

@@ -175,3 +175,41 @@ async fn start_and_status_tell_it_too() {
     "#);
     cluster.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebalance_says_what_would_move() {
+    let cluster = cluster().await;
+    assert_snapshot!(cluster.run("fleetctl rebalance --dry-run").await, @r#"
+    [stderr]
+    Every unit is where it would be placed now: nothing to move.
+    [exit 0]
+    "#);
+    for unit in ["web@1.service", "web@2.service", "one.service"] {
+        cluster.file(unit, FILE);
+    }
+    cluster.run("fleetctl start web@1 web@2 one").await;
+    assert_snapshot!(cluster.run("fleetctl rebalance --dry-run").await, @r#"
+    [stdout]
+    ROUND⇥UNIT⇥⇥FROM⇥⇥TO⇥⇥BY⇥⇥GAIN
+    1⇥web@1.service⇥aaaaaaaa...⇥bbbbbbbb...⇥siblings⇥1 > 0
+    [stderr]
+    1 units would move. Nothing was done.
+    [exit 0]
+    "#);
+    assert_snapshot!(cluster.run("fleetctl rebalance --dry-run --max-moves 1 -o json").await, @r#"
+    [stdout]
+    [
+      {
+        "by": "siblings",
+        "error": null,
+        "from": "aaaaaaaa000000000000000000000001",
+        "gain": "1 > 0",
+        "round": 1,
+        "to": "bbbbbbbb000000000000000000000002",
+        "unit": "web@1.service"
+      }
+    ]
+    [exit 0]
+    "#);
+    cluster.end().await;
+}

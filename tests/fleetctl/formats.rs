@@ -106,6 +106,7 @@ fn line(command: &str) -> String {
         "cat" => "fleetctl cat *".to_owned(),
         "explain" => "fleetctl explain web log picky".to_owned(),
         "plan" => "fleetctl plan web.service tape.service --replace".to_owned(),
+        "rebalance" => "fleetctl rebalance --dry-run".to_owned(),
         "status" => "fleetctl status log web -m aaaa".to_owned(),
         other => format!("fleetctl {other}"),
     }
@@ -145,6 +146,11 @@ async fn documents_have_the_documented_fields_and_no_others() {
         format!("{FILE}[X-Fleet]\nMachineOf=web.service\n"),
     );
     cluster.run("fleetctl start picky pair").await;
+    for unit in ["one.service", "two.service", "three.service"] {
+        cluster.file(unit, FILE);
+    }
+    // All on one machine, by the machines of this test.
+    cluster.run("fleetctl start one two three").await;
     cluster.file(
         "web.service",
         format!("{FILE}[X-Fleet]\nMachineID=bbbbbbbb\n"),

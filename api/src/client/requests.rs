@@ -8,7 +8,7 @@ use super::connection::Ask;
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
     Batch, BatchAnswer, BatchRequest, Diagnosis, Explanation, Failure, MachineId, Overview, Plan,
-    Unit, UnitName, Version,
+    RebalanceRequest, Rebalancing, Unit, UnitName, Version,
 };
 
 /// The longest list of names that is put into an address, in bytes: servers and proxies limit it.
@@ -220,6 +220,25 @@ impl Client {
         match serde_json::from_slice::<BatchAnswer>(&body) {
             Ok(answer) if answer.error.is_some() => Ok(Err(answer)),
             Ok(_) | Err(_) => Err(failure(status, &body)),
+        }
+    }
+
+    /// Which units would be better off on other machines; unless it is a dry run, those of the first round are asked to move.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `Api` with code 501 if this fleetd cannot tell.
+    pub async fn rebalance(&self, request: RebalanceRequest) -> Result<Rebalancing, ClientError> {
+        let body = serde_json::to_vec(&request)
+            .map_err(|error| self.malformed(&error))?
+            .into();
+        let ask = Ask {
+            method: Method::POST,
+            path: "/rebalance".to_owned(),
+            body,
+        };
+        match self.exchange(&ask).await? {
+            (StatusCode::OK, body) => self.read(&body),
+            (status, body) => Err(failure(status, &body)),
         }
     }
 

@@ -1,8 +1,8 @@
 //! PURE. Explanations and rehearsals as the answers show them, and an explanation in one sentence.
 
 use model::{
-    Criterion, Displaced, Explanation, GLOBAL_MACHINES_MAX, HoldReason, Situation, Standing, Trial,
-    TrialPlan, WhyThere,
+    Criterion, Displaced, Explanation, GLOBAL_MACHINES_MAX, HoldReason, Move, Outcome, Refusal,
+    Situation, Standing, Trial, TrialPlan, WhyThere,
 };
 
 use super::answer::ApiError;
@@ -150,6 +150,41 @@ pub(super) fn plan(plan: &TrialPlan) -> types::Plan {
         fits: plan.fits(),
         units: plan.units.iter().map(trial).collect(),
         others: plan.others.iter().map(displaced).collect(),
+    }
+}
+
+/// Moves; if they were asked for, those of the first round with the answers.
+pub(super) fn rebalancing(
+    moves: &[Move],
+    answers: Vec<Result<Outcome, Refusal>>,
+) -> types::Rebalancing {
+    let shown = match answers.len() {
+        0 => moves,
+        count => &moves[..count.min(moves.len())],
+    };
+    let mut answers = answers.into_iter();
+    let rows = shown.iter().map(|it| {
+        let (outcome, error) = match answers.next() {
+            Some(Ok(outcome)) => (Some(outcome), None),
+            Some(Err(refusal)) => (None, Some(ApiError::from(refusal).body())),
+            None => (None, None),
+        };
+        types::UnitMove {
+            name: it.unit.clone(),
+            from: it.from.clone(),
+            to: it.to.clone(),
+            by: it.by.as_str().to_owned(),
+            round: it.round,
+            before: standing(&it.before),
+            after: standing(&it.after),
+            generation: outcome.as_ref().map(|outcome| outcome.generation.0),
+            target_state: outcome.map(|outcome| outcome.target),
+            error,
+        }
+    });
+    types::Rebalancing {
+        moves: rows.collect(),
+        left: moves.len() - shown.len(),
     }
 }
 

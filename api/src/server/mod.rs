@@ -157,6 +157,7 @@ pub fn router<C: ClusterStore, J: Journal>(
             .route(&at("/machines"), any(lists::machines))
             .route(&at("/batch"), any(batch::batch))
             .route(&at("/plan"), any(placement::plan))
+            .route(&at("/rebalance"), any(placement::rebalance))
             .route(&at("/overview"), any(overview::overview))
             .route(&at("/events"), any(events::events))
             .route(&at("/diagnosis"), any(diagnosis::diagnosis))

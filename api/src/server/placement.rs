@@ -1,5 +1,5 @@
-//! `GET /units/<name>/explanation` and `POST /plan`: what the engine says of a unit, and what it would say of a batch. Nothing
-//! is written.
+//! `GET /units/<name>/explanation`, `POST /plan` and `POST /rebalance`: what the engine says of a unit, what it would say of a
+//! batch, and which units would be better off elsewhere. Only the last of them writes, and only what it was asked to.
 
 use std::sync::Arc;
 
@@ -7,12 +7,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use model::{ClusterStore, Placement, Records};
+use model::{Action, ClusterStore, OnDifference, Placement, Records, UnitRequest};
 
 use super::answer::{ApiError, json};
 use super::batch::{Checked, checked};
+use super::input::body;
 use super::units::{existing, missing};
 use super::{Api, Journal, Named, Settings, explained, only_get};
+use crate::types::RebalanceRequest;
+
+/// Two fields.
+const REBALANCE_BYTES_MAX: usize = 4096;
 
 /// Rehearsals at once; others wait for them. Each has a copy of the whole cluster and keeps a processor busy.
 pub(super) const REHEARSALS_MAX: usize = 2;
@@ -64,6 +69,44 @@ pub(super) async fn plan<C: ClusterStore, J: Journal>(
         .await
         .map_err(rehearsal_failed)?;
     json(StatusCode::OK, &explained::plan(&plan))
+}
+
+/// `POST /rebalance`
+pub(super) async fn rebalance<C: ClusterStore, J: Journal>(
+    State(api): State<Api<C, J>>,
+    method: Method,
+    content: Body,
+) -> Result<Response, ApiError> {
+    if method != Method::POST {
+        return Err(ApiError::method(
+            "POST",
+            "only POST supported against this resource",
+        ));
+    }
+    let placement = placement(&api.settings)?;
+    let content = body(content, REBALANCE_BYTES_MAX).await?;
+    let asked: RebalanceRequest = serde_json::from_slice(&content)
+        .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))?;
+    let moves_max = asked.max_moves.unwrap_or(usize::MAX);
+    let _permit = api.rehearsals.acquire().await.map_err(rehearsal_failed)?;
+    let records = api.store.read(Records::clone).await?;
+    let moves = tokio::task::spawn_blocking(move || placement.rebalance(&records, moves_max))
+        .await
+        .map_err(rehearsal_failed)?;
+    if asked.dry_run {
+        return json(StatusCode::OK, &explained::rebalancing(&moves, Vec::new()));
+    }
+    // The others depend on these: who wants them asks again when these are done.
+    let first = moves.iter().filter(|it| it.round == 1);
+    let requests = first.map(|it| UnitRequest {
+        name: it.unit.clone(),
+        action: Action::Move(it.to.clone()),
+        file: None,
+        template: None,
+        on_difference: OnDifference::Keep,
+    });
+    let answers = api.store.apply(requests.collect()).await?;
+    json(StatusCode::OK, &explained::rebalancing(&moves, answers))
 }
 
 fn rehearsal_failed(error: impl std::fmt::Display) -> ApiError {

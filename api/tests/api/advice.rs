@@ -1,7 +1,7 @@
 //! Somebody who explains placement: what is said does not matter here, how it is shown does.
 
 use model::{
-    Criterion, Displaced, Explanation, Hold, HoldReason, Nearest, Obstacle, Place, Placement,
+    Criterion, Displaced, Explanation, Hold, HoldReason, Move, Nearest, Obstacle, Place, Placement,
     Records, Refusal, Rule, RuleEffect, Situation, Standing, Trial, TrialPlan, UnitRequest,
     WhyThere,
 };
@@ -65,6 +65,20 @@ impl Placement for Advice {
                 obstacle: Obstacle::Cordoned,
             }],
         })
+    }
+
+    fn rebalance(&self, _records: &Records, moves_max: usize) -> Vec<Move> {
+        let a_move = |(unit, round)| Move {
+            unit: name(unit),
+            from: machine_id(HERE),
+            to: machine_id(THERE),
+            by: Criterion::Load,
+            before: standing(HERE, 4),
+            after: standing(THERE, 1),
+            round,
+        };
+        let moves = [("a.service", 1), ("absent.service", 1), ("b.service", 2)];
+        moves.map(a_move).into_iter().take(moves_max).collect()
     }
 
     fn trial(&self, _records: Records, requests: &[UnitRequest]) -> TrialPlan {

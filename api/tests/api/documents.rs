@@ -291,6 +291,7 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         {"name": "e.service", "action": "submit", "content": "[Service]\nExecStart=/bin/other\n", "replace": true},
         {"name": "f@1.service", "action": "load", "template": FILE},
         {"name": "absent.service", "action": "stop"}]});
+    let rebalance = json!({"maxMoves": 10, "dryRun": false});
     let paths = openapi()["paths"].clone();
     let body_of = |path: &str, method: &str| {
         paths[path][method]["requestBody"]["content"]["application/json"]["schema"].clone()
@@ -305,6 +306,12 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         ("patch", "/fleet/v1/machines", "/fleet/v1/machines", &patch),
         ("post", "/fleet/v1/batch", "/fleet/v1/batch", &batch),
         ("post", "/fleet/v1/plan", "/fleet/v1/plan", &batch),
+        (
+            "post",
+            "/fleet/v1/rebalance",
+            "/fleet/v1/rebalance",
+            &rebalance,
+        ),
     ] {
         checker.check(&body_of(described, method), body, described);
         let answer = server

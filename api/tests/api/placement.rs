@@ -79,6 +79,47 @@ async fn a_rehearsal_tells_all_and_writes_nothing() {
 }
 
 #[tokio::test]
+async fn rebalancing_asks_for_the_moves_of_the_first_round_and_a_dry_run_for_none() {
+    let server = advised().await;
+    let start = json!({"requests": [{"name": "a.service", "action": "start"}]}).to_string();
+    server.request("POST", "/fleet/v1/batch", &start).await;
+    let before = server.store.read(Clone::clone).await.unwrap();
+    let answer = server
+        .request("POST", "/fleet/v1/rebalance", r#"{"dryRun": true}"#)
+        .await;
+    println!("{}", answer.body);
+    let foretold = answer.json();
+    assert_eq!(foretold["moves"].as_array().unwrap().len(), 3);
+    assert_eq!(foretold["left"], 0);
+    assert_eq!(before, server.store.read(Clone::clone).await.unwrap());
+
+    let answer = server
+        .request("POST", "/fleet/v1/rebalance", r#"{"maxMoves": 3}"#)
+        .await;
+    println!("{}", answer.body);
+    let asked = answer.json();
+    assert_eq!(
+        (asked["moves"].as_array().unwrap().len(), &asked["left"]),
+        (2, &json!(1))
+    );
+    assert_eq!(asked["moves"][1]["error"]["code"], 404);
+    let after = server.store.read(Clone::clone).await.unwrap();
+    let unit = &after.units[&crate::harness::name("a.service")];
+    let relocation = unit.relocation.clone().unwrap();
+    assert_eq!(
+        relocation.to.as_str(),
+        asked["moves"][0]["to"].as_str().unwrap()
+    );
+    assert_eq!(asked["moves"][0]["generation"], relocation.generation.0);
+
+    let wrong = server
+        .request("POST", "/fleet/v1/rebalance", r#"{"maxMove": 3}"#)
+        .await;
+    assert_eq!(wrong.status, 400);
+    assert_eq!(after, server.store.read(Clone::clone).await.unwrap());
+}
+
+#[tokio::test]
 async fn who_cannot_explain_says_so() {
     let server = server_with(settings()).await;
     server.submit("a.service", FILE).await;

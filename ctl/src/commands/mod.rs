@@ -2,6 +2,7 @@
 
 mod destroy;
 mod load;
+mod rebalance;
 mod restart;
 mod start;
 mod stop;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Man(man::Args),
     Plan(plan::Args),
+    Rebalance(rebalance::Args),
     Restart(restart::Args),
     Ssh(ssh::Args),
     Start(start::Args),
@@ -87,6 +89,7 @@ impl Command {
             | Command::ListUnits(_)
             | Command::Load(_)
             | Command::Plan(_)
+            | Command::Rebalance(_)
             | Command::Restart(_)
             | Command::Ssh(_)
             | Command::Start(_)
@@ -111,6 +114,7 @@ impl Command {
             Command::ListUnits(args) => list_units::run(args, session).await,
             Command::Load(args) => load::run(args, session).await,
             Command::Plan(args) => plan::run(args, session).await,
+            Command::Rebalance(args) => rebalance::run(args, session).await,
             Command::Restart(args) => restart::run(args, session).await,
             Command::Ssh(args) => ssh::run(args, session).await,
             Command::Start(args) => start::run(args, session).await,
