@@ -44,7 +44,7 @@ pub(super) async fn state(connection: &Connection, name: &UnitName) -> zbus::Res
         load: LoadState::from_word(&load),
         active: ActiveState::from_word(&active),
         sub,
-        invocation: invocation.and_then(invocation_id),
+        invocation: invocation.and_then(|bytes: Vec<u8>| invocation_id(&bytes)),
         since_unix_ms: since_us.unwrap_or_default() / 1000,
         needs_reload: needs_reload.unwrap_or_default(),
     })
@@ -71,10 +71,10 @@ async fn property<T: TryFrom<OwnedVariant>>(
 
 /// The id of a unit's activation; none if it was never activated.
 pub(super) fn invocation(properties: &Properties) -> Option<InvocationId> {
-    take(properties, "InvocationID").and_then(invocation_id)
+    take(properties, "InvocationID").and_then(|bytes: Vec<u8>| invocation_id(&bytes))
 }
 
-fn invocation_id(bytes: Vec<u8>) -> Option<InvocationId> {
+fn invocation_id(bytes: &[u8]) -> Option<InvocationId> {
     let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     (!bytes.is_empty()).then_some(InvocationId(digits))
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::{ClusterStore, MachineId, Records};
+use model::{ClusterStore, MachineId, PerMachine, Records};
 use tokio::process::Command;
 use unitfile::UnitName;
 
@@ -239,7 +239,7 @@ fn place(records: &Records, name: &UnitName, wanted: Option<&str>, here: &Machin
         .schedule
         .get(name)
         .into_iter()
-        .flat_map(|on| on.keys());
+        .flat_map(PerMachine::keys);
     let reporting = rows::statuses(records, name).map(|(machine, _)| machine);
     let mut machines: Vec<_> = reporting
         .chain(scheduled)
