@@ -1,4 +1,9 @@
 //! What is found in which diagnosis.
+#![allow(
+    clippy::type_complexity,
+    clippy::semicolon_if_nothing_returned,
+    reason = "a table of cases reads better without"
+)]
 
 use api::types::{HeldUnit, LeaseReport, QuarantinedRecord};
 
