@@ -11,7 +11,7 @@ use crate::occupancy::Occupancy;
 pub(crate) struct Looked {
     pub(crate) hold: Hold,
     /// The last machine that was asked; none if it does not depend on machines. While no machine up
-    /// to it changes, nor how many there are, the unit waits for the same reason.
+    /// to it changes, and there are any machines, the unit waits for the same reason.
     pub(crate) last: Option<MachineIndex>,
 }
 

@@ -55,8 +55,8 @@ pub struct Planner {
     unknown_version: BTreeSet<UnitIndex>,
     /// Units that are still to move.
     moving: BTreeSet<UnitIndex>,
-    /// True if machines came or went since the last plan: every hold says how many there are.
-    recounted: bool,
+    /// True if since the last plan the last machine went, or the first one came.
+    emptied: bool,
     numbering: Numbering,
     /// True until the first plan.
     fresh: bool,
@@ -83,7 +83,7 @@ impl Planner {
             fileless: BTreeSet::new(),
             unknown_version: BTreeSet::new(),
             moving: BTreeSet::new(),
-            recounted: true,
+            emptied: true,
             numbering: Numbering::Holds,
             fresh: true,
         }
@@ -123,7 +123,7 @@ impl Planner {
         self.retry.clear();
         self.recheck.clear();
         self.occupancy.clear_touched();
-        self.recounted = false;
+        self.emptied = false;
         self.fresh = false;
         decisions
     }
@@ -327,7 +327,7 @@ impl Planner {
                 last.is_some_and(|last| touched.is_some_and(|first| first <= last.0))
             };
             let waiting = self.waiting.iter();
-            let changed = waiting.filter(|(_, last)| self.recounted || depends(last));
+            let changed = waiting.filter(|(_, last)| self.emptied || depends(last));
             units.extend(changed.map(|(unit, _)| *unit));
             units.extend(entries.iter().map(|(unit, _)| *unit));
             units.extend(open.iter().chain(&self.recheck).chain(&self.retry));

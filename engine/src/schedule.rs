@@ -208,7 +208,7 @@ impl Plan<'_> {
         let name = &self.cluster.node(unit).name;
         let looked = Looked::at(self.cluster, self.occupancy, unit);
         match (&looked, self.records.holds.get(name)) {
-            (Some(looked), Some(before)) if looked.hold == *before => {}
+            (Some(looked), Some(before)) if looked.hold.says_as(before) => {}
             (Some(looked), _) => decisions.push(Decision::Hold {
                 unit: name.clone(),
                 hold: looked.hold.clone(),

@@ -187,8 +187,15 @@ pub struct Hold {
     pub reason: HoldReason,
     /// The first rule each machine fails, in order of machine id; at most [`HOLD_OBSTACLES_MAX`].
     pub obstacles: Vec<(MachineId, Obstacle)>,
-    /// How many machines were looked at.
+    /// How many machines there were when this was written; it is not written anew when only that changes.
     pub machines: usize,
+}
+
+impl Hold {
+    /// True if both say the same, whatever the number of machines.
+    pub fn says_as(&self, other: &Hold) -> bool {
+        self.reason == other.reason && self.obstacles == other.obstacles
+    }
 }
 
 /// Why a unit is put on a machine, or its entry there is renewed.

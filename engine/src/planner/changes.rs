@@ -202,14 +202,14 @@ impl Planner {
         }
         self.numbering = self.cluster.machines.update(records, id);
         let Some(machine) = machine.filter(|machine| self.cluster.is_live(*machine)) else {
-            self.recounted = true;
+            self.emptied |= self.cluster.machines.live_count() <= 1;
             return;
         };
         self.occupancy.add_machine(&self.cluster, machine);
         if was_live {
             return;
         }
-        self.recounted = true;
+        self.emptied |= self.cluster.machines.live_count() <= 1;
         let mut traced = Vec::new();
         for unit in self.cluster.units() {
             let node = self.cluster.node(unit);
