@@ -291,6 +291,9 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         {"name": "e.service", "action": "submit", "content": "[Service]\nExecStart=/bin/other\n", "replace": true},
         {"name": "f@1.service", "action": "load", "template": FILE},
         {"name": "absent.service", "action": "stop"}]});
+    // Only what is on a machine can be asked to move.
+    let start = json!({"requests": [{"name": "a.service", "action": "start"}]}).to_string();
+    server.request("POST", "/fleet/v1/batch", &start).await;
     let rebalance = json!({"maxMoves": 10, "dryRun": false});
     let paths = openapi()["paths"].clone();
     let body_of = |path: &str, method: &str| {
