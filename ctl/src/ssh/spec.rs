@@ -53,8 +53,10 @@ impl FromStr for HostSpec {
             return Err(HostSpecError::User);
         }
         let (host, port) = split_port(rest);
-        let odd = |character: char| character.is_whitespace() || character.is_control();
-        if host.is_empty() || host.starts_with('-') || host.contains(odd) {
+        let odd = |c: char| c.is_whitespace() || c.is_control() || "[]".contains(c);
+        // A single colon is in no IPv6 address, and what is shown of such a host would be read as a port.
+        let half = host.matches(':').count() == 1;
+        if host.is_empty() || host.starts_with('-') || host.contains(odd) || half {
             return Err(HostSpecError::Host);
         }
         let port = match port {
@@ -75,7 +77,11 @@ impl FromStr for HostSpec {
 /// Host and port. Several colons without brackets are an IPv6 address without a port.
 fn split_port(text: &str) -> (&str, Option<&str>) {
     if let Some((host, after)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return (host, after.strip_prefix(':'));
+        match after.strip_prefix(':') {
+            Some(port) => return (host, Some(port)),
+            None if after.is_empty() => return (host, None),
+            None => {}
+        }
     }
     match text.split_once(':') {
         Some((host, port)) if !port.contains(':') => (host, Some(port)),
@@ -130,6 +136,8 @@ mod tests {
             ("h:0", "\"0\" is no port"),
             ("h:99999", "\"99999\" is no port"),
             ("h i", "it names no host"),
+            ("[::1]22", "it names no host"),
+            ("[fe8:1]:22", "it names no host"),
         ] {
             assert_eq!(spec(text), read, "{text}");
         }
