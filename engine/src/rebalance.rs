@@ -38,7 +38,7 @@ const PHASES: [Criterion; 4] = [
 ///
 /// Units are moved that run, as their users want, where the schedule has them, and that nothing
 /// ties there: not those with `MachineOf=` or that others name there, not `Sticky=` and global ones,
-/// and not those that have ended or failed, which would be started anew.
+/// not those that replace others or are replaced, and not those that have ended or failed, which would be started anew.
 pub fn rebalance(records: &Records, moves_max: usize) -> Vec<Move> {
     let mut planner = Planner::of(records);
     planner.plan(records);
@@ -71,6 +71,8 @@ fn movable(
             && node.followers.is_empty()
             && node.traces.is_empty()
             && !node.rules.requirements.sticky
+            && node.rules.replaces.is_empty()
+            && !occupancy.is_replaced_somewhere(cluster, unit)
             && destination(records, &node.name).is_none();
         let [machine] = *occupancy.machines_of(unit) else {
             return None;
