@@ -8,6 +8,7 @@ use model::{Obstacle, UnassignReason};
 use crate::cluster::{Cluster, Entry, MachineIndex, Node, UnitIndex, Want};
 use crate::fit::{lasting_obstacle, missing_peer, obstacle};
 use crate::occupancy::Occupancy;
+use crate::replace::would_give_way;
 
 /// Entries that go, and why.
 pub(crate) type Removed = BTreeMap<Entry, UnassignReason>;
@@ -53,7 +54,8 @@ pub(crate) fn keep(cluster: &Cluster, occupancy: &mut Occupancy, entries: &[Entr
     removed
 }
 
-/// Takes from their machines those that are to move and can. Returns their entries.
+/// Takes from their machines those that are to move and can, unless they would have to give way
+/// there at once: then they would only be sent on. Returns their entries.
 fn movers(
     cluster: &Cluster,
     occupancy: &mut Occupancy,
@@ -71,6 +73,10 @@ fn movers(
         let is_there = occupancy.is_scheduled(unit, machine);
         if is_there && obstacle(cluster, occupancy, unit, to).is_none() {
             occupancy.unschedule(cluster, unit, machine);
+            if would_give_way(cluster, occupancy, unit, to) {
+                occupancy.schedule(cluster, unit, machine);
+                continue;
+            }
             let to = cluster.machine(to).clone();
             removed.insert((unit, machine), UnassignReason::Moved { to });
             leaving.push((unit, machine));

@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::keep::Removed;
 use crate::occupancy::Occupancy;
 use crate::order::{Merit, is_particular, keep_best};
-use crate::replace::prefer_calm;
+use crate::replace::{prefer_calm, would_give_way};
 use crate::ties::{Knot, Ties, ties};
 
 /// Why a unit is where it was put.
@@ -342,6 +342,7 @@ impl Placer<'_> {
         }
         if let Some(to) = cluster.destination(unit)
             && machines.contains(to.0)
+            && !would_give_way(cluster, self.occupancy, unit, to)
         {
             machines.clear();
             machines.insert(to.0);

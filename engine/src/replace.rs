@@ -132,6 +132,18 @@ fn is_movable(cluster: &Cluster, unit: UnitIndex) -> bool {
     node.want == Want::One && node.peers.is_empty()
 }
 
+/// True if the unit, which is nowhere, would have to leave the machine as soon as it were there.
+pub(crate) fn would_give_way(
+    cluster: &Cluster,
+    occupancy: &mut Occupancy,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> bool {
+    let mut residents = occupancy.residents(machine).iter();
+    residents.any(|other| gives_way_to(cluster, unit, *other))
+        && can_go(cluster, occupancy, unit, machine)
+}
+
 /// True if another machine, where it is left alone, can take the unit.
 fn can_go(
     cluster: &Cluster,
