@@ -1,5 +1,6 @@
 //! Makes one machine match its schedule: the pure reconciler, and systemd over D-Bus.
 
+mod answer;
 mod changes;
 mod copy;
 mod decide;
@@ -16,6 +17,7 @@ mod steps;
 mod systemd;
 mod units;
 
+pub use answer::answer;
 pub use copy::ScheduleCopy;
 pub use drain::drain;
 pub use exclusive::{ExclusiveUnits, end_exclusive, end_exclusive_of_earlier_lease};
@@ -24,4 +26,4 @@ pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
 };
 pub use run::{run, run_with_copy};
-pub use systemd::{Bus, OwnJob, SystemState, Systemd, SystemdSettings};
+pub use systemd::{Bus, Journalctl, OwnJob, SystemState, Systemd, SystemdSettings};

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use model::{
-    ActiveState, Generation, InvocationId, JobKind, JobResult, LoadState, MachineId, Revision,
-    TargetState,
+    ActiveState, Generation, InvocationId, JobKind, JobResult, JournalForm, LoadState, MachineId,
+    Revision, TargetState,
 };
 pub use unitfile::{UnitHash, UnitName};
 
@@ -53,6 +53,13 @@ pub struct ErrorBody {
     /// For people; may be empty.
     #[serde(default)]
     pub message: String,
+}
+
+/// One message of a journal that is followed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct JournalLines {
+    /// Whole lines; a very long one may be cut. May be empty.
+    pub text: String,
 }
 
 /// One option of a unit file, as fleet 1.0's clients exchange it.

@@ -11,6 +11,7 @@ mod explanation;
 mod machine;
 mod per_machine;
 mod ports;
+mod question;
 mod rebalance;
 mod records;
 mod request;
@@ -32,8 +33,11 @@ pub use explanation::{
 pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
 pub use per_machine::PerMachine;
 pub use ports::{
-    Clock, ClusterStore, JobEnd, Mark, Placement, ServiceChange, ServiceError, ServiceManager,
-    ServiceUnit, StoreError, Update,
+    Clock, ClusterStore, JobEnd, Journal, Mark, Placement, ServiceChange, ServiceError,
+    ServiceManager, ServiceUnit, StoreError, Update,
+};
+pub use question::{
+    ANSWER_BYTES_MAX, AskError, JournalError, JournalForm, QUESTION_LINES_MAX, Question, Topic,
 };
 pub use rebalance::Move;
 pub use records::{Change, Leader, Quarantined, RecordKey, Records};

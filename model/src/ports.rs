@@ -9,8 +9,9 @@ use futures_core::Stream;
 use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
-    ActiveState, Change, Deadline, Explanation, Generation, InvocationId, JobResult, LoadState,
-    MetadataEdit, Move, Outcome, Records, Refusal, Revision, StoreHealth, TrialPlan, UnitRequest,
+    ActiveState, AskError, Change, Deadline, Explanation, Generation, InvocationId, JobResult,
+    JournalError, LoadState, MachineId, MetadataEdit, Move, Outcome, Question, Records, Refusal,
+    Revision, StoreHealth, TrialPlan, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
@@ -208,6 +209,18 @@ pub trait ServiceManager: Send + Sync + 'static {
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static;
 }
 
+/// What one machine's systemd and its journal say of units, for people.
+pub trait Journal: Send + Sync + 'static {
+    /// The answer, in pieces of text of no particular size. After an error there is nothing more. Dropping it ends the tool.
+    ///
+    /// [`Topic::Following`](crate::Topic::Following) begins with a piece at once, empty if need be: so the asker knows that it is heard.
+    /// Every other answer ends, and has at most [`ANSWER_BYTES_MAX`](crate::ANSWER_BYTES_MAX) bytes.
+    fn tell(
+        &self,
+        question: &Question,
+    ) -> impl Stream<Item = Result<String, JournalError>> + Send + Unpin + 'static;
+}
+
 /// Why the cluster's store could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -270,6 +283,14 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
         &self,
         revision: Revision,
     ) -> impl Future<Output = Result<Option<Vec<Arc<[Change]>>>, StoreError>> + Send;
+
+    /// Has the fleetd of `machine` answer `question`. Pieces come as [`Journal::tell`] gives them there; dropping it withdraws
+    /// the question. After an error there is nothing more.
+    fn ask(
+        &self,
+        machine: MachineId,
+        question: Question,
+    ) -> impl Stream<Item = Result<String, AskError>> + Send + Unpin + 'static;
 
     /// All changes after the moment of the call, in order. A subscriber that reads too slowly gets [`Update::Resync`].
     fn subscribe(

@@ -13,7 +13,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use unitfile::{FileHash, UnitFile, UnitName};
 
+pub(crate) use self::question::{Asked, End, Piece};
+use crate::lease::LeaseId;
+
 mod json;
+mod question;
 
 /// How much of a reason is kept: it is shown on one line.
 const REASON_CHARS_MAX: usize = 300;
@@ -27,6 +31,10 @@ const STATES: &str = "states/";
 const HOLDS: &str = "holds/";
 const LEADER: &str = "leader";
 const BRAKE: &str = "brake";
+
+/// Questions and answers are no records of the cluster: [`Layout::decode`] passes them over.
+const QUESTIONS: &str = "questions/";
+const ANSWERS: &str = "answers/";
 
 /// The keys of one cluster.
 #[derive(Clone, Debug)]
@@ -66,6 +74,31 @@ impl Layout {
     /// What everything that a machine reports begins with.
     pub(crate) fn states_prefix(&self, machine: &MachineId) -> String {
         format!("{}{STATES}{machine}/", self.prefix)
+    }
+
+    /// What every question to a machine begins with.
+    pub(crate) fn questions_prefix(&self, machine: &MachineId) -> String {
+        format!("{}{QUESTIONS}{machine}/", self.prefix)
+    }
+
+    /// What every answer of a machine begins with.
+    pub(crate) fn answers_prefix(&self, machine: &MachineId) -> String {
+        format!("{}{ANSWERS}{machine}/", self.prefix)
+    }
+
+    /// The key of a question to a machine, and that of its answer. Each question has a lease of its own, which names it.
+    pub(crate) fn question_keys(&self, machine: &MachineId, lease: LeaseId) -> (String, String) {
+        let (questions, answers) = (self.questions_prefix(machine), self.answers_prefix(machine));
+        (
+            format!("{questions}{:016x}", lease.0),
+            format!("{answers}{:016x}", lease.0),
+        )
+    }
+
+    /// The lease that names the question or answer at `key`, of which everything of its kind begins with `prefix`.
+    pub(crate) fn question_lease(prefix: &str, key: &[u8]) -> Option<LeaseId> {
+        let id = std::str::from_utf8(key).ok()?.strip_prefix(prefix)?;
+        i64::from_str_radix(id, 16).ok().map(LeaseId)
     }
 
     /// The key of a record.
@@ -173,6 +206,26 @@ pub(crate) fn leader(leader: &Leader) -> Vec<u8> {
 /// The brake on mass loss, as it is written down.
 pub(crate) fn brake(brake: &Brake) -> Vec<u8> {
     encode(&json::Brake::from(brake))
+}
+
+/// A question, as it is written down.
+pub(crate) fn asked(asked: &Asked) -> Vec<u8> {
+    encode(asked)
+}
+
+/// A piece of an answer, as it is written down.
+pub(crate) fn piece(piece: &Piece) -> Vec<u8> {
+    encode(piece)
+}
+
+/// Reads back a question.
+pub(crate) fn read_asked(value: &[u8]) -> Result<Asked, String> {
+    decode(value)
+}
+
+/// Reads back a piece of an answer.
+pub(crate) fn read_piece(value: &[u8]) -> Result<Piece, String> {
+    decode(value)
 }
 
 /// Reads back a machine.

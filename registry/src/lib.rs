@@ -4,8 +4,10 @@
 //!
 //! [`Registry`] is one connection to the store, whichever it is. From it come [`Follow`] (everything that happens, in order,
 //! across every loss of the connection), [`Lease`] (being alive), [`Membership`] (this machine's own records),
-//! [`Leadership`] (fenced writes of the engine) and [`View`] (the API's port, [`model::ClusterStore`]).
+//! [`Leadership`] (fenced writes of the engine), [`Inbox`] (what other
+//! machines ask this one) and [`View`] (the API's port, [`model::ClusterStore`]).
 
+mod asking;
 mod backoff;
 mod batch;
 mod chunks;
@@ -19,6 +21,7 @@ mod follow;
 pub mod fuzzing;
 mod health;
 mod history;
+mod inbox;
 mod join;
 mod layout;
 mod leadership;
@@ -34,6 +37,7 @@ pub use config::{Config, ConfigError, TlsFiles};
 pub use connection::Registry;
 pub use error::{RegistryError, WriteError};
 pub use follow::{Follow, FollowEvent, Scope};
+pub use inbox::{Asked, Inbox, PIECE_BYTES_MAX, Reply, ReplyError, Unanswerable};
 pub use join::Join;
 pub use leadership::{Campaign, Leadership};
 pub use lease::{Lease, LeaseId, LeaseLost, Origin};

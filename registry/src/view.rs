@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    Change, ClusterStore, MetadataEdit, Outcome, RecordKey, Records, Refusal, Revision, StoreError,
-    StoreHealth, UnitRequest, Update,
+    AskError, Change, ClusterStore, MachineId, MetadataEdit, Outcome, Question, RecordKey, Records,
+    Refusal, Revision, StoreError, StoreHealth, UnitRequest, Update,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use unitfile::UnitName;
 
+use crate::asking;
 use crate::batch;
 use crate::connection::Registry;
 use crate::follow::{Batch, Follow, Reached, Scope};
@@ -148,6 +149,22 @@ impl ClusterStore for View {
 
     async fn edit_machines(&self, edits: Vec<MetadataEdit>) -> Result<(), StoreError> {
         batch::edit_machines(&self.inner.registry, &edits).await
+    }
+
+    fn ask(
+        &self,
+        machine: MachineId,
+        question: Question,
+    ) -> impl Stream<Item = Result<String, AskError>> + Send + Unpin + 'static {
+        let inner = &self.inner;
+        let ended = inner.ended.clone();
+        asking::ask(
+            inner.registry.clone(),
+            machine,
+            question,
+            &inner.tasks,
+            ended,
+        )
     }
 
     fn subscribe(

@@ -24,6 +24,8 @@ mod leases;
 mod places;
 #[path = "store/proxy.rs"]
 mod proxy;
+#[path = "store/questions.rs"]
+mod questions;
 #[path = "store/sample.rs"]
 mod sample;
 #[path = "store/viewing.rs"]

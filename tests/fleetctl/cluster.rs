@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use api::server::{Journal, JournalError, Listener, Settings, router, serve};
-use futures_util::StreamExt;
+use api::server::{Listener, Settings, router, serve};
+use futures_util::{Stream, StreamExt};
 use model::{
     ActiveState, Assignment, BootId, Capacity, Change, ClusterStore, Generation, Hold, HoldReason,
-    JobKind, JobReport, JobResult, Leader, LoadState, Machine, MachineId, Obstacle, PerMachine,
-    Records, TargetState, Unit, UnitStatus,
+    JobKind, JobReport, JobResult, Journal, JournalError, Leader, LoadState, Machine, MachineId,
+    Obstacle, PerMachine, Question, Records, TargetState, Topic, Unit, UnitStatus,
 };
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
@@ -67,19 +67,25 @@ impl Again {
 struct Diary;
 
 impl Journal for Diary {
-    async fn lines(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
-        Ok(format!(
-            "one of {lines} lines of {unit}\nExecStart failed: no such file\n"
-        ))
-    }
-
-    async fn status(&self, unit: &UnitName, _lines: usize) -> Result<String, JournalError> {
-        let active = if unit.as_str().starts_with("oneshot") {
-            "inactive (dead)"
-        } else {
-            "active (running)"
+    fn tell(
+        &self,
+        question: &Question,
+    ) -> impl Stream<Item = Result<String, JournalError>> + Send + Unpin + 'static {
+        let Question { unit, topic, lines } = question;
+        let text = match topic {
+            Topic::Journal(_) | Topic::Following(_) => {
+                format!("one of {lines} lines of {unit}\nExecStart failed: no such file\n")
+            }
+            Topic::Status => {
+                let active = if unit.as_str().starts_with("oneshot") {
+                    "inactive (dead)"
+                } else {
+                    "active (running)"
+                };
+                format!("* {unit}\n     Active: {active}\n")
+            }
         };
-        Ok(format!("* {unit}\n     Active: {active}\n"))
+        futures_util::stream::iter([Ok(text)])
     }
 }
 

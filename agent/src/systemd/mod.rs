@@ -1,7 +1,8 @@
 //! systemd over D-Bus: [`model::ServiceManager`] for the machine's own systemd or a user's.
 //!
 //! [`Systemd`] is the port. `link` holds the connections, `jobs` follows jobs to their end, `files` has what we put on disk, `host`
-//! keeps us from shadowing the host's own units. Only this folder names zbus.
+//! keeps us from shadowing the host's own units. Only this folder names zbus. `journalctl` is beside it:
+//! what systemd's tools say of units.
 
 mod errors;
 mod exclusive;
@@ -10,6 +11,7 @@ mod files;
 mod follow;
 mod host;
 mod jobs;
+mod journalctl;
 mod link;
 mod mark;
 mod proxies;
@@ -28,6 +30,8 @@ use model::{
 };
 use tokio::task::JoinSet;
 use unitfile::{UnitFile, UnitName, UnitType};
+
+pub use self::journalctl::Journalctl;
 
 use self::errors::{is_no_such_unit, of_unit};
 use self::files::Files;

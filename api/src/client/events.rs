@@ -1,4 +1,4 @@
-//! The stream of events: an answer that does not end.
+//! The streams: answers that do not end.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -10,20 +10,25 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::connection::{Ask, Connection};
-use super::requests::names_query;
+use super::requests::{journal_path, names_query};
 use super::sse::{Message, Parser};
 use super::{Client, ClientError, Endpoint};
-use crate::types::{Event, EventKind, UnitName};
+use crate::types::{ErrorBody, Event, EventKind, JournalForm, JournalLines, MachineId, UnitName};
 
 /// How long a stream may be silent. The server says something every 15 s, so three of those were lost.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 
-struct Events {
+/// Server-Sent Events as they come.
+struct Messages {
     endpoint: Endpoint,
     connection: Connection,
     body: Incoming,
     parser: Parser,
     ready: VecDeque<Message>,
+}
+
+struct Events {
+    messages: Messages,
     /// Narrows what the server sends, if it could not be asked to.
     only: Option<BTreeSet<UnitName>>,
 }
@@ -41,31 +46,54 @@ impl Client {
         let query = names_query(units);
         let only = query.is_none().then(|| units.iter().cloned().collect());
         let ask = Ask::get(format!("/events?{}", query.unwrap_or_default()));
-        let (response, connection, endpoint) = self.open(&ask).await?;
-        let events = Events {
-            endpoint,
-            connection,
-            body: response.into_body(),
-            parser: Parser::default(),
-            ready: VecDeque::new(),
-            only,
-        };
+        let messages = self.messages(&ask).await?;
+        let events = Events { messages, only };
         let stream = try_unfold(events, async |mut events| {
             Ok(events.next().await?.map(|event| (event, events)))
         });
         Ok(Box::pin(stream))
     }
+
+    /// The last `lines` lines of a unit's journal on `machine`, or wherever it runs, and what it writes from now on, without end.
+    ///
+    /// # Errors
+    /// As of [`journal`](Client::journal); after an error in the stream it ends.
+    pub async fn follow_journal(
+        &self,
+        name: &UnitName,
+        machine: Option<&MachineId>,
+        lines: usize,
+        form: JournalForm,
+    ) -> Result<impl Stream<Item = Result<String, ClientError>> + Send + Unpin + 'static, ClientError>
+    {
+        let path = journal_path(name, machine, lines, form);
+        let messages = self
+            .messages(&Ask::get(format!("{path}&follow=true")))
+            .await?;
+        let stream = try_unfold(messages, async |mut messages| {
+            Ok(messages.lines().await?.map(|text| (text, messages)))
+        });
+        Ok(Box::pin(stream))
+    }
+
+    async fn messages(&self, ask: &Ask) -> Result<Messages, ClientError> {
+        let (response, connection, endpoint) = self.open(ask).await?;
+        Ok(Messages {
+            endpoint,
+            connection,
+            body: response.into_body(),
+            parser: Parser::default(),
+            ready: VecDeque::new(),
+        })
+    }
 }
 
-impl Events {
-    async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+impl Messages {
+    /// The next message; none at the end.
+    async fn next(&mut self) -> Result<Option<Message>, ClientError> {
         loop {
-            while let Some(message) = self.ready.pop_front() {
-                if let Some(event) = self.read(&message)?
-                    && self.wanted(&event)
-                {
-                    return Ok(Some(event));
-                }
+            if let Some(message) = self.ready.pop_front() {
+                return Ok(Some(message));
             }
             let frame = self.connection.drive(self.body.frame());
             let Ok(frame) = timeout(SILENCE_MAX, frame).await else {
@@ -90,6 +118,47 @@ impl Events {
         }
     }
 
+    /// The next lines of a journal; none at the end.
+    async fn lines(&mut self) -> Result<Option<String>, ClientError> {
+        while let Some(message) = self.next().await? {
+            match message.name.as_str() {
+                "lines" => {
+                    let lines: JournalLines = serde_json::from_str(&message.data)
+                        .map_err(|error| self.malformed(&error))?;
+                    return Ok(Some(lines.text));
+                }
+                "error" => {
+                    let ErrorBody { code, message } = serde_json::from_str(&message.data)
+                        .map_err(|error| self.malformed(&error))?;
+                    return Err(ClientError::Api { code, message });
+                }
+                // For newer readers.
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn malformed(&self, error: &impl ToString) -> ClientError {
+        ClientError::Malformed {
+            endpoint: self.endpoint.clone(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl Events {
+    async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        while let Some(message) = self.messages.next().await? {
+            if let Some(event) = self.read(&message)?
+                && self.wanted(&event)
+            {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+
     fn read(&self, message: &Message) -> Result<Option<Event>, ClientError> {
         let revision = message.id.parse().unwrap_or_default();
         match EventKind::read(&message.name, &message.data) {
@@ -98,7 +167,7 @@ impl Events {
                 message: error.message,
             }),
             Ok(kind) => Ok(kind.map(|kind| Event { revision, kind })),
-            Err(error) => Err(self.malformed(&error)),
+            Err(error) => Err(self.messages.malformed(&error)),
         }
     }
 
@@ -118,12 +187,5 @@ impl Events {
             | EventKind::Failed(_) => return true,
         };
         self.only.as_ref().is_none_or(|only| only.contains(name))
-    }
-
-    fn malformed(&self, error: &impl ToString) -> ClientError {
-        ClientError::Malformed {
-            endpoint: self.endpoint.clone(),
-            reason: error.to_string(),
-        }
     }
 }

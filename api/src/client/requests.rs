@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use super::connection::Ask;
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
-    Batch, BatchAnswer, BatchRequest, Diagnosis, Explanation, Failure, MachineId, Overview, Plan,
-    RebalanceRequest, Rebalancing, Unit, UnitName, Version,
+    Batch, BatchAnswer, BatchRequest, Diagnosis, Explanation, Failure, JournalForm, MachineId,
+    Overview, Plan, RebalanceRequest, Rebalancing, Unit, UnitName, Version,
 };
 
 /// The longest list of names that is put into an address, in bytes: servers and proxies limit it.
@@ -139,14 +139,15 @@ impl Client {
     /// The last `lines` lines of a unit's journal on `machine`, or wherever it runs.
     ///
     /// # Errors
-    /// See [`ClientError`]; `Api` with code 404 if the endpoint cannot know them, the message says why.
+    /// See [`ClientError`]; `Api` with code 404 if it is not there, 502 or 504 if the machine that has it cannot be asked this way.
     pub async fn journal(
         &self,
         name: &UnitName,
         machine: Option<&MachineId>,
         lines: usize,
+        form: JournalForm,
     ) -> Result<String, ClientError> {
-        self.told("journal", name, machine, lines).await
+        self.told(journal_path(name, machine, lines, form)).await
     }
 
     /// What `systemctl status` says of a unit on `machine`, or wherever it runs, with the last `lines` lines of its journal.
@@ -159,21 +160,11 @@ impl Client {
         machine: Option<&MachineId>,
         lines: usize,
     ) -> Result<String, ClientError> {
-        self.told("status", name, machine, lines).await
+        self.told(on_machine(name, "status", machine, lines)).await
     }
 
     /// What systemd's tools say of a unit.
-    async fn told(
-        &self,
-        what: &str,
-        name: &UnitName,
-        machine: Option<&MachineId>,
-        lines: usize,
-    ) -> Result<String, ClientError> {
-        let mut path = format!("{}/{what}?lines={lines}", unit_path(name));
-        if let Some(machine) = machine {
-            path.push_str(&format!("&machineID={machine}"));
-        }
+    async fn told(&self, path: String) -> Result<String, ClientError> {
         match self.exchange(&Ask::get(path)).await? {
             (StatusCode::OK, body) => Ok(String::from_utf8_lossy(&body).into_owned()),
             (status, body) => Err(failure(status, &body)),
@@ -295,6 +286,25 @@ pub(super) fn names_query(names: &[UnitName]) -> Option<String> {
         .collect();
     let query = terms.join("&");
     (query.len() <= NAMES_BYTES_MAX).then_some(query)
+}
+
+/// Where a unit's journal is read.
+pub(super) fn journal_path(
+    name: &UnitName,
+    machine: Option<&MachineId>,
+    lines: usize,
+    form: JournalForm,
+) -> String {
+    let path = on_machine(name, "journal", machine, lines);
+    format!("{path}&output={form}")
+}
+
+fn on_machine(name: &UnitName, what: &str, machine: Option<&MachineId>, lines: usize) -> String {
+    let path = format!("{}/{what}?lines={lines}", unit_path(name));
+    match machine {
+        Some(machine) => format!("{path}&machineID={machine}"),
+        None => path,
+    }
 }
 
 fn unit_path(name: &UnitName) -> String {

@@ -1,157 +1,57 @@
-//! `GET /units/<name>/journal` and `/status`: the last lines a unit wrote, and what systemd says of it, if it is on this
-//! machine. Of other machines nothing can be told yet; docs/api.md says why.
+//! `GET /units/<name>/journal` and `/status`: the last lines a unit wrote, and what systemd says of it, from the machine that has it:
+//! this one, or another through the store. With `follow=true` the journal goes on, as Server-Sent Events.
 
-use std::future::Future;
-use std::process::Stdio;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::time::Duration;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::{ClusterStore, MachineId, PerMachine, Records};
-use tokio::process::Command;
+use futures_util::stream::unfold;
+use futures_util::{Stream, StreamExt};
+use model::{
+    AskError, ClusterStore, Journal, JournalError, JournalForm, MachineId, PerMachine,
+    QUESTION_LINES_MAX, Question, Records, Topic,
+};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use unitfile::UnitName;
 
 use super::answer::ApiError;
 use super::input::Parameters;
 use super::units::existing;
 use super::{Api, Named, only_get, rows};
+use crate::types::{ErrorBody, JournalLines};
+
+/// Questions under way at once. Each runs a tool here, or keeps a lease and two watches for an answer from elsewhere.
+pub(super) const QUESTIONS_MAX: usize = 64;
 
 /// Lines that are given if the request does not say how many.
-const LINES_DEFAULT: usize = 10;
+const LINES_DEFAULT: u16 = 10;
 
-/// Lines that are given at most: this is for a look at why a unit failed, not for fetching logs.
-const LINES_MAX: usize = 1000;
-
-/// The longest answer, in bytes; of more only the end is given.
-const JOURNAL_BYTES_MAX: usize = 1024 * 1024;
-
-/// What this machine's systemd and its journal say of units.
-pub trait Journal: Send + Sync + 'static {
-    /// The last `lines` lines of `unit`, ending in a line feed unless there are none.
-    fn lines(
-        &self,
-        unit: &UnitName,
-        lines: usize,
-    ) -> impl Future<Output = Result<String, JournalError>> + Send;
-
-    /// What `systemctl status` says of `unit`, with the last `lines` lines of its journal.
-    fn status(
-        &self,
-        unit: &UnitName,
-        lines: usize,
-    ) -> impl Future<Output = Result<String, JournalError>> + Send;
-}
-
-/// Why the journal or a status could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// systemd's tool could not be run.
-    #[error("{tool} cannot be run")]
-    Run {
-        /// `journalctl` or `systemctl`.
-        tool: &'static str,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The tool ended with an error.
-    #[error("{tool}: {message}")]
-    Failed {
-        /// `journalctl` or `systemctl`.
-        tool: &'static str,
-        /// What it said.
-        message: String,
-    },
-}
-
-/// Whose units are meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum JournalScope {
-    /// The machine's.
-    System,
-    /// The user's own, that fleetd runs as.
-    User,
-}
-
-/// The journal through systemd's own tool, which alone knows every way a journal may be stored.
-#[derive(Clone, Copy, Debug)]
-pub struct Journalctl {
-    /// Whose units are meant.
-    pub scope: JournalScope,
-}
-
-impl Journal for Journalctl {
-    async fn lines(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
-        let option = match self.scope {
-            JournalScope::System => "--unit",
-            JournalScope::User => "--user-unit",
-        };
-        let words = [
-            format!("{option}={unit}"),
-            format!("--lines={lines}"),
-            "--output=short".to_owned(),
-        ];
-        run("journalctl", &words, &[0]).await
-    }
-
-    async fn status(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
-        let words = [
-            match self.scope {
-                JournalScope::System => "--system",
-                JournalScope::User => "--user",
-            }
-            .to_owned(),
-            "status".to_owned(),
-            "--full".to_owned(),
-            format!("--lines={lines}"),
-            "--".to_owned(),
-            unit.to_string(),
-        ];
-        run("systemctl", &words, &STATUS_TOLD).await
-    }
-}
-
-/// What `systemctl status` exits with when it could tell: 0 of a unit that is active, 3 of one that is not. It has 4 for a unit
-/// that it does not know, and 1 if it could not ask.
-const STATUS_TOLD: [i32; 2] = [0, 3];
-
-/// Runs a tool of systemd and returns the end of what it says. It has said what was asked if it exits with one of `told`.
-async fn run(tool: &'static str, words: &[String], told: &[i32]) -> Result<String, JournalError> {
-    let output = Command::new(tool)
-        .args(["--no-pager", "--quiet"])
-        .args(words)
-        .env("LC_ALL", "C.UTF-8")
-        .env_remove("SYSTEMD_COLORS")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(|source| JournalError::Run { tool, source })?;
-    if !output
-        .status
-        .code()
-        .is_some_and(|code| told.contains(&code))
-    {
-        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let message = if said.is_empty() {
-            output.status.to_string()
-        } else {
-            said
-        };
-        return Err(JournalError::Failed { tool, message });
-    }
-    let from = output.stdout.len().saturating_sub(JOURNAL_BYTES_MAX);
-    Ok(String::from_utf8_lossy(&output.stdout[from..]).into_owned())
-}
+/// How long a stream may be silent until a comment is sent, as of events.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Where a unit's journal is.
 enum Place {
     Here,
-    /// There, and the address of that machine.
-    Elsewhere(MachineId, String),
+    There(MachineId),
     NoMachine,
+    /// On machines, but not on the one that was asked for.
+    NotThere,
     NoUnit,
 }
+
+/// Why there is no answer, or no more of it.
+enum Untold {
+    Here(JournalError),
+    There(AskError),
+}
+
+type Pieces = Pin<Box<dyn Stream<Item = Result<String, Untold>> + Send>>;
 
 /// `GET /units/<name>/journal`
 pub(super) async fn lines<C: ClusterStore, J: Journal>(
@@ -161,10 +61,19 @@ pub(super) async fn lines<C: ClusterStore, J: Journal>(
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     only_get(&method)?;
-    let name = existing(&name)?;
-    let lines = line_count(&parameters)?;
-    must_be_here(&api, &name, &parameters).await?;
-    text(api.journal.lines(&name, lines).await)
+    let unit = existing(&name)?;
+    let form = form(&parameters)?;
+    let topic = match parameters.first("follow") {
+        None | Some("" | "0" | "false") => Topic::Journal(form),
+        Some("1" | "true") => Topic::Following(form),
+        Some(other) => {
+            let message = format!("follow={other:?}: expected true or false");
+            return Err(ApiError::bad_request(message));
+        }
+    };
+    let lines = line_count(&parameters, topic)?;
+    let question = Question { unit, topic, lines };
+    tell(&api, question, &parameters).await
 }
 
 /// `GET /units/<name>/status`
@@ -175,65 +84,175 @@ pub(super) async fn status<C: ClusterStore, J: Journal>(
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
     only_get(&method)?;
-    let name = existing(&name)?;
-    let lines = line_count(&parameters)?;
-    must_be_here(&api, &name, &parameters).await?;
-    text(api.journal.status(&name, lines).await)
+    let unit = existing(&name)?;
+    let topic = Topic::Status;
+    let lines = line_count(&parameters, topic)?;
+    let question = Question { unit, topic, lines };
+    tell(&api, question, &parameters).await
 }
 
-fn line_count(parameters: &Parameters) -> Result<usize, ApiError> {
+fn line_count(parameters: &Parameters, topic: Topic) -> Result<u16, ApiError> {
+    let fewest = match topic {
+        Topic::Following(_) => 0,
+        Topic::Status | Topic::Journal(_) => 1,
+    };
     match parameters.first("lines") {
         None => Ok(LINES_DEFAULT),
         Some(text) => match text.parse() {
-            Ok(lines) if (1..=LINES_MAX).contains(&lines) => Ok(lines),
+            Ok(lines) if (fewest..=QUESTION_LINES_MAX).contains(&lines) => Ok(lines),
             Ok(_) | Err(_) => {
-                let message = format!("lines={text:?}: expected a number from 1 to {LINES_MAX}");
+                let message = format!(
+                    "lines={text:?}: expected a number from {fewest} to {QUESTION_LINES_MAX}"
+                );
                 Err(ApiError::bad_request(message))
             }
         },
     }
 }
 
-/// Refuses unless the unit is on this machine, and on the one that is asked for if one is.
-async fn must_be_here<C: ClusterStore, J>(
+fn form(parameters: &Parameters) -> Result<JournalForm, ApiError> {
+    match parameters.first("output") {
+        None | Some("") => Ok(JournalForm::default()),
+        Some(word) => JournalForm::from_word(word).ok_or_else(|| {
+            let message = format!("output={word:?}: expected short, cat, json or another of journalctl's forms of text");
+            ApiError::bad_request(message)
+        }),
+    }
+}
+
+async fn tell<C: ClusterStore, J: Journal>(
     api: &Api<C, J>,
-    name: &UnitName,
+    question: Question,
     parameters: &Parameters,
-) -> Result<(), ApiError> {
+) -> Result<Response, ApiError> {
+    let Ok(permit) = api.questions.clone().try_acquire_owned() else {
+        let message = format!(
+            "{QUESTIONS_MAX} statuses and journals are being read already: try again in a moment"
+        );
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
+    };
     let wanted = parameters.first("machineID").filter(|id| !id.is_empty());
     let here = &api.settings.machine;
-    let place = api
-        .store
-        .read(|records: &Records| place(records, name, wanted, here))
-        .await?;
-    let elsewhere = |message: String| Err(ApiError::new(StatusCode::NOT_FOUND, message));
-    match place {
-        Place::Here => Ok(()),
-        Place::NoUnit => Err(ApiError::no_such_unit()),
-        Place::NoMachine => elsewhere(format!("{name} is on no machine")),
-        Place::Elsewhere(machine, address) => elsewhere(format!(
-            "{name} is not on this machine ({}) but on {machine} ({address}): ask there",
-            here.short()
-        )),
+    let name = &question.unit;
+    let look = |records: &Records| place(records, name, wanted, here);
+    let missing = |message: String| Err(ApiError::new(StatusCode::NOT_FOUND, message));
+    let topic = question.topic;
+    let mut pieces: Pieces = match api.store.read(look).await? {
+        Place::Here => Box::pin(
+            api.journal
+                .tell(&question)
+                .map(|piece| piece.map_err(Untold::Here)),
+        ),
+        Place::There(machine) => {
+            let pieces = api.store.ask(machine, question);
+            Box::pin(pieces.map(|piece| piece.map_err(Untold::There)))
+        }
+        Place::NoUnit => return Err(ApiError::no_such_unit()),
+        Place::NoMachine => return missing(format!("{name} is on no machine")),
+        Place::NotThere => return missing(format!("{name} is not on that machine")),
+    };
+    match topic {
+        Topic::Status | Topic::Journal(_) => whole(&mut pieces).await,
+        Topic::Following(_) => following(pieces, permit, api.shutdown.clone()).await,
     }
 }
 
-fn text(said: Result<String, JournalError>) -> Result<Response, ApiError> {
-    match said {
-        Ok(text) => {
-            let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-            Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
-        }
-        Err(error) => {
-            let message = match std::error::Error::source(&error) {
-                Some(source) => format!("{error}: {source}"),
-                None => error.to_string(),
+/// All of an answer that ends.
+async fn whole(pieces: &mut Pieces) -> Result<Response, ApiError> {
+    let mut text = String::new();
+    while let Some(piece) = pieces.next().await {
+        text.push_str(&piece?);
+    }
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// An answer that goes on: `lines` for each piece, `error` if it cannot go on any more.
+async fn following(
+    mut pieces: Pieces,
+    permit: OwnedSemaphorePermit,
+    shutdown: CancellationToken,
+) -> Result<Response, ApiError> {
+    // It comes at once, or tells why nothing will.
+    let first = pieces.next().await.transpose()?.unwrap_or_default();
+    let first = event(&Ok(first));
+    let stream = unfold(Some((pieces, permit)), move |going| {
+        let shutdown = shutdown.clone();
+        async move {
+            let (mut pieces, permit) = going?;
+            let next = tokio::select! {
+                () = shutdown.cancelled() => return None,
+                next = timeout(KEEP_ALIVE, pieces.next()) => next,
             };
-            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message))
+            match next {
+                Err(_silence) => {
+                    let comment = Bytes::from_static(b": keep-alive\n\n");
+                    Some((comment, Some((pieces, permit))))
+                }
+                Ok(None) => None,
+                Ok(Some(Ok(text))) => Some((event(&Ok(text)), Some((pieces, permit)))),
+                Ok(Some(Err(error))) => Some((event(&Err(ApiError::from(error).body())), None)),
+            }
+        }
+    });
+    let whole = futures_util::stream::once(async move { first })
+        .chain(stream)
+        .map(Ok::<_, Infallible>);
+    let headers = [
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/event-stream"),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, Body::from_stream(whole)).into_response())
+}
+
+/// A piece as it is sent. JSON, so that whatever a unit writes cannot be taken for an event.
+fn event(piece: &Result<String, ErrorBody>) -> Bytes {
+    let written = match piece {
+        Ok(text) => {
+            serde_json::to_string(&JournalLines { text: text.clone() }).map(|data| ("lines", data))
+        }
+        Err(error) => serde_json::to_string(error).map(|data| ("error", data)),
+    };
+    match written {
+        Ok((name, data)) => Bytes::from(format!("event: {name}\ndata: {data}\n\n")),
+        Err(error) => {
+            tracing::error!(%error, "an event cannot be written as JSON");
+            Bytes::from_static(b": not written\n\n")
         }
     }
 }
 
+impl From<Untold> for ApiError {
+    fn from(untold: Untold) -> ApiError {
+        match untold {
+            Untold::Here(error) => {
+                let message = match std::error::Error::source(&error) {
+                    Some(source) => format!("{error}: {source}"),
+                    None => error.to_string(),
+                };
+                ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
+            }
+            Untold::There(AskError::Store(error)) => error.into(),
+            Untold::There(error) => {
+                let status = match &error {
+                    AskError::Untold { .. } | AskError::Store(_) => {
+                        StatusCode::INTERNAL_SERVER_ERROR
+                    }
+                    AskError::Busy { .. } | AskError::Gone { .. } | AskError::TooMuch { .. } => {
+                        StatusCode::BAD_GATEWAY
+                    }
+                    AskError::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+                };
+                ApiError::new(status, error.to_string())
+            }
+        }
+    }
+}
+
+/// Where the unit is: on this machine if it is, else on the first that has it by id.
 fn place(records: &Records, name: &UnitName, wanted: Option<&str>, here: &MachineId) -> Place {
     let scheduled = records
         .schedule
@@ -243,67 +262,16 @@ fn place(records: &Records, name: &UnitName, wanted: Option<&str>, here: &Machin
     let reporting = rows::statuses(records, name).map(|(machine, _)| machine);
     let mut machines: Vec<_> = reporting
         .chain(scheduled)
-        .filter(|machine| wanted.is_none_or(|wanted| machine.is_named(wanted)))
+        .filter(|machine| records.machines.contains_key(machine) || *machine == here)
         .collect();
+    let anywhere = !machines.is_empty();
+    machines.retain(|machine| wanted.is_none_or(|wanted| machine.is_named(wanted)));
     machines.sort();
-    if machines.contains(&here) {
-        return Place::Here;
-    }
     match machines.first() {
-        Some(machine) => {
-            let address = records
-                .machines
-                .get(machine)
-                .map(|machine| machine.address.clone());
-            Place::Elsewhere(
-                (*machine).clone(),
-                address.unwrap_or_else(|| "gone".to_owned()),
-            )
-        }
+        Some(_) if machines.contains(&here) => Place::Here,
+        Some(machine) => Place::There((*machine).clone()),
+        None if anywhere => Place::NotThere,
         None if records.units.contains_key(name) => Place::NoMachine,
         None => Place::NoUnit,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn journalctl_takes_our_options_and_has_nothing_of_an_unknown_unit() {
-        let unit = UnitName::parse("-fleet-test-no-such-unit.service").unwrap();
-        for scope in [JournalScope::System, JournalScope::User] {
-            match (Journalctl { scope }).lines(&unit, 3).await {
-                Ok(text) => assert_eq!(text, "", "{scope:?}"),
-                // A machine without a journal: the tool got as far as looking for it.
-                Err(JournalError::Failed { message, .. }) => {
-                    println!("{scope:?}: {message}");
-                    assert!(
-                        message.to_lowercase().contains("no journal files"),
-                        "{message}"
-                    );
-                }
-                Err(JournalError::Run { source, .. }) => panic!("is systemd installed? {source}"),
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn systemctl_takes_our_options_and_says_what_it_cannot_tell() {
-        let unit = UnitName::parse("-fleet-test-no-such-unit.service").unwrap();
-        for scope in [JournalScope::System, JournalScope::User] {
-            match (Journalctl { scope }).status(&unit, 3).await {
-                Err(JournalError::Failed { message, .. }) => {
-                    println!("{scope:?}: {message}");
-                    // Or there is no systemd here to be asked.
-                    let unknown = message.contains("could not be found");
-                    assert!(
-                        unknown || message.contains("connect") || message.contains("booted"),
-                        "{message}"
-                    );
-                }
-                other => panic!("{scope:?}: {other:?}"),
-            }
-        }
     }
 }

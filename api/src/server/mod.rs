@@ -40,12 +40,11 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use model::{ClusterStore, MachineId, Placement};
+use model::{ClusterStore, Journal, MachineId, Placement};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use connections::serve;
-pub use journal::{Journal, JournalError, JournalScope, Journalctl};
 pub use listener::{Listener, Peer};
 pub use metrics::{EngineFigures, EngineProbe};
 
@@ -101,6 +100,8 @@ struct Api<C, J> {
     event_streams: Arc<Semaphore>,
     /// One permit per rehearsal of placement.
     rehearsals: Arc<Semaphore>,
+    /// One permit per status or journal that is being read.
+    questions: Arc<Semaphore>,
 }
 
 impl<C: Clone, J> Clone for Api<C, J> {
@@ -112,6 +113,7 @@ impl<C: Clone, J> Clone for Api<C, J> {
             shutdown: self.shutdown.clone(),
             event_streams: Arc::clone(&self.event_streams),
             rehearsals: Arc::clone(&self.rehearsals),
+            questions: Arc::clone(&self.questions),
         }
     }
 }
@@ -136,6 +138,7 @@ pub fn router<C: ClusterStore, J: Journal>(
         shutdown,
         event_streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
         rehearsals: Arc::new(Semaphore::new(placement::REHEARSALS_MAX)),
+        questions: Arc::new(Semaphore::new(journal::QUESTIONS_MAX)),
     };
     let mut router = Router::new()
         .route("/", any(no_method))

@@ -308,7 +308,7 @@ async fn the_overview_has_everything_and_can_be_narrowed() {
 }
 
 #[tokio::test]
-async fn unit_file_unit_version_and_journal() {
+async fn unit_file_unit_and_version() {
     let server = server().await;
     let client = server.client();
     let unit = name(r"a\x2db@1.service");
@@ -322,41 +322,6 @@ async fn unit_file_unit_version_and_journal() {
     );
     assert_eq!(client.unit(&unit).await.unwrap().unwrap().name, unit);
     assert_eq!(client.version().await.unwrap().version, "2.0.0");
-
-    println!("journal: on no machine, on another, here");
-    let error = client.journal(&unit, None, 5).await.unwrap_err();
-    assert!(error.to_string().ends_with("is on no machine"), "{error}");
-    server.store.change([
-        machine(THERE, "10.0.0.2", &[]),
-        reported(unit.as_str(), THERE, TargetState::Launched, "running"),
-    ]);
-    let error = client.journal(&unit, None, 5).await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("on {THERE} (10.0.0.2)")),
-        "{error}"
-    );
-    server
-        .store
-        .change([assigned(unit.as_str(), HERE, TargetState::Loaded)]);
-    let lines = client.journal(&unit, None, 5).await.unwrap();
-    assert_eq!(lines, format!("5 lines of {unit}\n"));
-    let there = machine_id(THERE);
-    assert!(client.journal(&unit, Some(&there), 5).await.is_err());
-    server.submit("broken.service", FILE).await;
-    server
-        .store
-        .change([assigned("broken.service", HERE, TargetState::Loaded)]);
-    let error = client
-        .journal(&name("broken.service"), None, 5)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "journalctl: No journal files were found."
-    );
-    assert!(client.journal(&unit, None, 0).await.is_err());
 }
 
 #[tokio::test]

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::client::{Client, Endpoint};
-use api::server::{Journal, JournalError, Listener, Settings, router, serve};
+use api::server::{Listener, Settings, router, serve};
+use futures_util::Stream;
 use model::{
     ActiveState, Assignment, BootId, Capacity, Change, Generation, InvocationId, JobKind,
-    JobReport, JobResult, LoadState, Machine, MachineId, TargetState, UnitStatus,
+    JobReport, JobResult, Journal, JournalError, LoadState, Machine, MachineId, Question,
+    TargetState, Topic, UnitStatus,
 };
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,18 +41,32 @@ pub(crate) struct Server {
 struct Echo;
 
 impl Journal for Echo {
-    async fn lines(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
-        if unit.as_str() == "broken.service" {
-            return Err(JournalError::Failed {
-                tool: "journalctl",
-                message: "No journal files were found.".into(),
-            });
-        }
-        Ok(format!("{lines} lines of {unit}\n"))
-    }
-
-    async fn status(&self, unit: &UnitName, lines: usize) -> Result<String, JournalError> {
-        Ok(format!("status of {unit} with {lines} lines\n"))
+    fn tell(
+        &self,
+        question: &Question,
+    ) -> impl Stream<Item = Result<String, JournalError>> + Send + Unpin + 'static {
+        let Question { unit, topic, lines } = question;
+        let pieces = match topic {
+            Topic::Status => vec![Ok(format!("status of {unit} with {lines} lines\n"))],
+            Topic::Journal(_) if unit.as_str() == "broken.service" => {
+                vec![Err(JournalError::Failed {
+                    tool: "journalctl",
+                    message: "No journal files were found.".into(),
+                })]
+            }
+            Topic::Journal(form) => vec![Ok(format!("{lines} lines of {unit}, {form}\n"))],
+            // It has an end all the same.
+            Topic::Following(form) => vec![
+                Ok(String::new()),
+                Ok(format!("{lines} lines of {unit}, {form}\n")),
+                Ok("event: error\r\ndata: {}\n\n".to_owned()),
+                Err(JournalError::Failed {
+                    tool: "journalctl",
+                    message: "killed".into(),
+                }),
+            ],
+        };
+        futures_util::stream::iter(pieces)
     }
 }
 

@@ -19,6 +19,7 @@ mod lifecycle;
 mod lists;
 mod monitors;
 mod placement;
+mod questions;
 mod resume;
 mod units;
 mod wire;

@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    Change, ClusterStore, Generation, Known, MachineLease, MachineSpec, MemberStatus, MetadataEdit,
-    Outcome, Records, Refusal, Revision, StoreError, StoreHealth, StoreMember, UnitRequest,
-    UnitWrite, Update, resolve,
+    AskError, Change, ClusterStore, Generation, Known, MachineId, MachineLease, MachineSpec,
+    MemberStatus, MetadataEdit, Outcome, Question, Records, Refusal, Revision, StoreError,
+    StoreHealth, StoreMember, UnitRequest, UnitWrite, Update, resolve,
 };
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
@@ -28,6 +28,17 @@ struct Inner {
     forgotten: Revision,
     updates: broadcast::Sender<Update>,
     mood: Mood,
+    elsewhere: Elsewhere,
+}
+
+/// How the other machines answer questions.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Elsewhere {
+    /// Not at all: their fleetd is of an earlier version.
+    #[default]
+    Silent,
+    /// With these pieces.
+    Tell(Vec<Result<String, AskError>>),
 }
 
 /// How the store answers.
@@ -53,12 +64,17 @@ impl Memory {
                 history: Vec::new(),
                 updates,
                 mood: Mood::Well,
+                elsewhere: Elsewhere::Silent,
             })),
         }
     }
 
     pub(crate) fn mood(&self, mood: Mood) {
         self.inner.lock().unwrap().mood = mood;
+    }
+
+    pub(crate) fn elsewhere(&self, elsewhere: Elsewhere) {
+        self.inner.lock().unwrap().elsewhere = elsewhere;
     }
 
     pub(crate) fn records(&self) -> Records {
@@ -234,6 +250,24 @@ impl ClusterStore for Memory {
             inner.write(vec![Change::MachineSpec(edit.machine, Some(spec))]);
         }
         Ok(())
+    }
+
+    fn ask(
+        &self,
+        machine: MachineId,
+        question: Question,
+    ) -> impl Stream<Item = Result<String, AskError>> + Send + Unpin + 'static {
+        let pieces = match self.inner.lock().unwrap().elsewhere.clone() {
+            Elsewhere::Silent => {
+                let limit_s = 15;
+                vec![Err(AskError::Silent { machine, limit_s })]
+            }
+            Elsewhere::Tell(pieces) => {
+                let told = format!("{machine} is asked {:?}\n", question.topic);
+                [Ok(told)].into_iter().chain(pieces).collect()
+            }
+        };
+        futures_util::stream::iter(pieces)
     }
 
     async fn subscribe(

@@ -1,4 +1,4 @@
-//! What monitors ask: `/healthz`, `/metrics`, and the status and journal of one unit.
+//! What monitors ask: `/healthz` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -168,46 +168,4 @@ async fn a_machine_without_an_engine_tells_of_none() {
     let text = metrics(&server, "").await;
     assert!(!text.contains("fleet_engine_"), "{text}");
     assert!(text.contains("\nfleet_store_up 1\n"), "{text}");
-}
-
-#[tokio::test]
-async fn status_is_told_where_the_unit_is() {
-    let server = server().await;
-    server.submit("a.service", FILE).await;
-    server.submit("b.service", FILE).await;
-    server.store.change([
-        machine(HERE, "10.0.0.1", &[]),
-        machine(THERE, "10.0.0.2", &[]),
-        reported("a.service", HERE, TargetState::Launched, "running"),
-        reported("a.service", THERE, TargetState::Launched, "running"),
-        reported("b.service", THERE, TargetState::Launched, "running"),
-    ]);
-    let answer = server.get("/v1-alpha/units/a.service/status?lines=3").await;
-    assert_eq!(
-        (answer.status, answer.body.as_str()),
-        (200, "status of a.service with 3 lines\n")
-    );
-    assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
-    for (path, status, message) in [
-        (
-            "b.service/status",
-            404,
-            "but on bbbbbbbb000000000000000000000002 (10.0.0.2): ask there",
-        ),
-        (
-            "a.service/status?machineID=bbbbbbbb000000000000000000000002",
-            404,
-            "ask there",
-        ),
-        ("c.service/status", 404, "unit does not exist"),
-        (
-            "a.service/status?lines=0",
-            400,
-            "expected a number from 1 to 1000",
-        ),
-    ] {
-        let answer = server.get(&format!("/fleet/v1/units/{path}")).await;
-        assert_eq!(answer.status, status, "{path}");
-        assert!(answer.error().contains(message), "{path}: {answer:?}");
-    }
 }

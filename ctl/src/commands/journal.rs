@@ -1,19 +1,21 @@
 //! `fleetctl journal`: the last lines that units wrote, on the machines that have them, and what they write from now on.
 
 use api::client::ClientError;
-use futures_util::{StreamExt, stream};
+use api::types::JournalForm;
+use futures_util::{Stream, StreamExt, stream};
 
 use crate::cli::{SshPortArgs, boolean};
 use crate::commands::looking::{
-    Answer, Found, Question, Wording, ask, find, heading, pass_on, run_there, told,
+    API_CANNOT, Answer, Found, QUESTIONS_MAX, Question, Wording, ask, find, heading, pass_on,
+    run_there, told,
 };
 use crate::error::{CommandError, Kind, chain};
-use crate::running::Running;
+use crate::running::{Running, Said};
 use crate::session::Session;
 use crate::targets::Target;
 use crate::tool::{self, Following, Rights, Tool};
 
-/// The form of lines in which fleetd has them.
+/// The form of lines if none is asked for.
 const MODE_DEFAULT: &str = "short";
 
 /// Lines that fleetd gives at most; for more the journal is read on its machine.
@@ -96,9 +98,11 @@ impl Args {
         tool::journal(&target.unit, self.lines, &self.output, following, rights)
     }
 
-    /// Whether fleetd can be asked at all.
-    fn is_plain(&self) -> bool {
-        self.output == MODE_DEFAULT && (1..=API_LINES_MAX).contains(&self.lines)
+    /// The form in which fleetd can be asked; none if it cannot.
+    fn form(&self) -> Option<JournalForm> {
+        let fewest = usize::from(!self.follow);
+        let known = JournalForm::from_word(&self.output);
+        known.filter(|_| !self.sudo && (fewest..=API_LINES_MAX).contains(&self.lines))
     }
 
     fn run(&self, session: &Session<'_>, found: &Found, target: &Target) -> Running {
@@ -109,12 +113,11 @@ impl Args {
 
 async fn print(args: &Args, session: &mut Session<'_>, found: &Found) -> Result<u8, CommandError> {
     let client = session.client.clone();
-    let asked = if args.is_plain() {
-        found.targets.as_slice()
-    } else {
-        &[]
+    let (asked, form) = match args.form() {
+        Some(form) => (found.targets.as_slice(), form),
+        None => (&[][..], JournalForm::default()),
     };
-    let mut answers = ask(&client, asked, Question::Journal(args.lines));
+    let mut answers = ask(&client, asked, Question::Journal(args.lines, form));
     let mut worst = 0;
     for (index, target) in found.targets.iter().enumerate() {
         let answer = answers.next().await;
@@ -176,16 +179,16 @@ async fn follow(args: &Args, session: &mut Session<'_>, found: &Found) -> Result
             _ => format!("{}: ", target.unit),
         })
         .collect();
-    let running: Vec<_> = found
-        .targets
-        .iter()
-        .enumerate()
-        .map(|(index, target)| {
-            let running = args.run(session, found, target);
-            running.map(move |said| (index, said))
-        })
-        .collect();
-    let mut all = stream::select_all(running);
+    let all: Vec<Running> = stream::iter(&found.targets)
+        .map(|target| follow_one(args, session, found, target))
+        .buffered(QUESTIONS_MAX)
+        .collect()
+        .await;
+    let mut all = stream::select_all(
+        all.into_iter()
+            .enumerate()
+            .map(|(index, running)| running.map(move |said| (index, said))),
+    );
     while let Some((index, said)) = all.next().await {
         let prefix = &prefixes[index];
         let status = match pass_on(session, prefix, said) {
@@ -195,4 +198,57 @@ async fn follow(args: &Args, session: &mut Session<'_>, found: &Found) -> Result
         worst = status.max(worst);
     }
     Ok(worst)
+}
+
+/// What `target` writes, as fleetd tells it; where it cannot, as journalctl does.
+async fn follow_one(args: &Args, session: &Session<'_>, found: &Found, target: &Target) -> Running {
+    let Some(form) = args.form() else {
+        return args.run(session, found, target);
+    };
+    let machine = Some(&target.machine);
+    let told = session
+        .client
+        .follow_journal(&target.unit, machine, args.lines, form);
+    match told.await {
+        Ok(pieces) => said_by_fleetd(target, pieces),
+        Err(ClientError::Api { code, .. }) if API_CANNOT.contains(&code) => {
+            args.run(session, found, target)
+        }
+        Err(error) => {
+            let error = not_followed(target, &chain(&error));
+            Box::pin(stream::once(async move { Err(error) }))
+        }
+    }
+}
+
+/// The lines of pieces, and an error at the end: a journal has none.
+fn said_by_fleetd(
+    target: &Target,
+    pieces: impl Stream<Item = Result<String, ClientError>> + 'static,
+) -> Running {
+    let (target, ended) = (target.clone(), target.clone());
+    let end = stream::once(async move { Err(not_followed(&ended, "fleetd has ended it")) });
+    let lines = pieces.flat_map(move |piece| {
+        let said: Vec<_> = match piece {
+            Ok(text) => text
+                .split_inclusive('\n')
+                .map(|line| Ok(Said::Line(line.as_bytes().to_vec())))
+                .collect(),
+            Err(error) => vec![Err(not_followed(&target, &chain(&error)))],
+        };
+        stream::iter(said)
+    });
+    // Why it ended is said once.
+    let mut over = false;
+    Box::pin(lines.chain(end).take_while(move |said| {
+        let go_on = !over;
+        over = said.is_err();
+        std::future::ready(go_on)
+    }))
+}
+
+fn not_followed(target: &Target, reason: &str) -> CommandError {
+    let unit = &target.unit;
+    let text = format!("Error following journal of unit {unit}: {reason}");
+    CommandError::new(Kind::Exit(1), text)
 }

@@ -2,7 +2,7 @@
 //! run systemd's own tools where fleetd cannot tell.
 
 use api::client::{Client, ClientError, OverviewQuery};
-use api::types::{Hold, UnitName};
+use api::types::{Hold, JournalForm, UnitName};
 use futures_util::{Stream, StreamExt, stream};
 
 use crate::error::{CommandError, Kind};
@@ -19,13 +19,13 @@ use crate::tool::Tool;
 use crate::why;
 
 /// Questions asked at once: a global unit may be on every machine, and each machine has to run a tool for the answer.
-const QUESTIONS_MAX: usize = 8;
+pub(crate) const QUESTIONS_MAX: usize = 8;
 
 /// Lines of the journal below a status: systemctl's own number.
 const STATUS_LINES: usize = 10;
 
 /// What the API answers if another way may lead to what was asked for: not here, not supported, not reached, not in time.
-const API_CANNOT: [u16; 4] = [404, 501, 502, 504];
+pub(crate) const API_CANNOT: [u16; 4] = [404, 501, 502, 504];
 
 /// The words in which a verb says what is wrong with a unit.
 pub(crate) struct Wording {
@@ -50,8 +50,8 @@ pub(crate) struct Found {
 pub(crate) enum Question {
     /// What systemd says of it.
     Status,
-    /// The last lines of its journal, this many.
-    Journal(usize),
+    /// The last lines of its journal, this many, in this form.
+    Journal(usize, JournalForm),
 }
 
 /// What fleetd says to a [`Question`].
@@ -150,7 +150,7 @@ async fn ask_one(
     let machine = Some(&target.machine);
     let told = match question {
         Question::Status => client.status(&target.unit, machine, STATUS_LINES).await,
-        Question::Journal(lines) => client.journal(&target.unit, machine, lines).await,
+        Question::Journal(lines, form) => client.journal(&target.unit, machine, lines, form).await,
     };
     match told {
         Ok(text) => Ok(Answer::Text(text)),

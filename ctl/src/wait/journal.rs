@@ -1,6 +1,6 @@
 //! The last lines of a failed unit's journal, for the message.
 
-use api::types::{MachineId, UnitName};
+use api::types::{JournalForm, MachineId, UnitName};
 
 use crate::session::Session;
 
@@ -13,7 +13,9 @@ pub(crate) async fn last_lines(
     name: &UnitName,
     machine: &MachineId,
 ) -> String {
-    match session.client.journal(name, Some(machine), LINES).await {
+    let form = JournalForm::default();
+    let journal = session.client.journal(name, Some(machine), LINES, form);
+    match journal.await {
         Ok(journal) if journal.trim().is_empty() => "\n  Its journal is empty.".to_owned(),
         Ok(journal) => {
             let lines: Vec<_> = journal

@@ -18,6 +18,7 @@ mod logging;
 mod node;
 mod notify;
 mod offline;
+mod signals;
 mod store;
 
 use std::collections::BTreeMap;

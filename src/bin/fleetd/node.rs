@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::guard::{GuardFiles, Manager};
-use agent::{Bus, ExclusiveUnits, OwnJob, ScheduleCopy, SystemState, Systemd, SystemdSettings};
+use agent::{
+    Bus, ExclusiveUnits, Journalctl, OwnJob, ScheduleCopy, SystemState, Systemd, SystemdSettings,
+};
 use anyhow::{Context, Result, bail};
-use api::server::{EngineProbe, JournalScope, Journalctl, Listener, Settings};
+use api::server::{EngineProbe, Listener, Settings};
 use engine::Advisor;
 use model::{Machine, StoreError};
 use registry::{Join, Lease, Membership, Registry, View};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,6 +24,7 @@ use crate::lease_file::LeaseFile;
 use crate::listeners::{self, Listeners};
 use crate::logging::Verbosity;
 use crate::offline::{self, OfflineStart};
+use crate::signals::{Event, Signals};
 use crate::store::Store;
 use crate::{ConfigSource, notify, version};
 
@@ -81,6 +83,7 @@ pub(crate) async fn run(
         systemd: Arc::clone(&systemd),
         copy: ScheduleCopy::in_directory(&config.data_directory.join("schedule")),
         offline_start: config.offline_start,
+        journal: Arc::new(Journalctl { bus: bus(&config) }),
         lease_ttl: config.agent_ttl,
         brake: config.brake.limits(config.agent_ttl),
         leads: !config.disable_engine,
@@ -120,50 +123,15 @@ fn serve_api(
     shutdown: &CancellationToken,
 ) {
     let view = View::new(registry.clone(), shutdown.clone());
-    let scope = if config.systemd_user {
-        JournalScope::User
-    } else {
-        JournalScope::System
-    };
     let settings = Settings {
         token_limit: config.token_limit,
         engine,
         placement: Some(Arc::new(Advisor::default())),
         ..Settings::new(machine.id.clone())
     };
-    let router = api::server::router(view, Journalctl { scope }, settings, shutdown.clone());
+    let journal = Journalctl { bus: bus(config) };
+    let router = api::server::router(view, journal, settings, shutdown.clone());
     tasks.spawn(api::server::serve(router, sockets, shutdown.clone()));
-}
-
-/// What an operator asked of the process.
-enum Event {
-    Reload,
-    Terminate,
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Signals> {
-        let listen = |kind| signal(kind).context("cannot listen to signals");
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Event {
-        tokio::select! {
-            _ = self.terminate.recv() => Event::Terminate,
-            _ = self.interrupt.recv() => Event::Terminate,
-            _ = self.hangup.recv() => Event::Reload,
-        }
-    }
 }
 
 /// Applies what can be changed while running: log level, metadata, address. Units and sockets are not touched.
@@ -203,6 +171,15 @@ fn runtime_directory(config: &Config) -> Result<PathBuf> {
     Ok(directory)
 }
 
+/// Where the systemd is that we drive.
+fn bus(config: &Config) -> Bus {
+    if config.systemd_user {
+        Bus::User
+    } else {
+        Bus::System
+    }
+}
+
 /// The systemd to drive, the machine's own or the user's.
 fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
     let links = if config.systemd_user {
@@ -221,11 +198,7 @@ fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
         },
     };
     let settings = SystemdSettings {
-        bus: if config.systemd_user {
-            Bus::User
-        } else {
-            Bus::System
-        },
+        bus: bus(config),
         units_directory: config
             .units_directory
             .clone()
@@ -245,6 +218,7 @@ struct Node {
     systemd: Arc<Systemd>,
     copy: ScheduleCopy,
     offline_start: OfflineStart,
+    journal: Arc<Journalctl>,
     lease_ttl: Duration,
     brake: engine::BrakeLimits,
     leads: bool,
@@ -392,10 +366,18 @@ impl Node {
             ended.clone(),
         );
         tokio::pin!(agent);
+        let answering = agent::answer(
+            self.registry.clone(),
+            self.machine.borrow().id.clone(),
+            Arc::clone(&self.journal),
+            ended.clone(),
+        );
+        tokio::pin!(answering);
         let end = loop {
             tokio::select! {
-                // It ends only when told to; joining again is right if it ever does otherwise.
+                // They end only when told to; joining again is right if one ever does otherwise.
                 () = &mut agent => return SessionEnd::LeaseLost,
+                () = &mut answering => return SessionEnd::LeaseLost,
                 () = self.shutdown.cancelled() => break SessionEnd::Shutdown,
                 _ = lease.lost() => break SessionEnd::LeaseLost,
                 Ok(()) = self.machine.changed() => {
