@@ -17,8 +17,9 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::{Bus, Journalctl};
 use anyhow::{Context, Result, bail};
-use api::server::{JournalScope, Journalctl, Settings};
+use api::server::Settings;
 use model::{Machine, MachineId};
 use registry::{Registry, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -348,9 +349,7 @@ impl Cluster {
         config.listen = Some(vec![Listen::Unix(path.clone())]);
         let bound = listeners::bind(config, listenfd::ListenFd::empty()).await?;
         self.sockets = bound.owned;
-        let journal = Journalctl {
-            scope: JournalScope::System,
-        };
+        let journal = Journalctl { bus: Bus::System };
         let settings = Settings::new(self.machine(1)?.id);
         let router =
             api::server::router(self.view.clone(), journal, settings, self.api_end.clone());
