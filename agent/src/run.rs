@@ -141,6 +141,7 @@ pub async fn run_with_copy<S: ServiceManager>(
         }
     };
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => {}
         () = work => {}
         () = extend(membership, &*guarded) => {}
@@ -170,13 +171,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 publishing = self.publish();
             }
             let wake = self.next_wake(publishing.is_some());
+            // In a fixed order, so that a simulation repeats; what is never ready for long comes first.
             tokio::select! {
-                event = follow.next() => self.take_schedule(event),
-                Some(change) = changes.next() => self.take_change(change),
-                Some(ended) = self.tasks.join_next() => match ended {
-                    Ok(ended) => self.take_end(ended),
-                    Err(error) => tracing::error!(%error, "a task of the agent failed"),
-                },
+                biased;
                 (batch, result) = pending(&mut publishing) => {
                     publishing = None;
                     if result == Err(WriteError::Deposed) {
@@ -185,7 +182,13 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                     }
                     self.take_published(batch, result);
                 }
+                Some(ended) = self.tasks.join_next() => match ended {
+                    Ok(ended) => self.take_end(ended),
+                    Err(error) => tracing::error!(%error, "a task of the agent failed"),
+                },
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.wake(),
+                event = follow.next() => self.take_schedule(event),
+                Some(change) = changes.next() => self.take_change(change),
             }
             // Whatever else has happened meanwhile is decided on together.
             self.take_ready();

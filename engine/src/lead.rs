@@ -183,6 +183,7 @@ impl Leader<'_> {
             }
         };
         tokio::select! {
+            biased;
             event = self.watched.next() => {
                 let mut ended = self.take(event);
                 for _ in 0..EVENTS_PER_PASS_MAX {

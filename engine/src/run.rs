@@ -172,6 +172,7 @@ pub async fn run(
                     .report
                     .send_modify(|report| report.store_problem = Some(error.to_string()));
                 tokio::select! {
+                    biased;
                     () = shutdown.cancelled() => return,
                     () = sleep(retry) => {}
                 }

@@ -274,6 +274,7 @@ impl Follower {
                 }
             }
             tokio::select! {
+                biased;
                 () = sleep(self.backoff.next_wait()) => {}
                 () = self.batches.closed() => return,
             }
@@ -313,6 +314,7 @@ impl Follower {
             }
             let heard = match catch_up {
                 None => tokio::select! {
+                    biased;
                     heard = watch.next() => heard,
                     () = self.batches.closed() => return Err(End::Unheard),
                 },

@@ -270,6 +270,7 @@ impl Inner {
         let mut look_again = Instant::now() + IDLE;
         loop {
             tokio::select! {
+                biased;
                 batch = follow.next_batch() => self.take_in(batch),
                 () = sleep_until(look_again) => match self.sleep_if_idle() {
                     Some(later) => look_again = later,

@@ -2,6 +2,7 @@
 //! on it and on a real one), refuses what the real one refuses, and uses no thread and no clock but tokio's.
 
 mod behaviour;
+mod history;
 mod world;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use model::{
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, Sleep, sleep_until};
 use unitfile::{UnitFile, UnitName};
+
+pub use self::history::{Happening, What};
 
 use self::behaviour::Behaviour;
 use self::world::{Now, Term, Verb, World};
@@ -85,8 +88,10 @@ impl FakeSystemd {
 
     /// The machine boots again: everything stops at once, and what is on tmpfs is gone.
     pub fn reboot(&self) {
+        let now = self.now();
         let mut world = self.world();
-        world.reboot();
+        world.settle(now);
+        world.reboot(now);
         drop(world);
         self.inner.asked.notify_waiters();
         self.inner.hub.tell(&ServiceChange::All);
@@ -146,6 +151,11 @@ impl FakeSystemd {
                 .map(|(name, unit)| (name.clone(), unit.invocation.clone()))
                 .collect()
         })
+    }
+
+    /// What has happened to units since the last call, in order.
+    pub fn take_history(&self) -> Vec<Happening> {
+        self.with(|world, _| std::mem::take(&mut world.history))
     }
 
     /// Commands of units that have ended, in order, as written in their files.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use unitfile::{UnitFile, UnitName};
 
 use super::behaviour::{Behaviour, Exit, Restart, StartType, in_a_row};
+use super::history::{Happening, What};
 
 /// systemd's `StartLimitBurst=` by default: after this many starts by itself in a row the fake's systemd gives up too.
 const RESTARTS_MAX: u32 = 5;
@@ -26,6 +27,7 @@ pub(super) struct World {
     /// What commands have ended, in order.
     pub(super) ended_commands: Vec<String>,
     pub(super) changed: BTreeSet<UnitName>,
+    pub(super) history: Vec<Happening>,
     activations: u64,
     pub(super) reloads: u64,
     /// Until when exclusive units may run; none if that was not said since the machine booted.
@@ -87,8 +89,14 @@ pub(super) struct Now {
 
 impl World {
     /// Everything stops at once, and what is on tmpfs is gone; the host's own units and the numbering of activations stay.
-    pub(super) fn reboot(&mut self) {
+    pub(super) fn reboot(&mut self, now: Now) {
+        for (name, unit) in &self.memory {
+            if !unit.active.is_stopped() {
+                self.history.push(Happening::new(now.at, name, What::PoweredOff));
+            }
+        }
         *self = World {
+            history: std::mem::take(&mut self.history),
             host: std::mem::take(&mut self.host),
             masked: std::mem::take(&mut self.masked),
             activations: self.activations,
@@ -276,7 +284,11 @@ impl World {
         let Some(unit) = self.memory.get_mut(name) else {
             return;
         };
-        unit.invocation = Some(InvocationId(id));
+        let invocation = InvocationId(id);
+        let file = unit.file.file_hash();
+        unit.invocation = Some(invocation.clone());
+        let began = What::Began { invocation, file };
+        self.history.push(Happening::new(now.at, name, began));
         unit.reason.clear();
         unit.ends = false;
         unit.become_state(ActiveState::Activating, "start-pre", now);
@@ -304,6 +316,8 @@ impl World {
         } else {
             takes
         };
+        self.history
+            .push(Happening::new(now.at, name, What::Stopping));
         let was_unfinished = unit.active == ActiveState::Activating && unit.next.is_some();
         unit.become_state(ActiveState::Deactivating, "stop", now);
         if was_unfinished && unit.behaviour.start_type == StartType::Oneshot {
@@ -329,6 +343,7 @@ impl World {
         match step {
             Step::PreEnded(Exit::Status(0)) => self.main(name, now),
             Step::PreEnded(exit) => {
+                self.history.push(Happening::new(now.at, name, What::Ended));
                 unit.fail(&format!("exit-code{}", status(exit)), now);
             }
             Step::MainEnded(exit) => self.main_ended(name, exit, now),
@@ -384,6 +399,7 @@ impl World {
             .map(|command| command.text.clone());
         self.ended_commands.extend(ended);
         self.changed.insert(name.clone());
+        self.history.push(Happening::new(now.at, name, What::Ended));
         let again = match unit.behaviour.restart {
             Restart::Always => true,
             Restart::OnFailure => !well,
@@ -421,6 +437,8 @@ impl World {
                 .map(|command| command.text.clone());
             self.ended_commands.extend(ended);
         }
+        self.history
+            .push(Happening::new(now.at, name, What::Stopped));
         unit.restarts = 0;
         if unit.reason.is_empty() {
             unit.become_state(ActiveState::Inactive, "dead", now);

@@ -1,0 +1,363 @@
+//! What the checker knows and is told: the store's history from a watch of its own, systemd's from the fakes themselves, and
+//! what was done to the world. It shares no code with what it checks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use agent::fake::{FakeSystemd, Happening, What};
+use model::{Mark, ServiceError};
+use tokio::time::Instant;
+use unitfile::{FileHash, UnitName};
+
+use crate::catalog::{Catalog, Rule};
+use crate::history::History;
+use crate::mirror::{Mirror, Noted};
+
+/// How old what somebody acts upon may be: an event that was slow (at most 1.5 s each way), a write that was (as much, and
+/// its timeout), in the worst order.
+pub(crate) const STALE: Duration = Duration::from_secs(12);
+
+/// Calls to systemd that one agent may make in a second: eleven units with some calls each are far below.
+const CALLS_PER_S_MAX: u32 = 400;
+
+/// A machine and a unit.
+pub(crate) type Place = (String, String);
+
+/// One activation that runs now.
+#[derive(Clone, Debug)]
+pub(crate) struct Activation {
+    pub(crate) invocation: String,
+    pub(crate) file: FileHash,
+    pub(crate) began: Instant,
+}
+
+/// Checks while things happen. Clones are the same checker.
+#[derive(Clone)]
+pub(crate) struct Checker {
+    inner: Arc<Mutex<State>>,
+    pub(crate) history: History,
+    pub(crate) catalog: Arc<Catalog>,
+    /// Machines with their systemd.
+    fakes: Arc<Vec<(String, FakeSystemd)>>,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) mirror: Mirror,
+    pub(crate) running: BTreeMap<Place, Activation>,
+    /// Start and restart requests that the agent knows to have carried out, since the unit was loaded.
+    pub(crate) asked: BTreeMap<Place, BTreeSet<(u64, u64)>>,
+    /// When the agent last had it started.
+    started_at: BTreeMap<Place, Instant>,
+    /// Units that somebody else put down, by the requests that were carried out then.
+    pub(crate) put_down: BTreeMap<Place, BTreeSet<(u64, u64)>>,
+    /// When a machine's place in the cluster was last lost without its doing.
+    pub(crate) lost_at: BTreeMap<String, Instant>,
+    /// Machines that are leaving in order.
+    leaving: BTreeSet<String>,
+    /// Stopped by an operator just now.
+    by_hand: Option<Place>,
+    calls: BTreeMap<String, (u64, u32)>,
+    /// When anything but the collection of files was last written.
+    pub(crate) written_at: Option<Instant>,
+}
+
+impl Checker {
+    pub(crate) fn new(
+        history: History,
+        catalog: Arc<Catalog>,
+        fakes: Vec<(String, FakeSystemd)>,
+    ) -> Checker {
+        Checker {
+            inner: Arc::default(),
+            history,
+            catalog,
+            fakes: Arc::new(fakes),
+        }
+    }
+
+    /// Takes in what has happened on all machines, in the order of time.
+    pub(crate) fn hear(&self) {
+        let mut heard = Vec::new();
+        for (machine, fake) in self.fakes.iter() {
+            heard.extend(fake.take_history().into_iter().map(|it| (machine, it)));
+        }
+        heard.sort_by_key(|(_, happening)| happening.at);
+        for (machine, happening) in heard {
+            self.happens(machine, &happening);
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An agent called systemd.
+    pub(crate) fn tell(&self, who: &str, what: &str, error: Option<&ServiceError>) {
+        match error {
+            Some(error) => self.history.note(who, format!("{what}: {error}")),
+            None => self.history.note(who, what),
+        }
+    }
+
+    /// I19: nobody asks without end.
+    pub(crate) fn count_call(&self, machine: &str) {
+        let mut state = self.lock();
+        let second = self.history.second();
+        let calls = state.calls.entry(machine.to_owned()).or_default();
+        if calls.0 != second {
+            *calls = (second, 0);
+        }
+        calls.1 += 1;
+        if calls.1 == CALLS_PER_S_MAX {
+            self.history.violation(
+                "I19 bounded",
+                format!("{machine}'s agent made {CALLS_PER_S_MAX} calls to systemd in a second"),
+            );
+        }
+    }
+
+    /// An agent has a unit started: once for each request, not before the cluster knows of it, and only what is scheduled.
+    pub(crate) fn starts(&self, machine: &str, name: &UnitName, mark: &Mark, verb: &str) {
+        self.hear();
+        let mut state = self.lock();
+        let now = Instant::now();
+        let place = (machine.to_owned(), name.to_string());
+        let request = (mark.start.0, mark.restart.0);
+        self.history.note(
+            machine,
+            format!("{verb} {name} for start {}, restart {}", request.0, request.1),
+        );
+        if state.asked.get(&place).is_some_and(|asked| asked.contains(&request)) {
+            self.history.violation(
+                "I6 hands off",
+                format!("{machine} starts {name} a second time for one request ({request:?})"),
+            );
+        }
+        state.asked.entry(place.clone()).or_default().insert(request);
+        state.started_at.insert(place.clone(), now);
+        if state.is_cut_off(machine, now) {
+            return;
+        }
+        if state.mirror.statuses.get(&place).and_then(|it| it.now()).is_none() {
+            self.history.violation(
+                "I1 never two",
+                format!("{machine} starts {name} before the cluster knows that it may run there"),
+            );
+        }
+        let entry = state.mirror.entries.entry(place).or_default();
+        let recent = entry.since(now - STALE);
+        let mut recent = recent.iter().flatten();
+        if !recent.any(|entry| entry.is_launched() && entry.file == mark.file) {
+            self.history.violation(
+                "I4 schedule",
+                format!("{machine} starts {name}, which is not scheduled there with that file"),
+            );
+        }
+    }
+
+    /// The agent's mark of a unit was written.
+    pub(crate) fn marks(&self, machine: &str, name: &UnitName, mark: &Mark) {
+        let place = (machine.to_owned(), name.to_string());
+        let mut state = self.lock();
+        let asked = state.asked.entry(place).or_default();
+        if mark.start.0 == 0 {
+            asked.clear();
+        } else {
+            asked.retain(|request| *request <= (mark.start.0, mark.restart.0));
+            asked.insert((mark.start.0, mark.restart.0));
+        }
+    }
+
+    /// systemd did not take the start on, or the mark could not be written: it may be asked again.
+    pub(crate) fn refused(&self, machine: &str, name: &UnitName, mark: &Mark, why: &ServiceError) {
+        let place = (machine.to_owned(), name.to_string());
+        let mut state = self.lock();
+        let request = (mark.start.0, mark.restart.0);
+        if let Some(asked) = state.asked.get_mut(&place) {
+            asked.remove(&request);
+        }
+        if !matches!(why, ServiceError::Unreachable { .. }) {
+            state.put_down.entry(place).or_default().insert(request);
+        }
+    }
+
+    /// The unit was unloaded, and its mark with it.
+    pub(crate) fn forgets(&self, machine: &str, name: &UnitName) {
+        self.hear();
+        let place = (machine.to_owned(), name.to_string());
+        let mut state = self.lock();
+        state.asked.remove(&place);
+        state.put_down.remove(&place);
+        if state.running.contains_key(&place) {
+            self.history.violation(
+                "I1 never two",
+                format!("{machine} forgets {name} while it runs"),
+            );
+        }
+    }
+
+    /// An operator or a fault puts a unit down.
+    pub(crate) fn puts_down(&self, machine: &str, name: &UnitName) {
+        let place = (machine.to_owned(), name.to_string());
+        let mut state = self.lock();
+        let asked = state.asked.get(&place).cloned().unwrap_or_default();
+        state.put_down.entry(place.clone()).or_default().extend(asked);
+        state.by_hand = Some(place);
+    }
+
+    pub(crate) fn hands_off(&self) {
+        self.lock().by_hand = None;
+    }
+
+    /// The machine is told to leave in order, or has come back.
+    pub(crate) fn leaves(&self, machine: &str, leaves: bool) {
+        let mut state = self.lock();
+        match leaves {
+            true => state.leaving.insert(machine.to_owned()),
+            false => state.leaving.remove(machine),
+        };
+    }
+
+    /// The machine boots again: nothing of what was there is.
+    pub(crate) fn reboots(&self, machine: &str) {
+        let mut state = self.lock();
+        state.asked.retain(|(at, _), _| at != machine);
+        state.put_down.retain(|(at, _), _| at != machine);
+    }
+
+    /// Something happened to a unit on a machine.
+    fn happens(&self, machine: &str, happening: &Happening) {
+        let mut state = self.lock();
+        let place = (machine.to_owned(), happening.unit.to_string());
+        let who = format!("{machine}/systemd");
+        match &happening.what {
+            What::Began { invocation, file } => {
+                let number = invocation.0.trim_start_matches('0').to_owned();
+                self.history.note(&who, format!("{} runs (activation {number})", happening.unit));
+                let activation = Activation {
+                    invocation: invocation.0.clone(),
+                    file: *file,
+                    began: happening.at,
+                };
+                self.check_alone(&state, &place, &activation);
+                state.running.insert(place, activation);
+            }
+            What::Stopping => {
+                self.history.note(&who, format!("{} is being stopped", happening.unit));
+                self.check_stop(&state, &place);
+            }
+            What::Stopped | What::Ended | What::PoweredOff => {
+                let how = match happening.what {
+                    What::Stopped => "has stopped",
+                    What::Ended => "has ended by itself",
+                    What::PoweredOff | What::Began { .. } | What::Stopping => "lost its machine",
+                };
+                self.history.note(&who, format!("{} {how}", happening.unit));
+                state.running.remove(&place);
+            }
+        }
+    }
+
+    /// I1, I2: never two copies, but for a machine that was cut off.
+    fn check_alone(&self, state: &State, place: &Place, activation: &Activation) {
+        if self.catalog.rule(&activation.file) == Rule::Everywhere {
+            return;
+        }
+        let others = state.running.iter().filter(|((machine, unit), other)| {
+            *unit == place.1
+                && *machine != place.0
+                && self.catalog.rule(&other.file) != Rule::Everywhere
+        });
+        for (other, _) in others {
+            let explained = state.was_cut_off_since_start(other) || state.was_cut_off_since_start(place);
+            let what = format!("{} runs on {} and on {}", place.1, other.0, place.0);
+            if explained {
+                self.history.note("checker", format!("{what}: one of them was cut off"));
+            } else {
+                self.history.violation("I1 never two", what);
+            }
+        }
+    }
+
+    /// I6: what runs is stopped only for a reason.
+    fn check_stop(&self, state: &State, place: &Place) {
+        let Some(activation) = state.running.get(place) else {
+            return;
+        };
+        if state.leaving.contains(&place.0) || state.by_hand.as_ref() == Some(place) {
+            return;
+        }
+        let from = activation.began.checked_sub(STALE).unwrap_or(activation.began);
+        let wanted = state.mirror.entries.get(place).map(|entry| entry.since(from));
+        let wanted = wanted.unwrap_or_else(|| vec![None]);
+        let restarts: BTreeSet<u64> = wanted.iter().flatten().map(|it| it.restart).collect();
+        let is_asked = restarts.len() > 1
+            || wanted.iter().any(|wanted| match wanted {
+                Some(wanted) => !wanted.is_launched() || wanted.file != activation.file,
+                None => true,
+            });
+        if !is_asked {
+            self.history.violation(
+                "I6 hands off",
+                format!(
+                    "{} is stopped on {}, where it has been wanted all the time (activation {})",
+                    place.1,
+                    place.0,
+                    activation.invocation.trim_start_matches('0')
+                ),
+            );
+        }
+    }
+
+    /// The store has come to a new revision.
+    pub(crate) fn revises(&self, revision: i64, writer: &str, events: &[(String, Option<Vec<u8>>)]) {
+        let mut state = self.lock();
+        let now = Instant::now();
+        let leader = state.mirror.leader.clone();
+        let mut noted = Vec::new();
+        for (key, value) in events {
+            let text = value.as_ref().map_or_else(
+                || "deleted".to_owned(),
+                |value| shortened(&String::from_utf8_lossy(value)),
+            );
+            self.history.note(writer, format!("r{revision} {key} {text}"));
+            noted.push(state.mirror.apply(now, key, value.as_deref(), writer));
+        }
+        for noted in noted {
+            if !matches!(noted, Noted::File(_)) {
+                state.written_at = Some(now);
+            }
+            self.check_written(&mut state, &noted, (writer, leader.as_ref()), now);
+        }
+    }
+}
+
+impl State {
+    /// True if the machine has no place in the cluster now, or lost it just now and may not know.
+    pub(crate) fn is_cut_off(&self, machine: &str, now: Instant) -> bool {
+        let gone = self.mirror.machines.get(machine).is_none_or(|it| it.now().is_none());
+        let recently = self.lost_at.get(machine).is_some_and(|at| *at + STALE >= now);
+        gone || recently
+    }
+
+    /// True if the machine lost its place at some time after its agent had the unit started.
+    fn was_cut_off_since_start(&self, place: &Place) -> bool {
+        let started = self.started_at.get(place);
+        match (self.lost_at.get(&place.0), started) {
+            (Some(lost), Some(started)) => *lost + STALE >= *started,
+            (Some(_), None) => true,
+            (None, _) => false,
+        }
+    }
+}
+
+/// Records can be long; what matters is at their beginning.
+fn shortened(text: &str) -> String {
+    let line = text.replace('\n', " ");
+    match line.char_indices().nth(220) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

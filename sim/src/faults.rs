@@ -1,0 +1,312 @@
+//! Faults: what can go wrong with the world, drawn by the seed, and what mends it again.
+
+use std::time::Duration;
+
+use agent::fake::Reachable;
+use model::ServiceError;
+use tokio::time::Instant;
+use unitfile::UnitName;
+
+use crate::gate::{Effect, Moment};
+use crate::network::Flow;
+use crate::world::{Role, World};
+
+/// What undoes a fault.
+#[derive(Clone, Debug)]
+pub(crate) enum Heal {
+    Start(Role, usize),
+    Resume(Role, usize),
+    Link { role: Role, index: usize, resets: bool },
+    Store,
+    Bus(usize),
+    Disk(usize),
+    Hang(usize),
+    Mask(usize, UnitName),
+    Clock(usize),
+    Record(Damage),
+}
+
+/// A record that was overwritten with nonsense.
+#[derive(Clone, Debug)]
+pub(crate) struct Damage {
+    pub(crate) key: String,
+    pub(crate) value: Vec<u8>,
+    pub(crate) lease: i64,
+    /// The revision of the nonsense.
+    pub(crate) revision: i64,
+}
+
+/// Kinds of faults and how often each is drawn.
+const KINDS: [(&str, u64); 22] = [
+    ("crash of an agent", 10),
+    ("crash of an engine", 10),
+    ("crash at a store request", 10),
+    ("crash at a systemd call", 10),
+    ("pause", 8),
+    ("partition", 10),
+    ("one-way partition", 8),
+    ("broken streams", 5),
+    ("slow network", 6),
+    ("repeated events", 4),
+    ("compaction", 5),
+    ("lease revoked", 4),
+    ("store down", 3),
+    ("bus lost", 3),
+    ("disk full", 3),
+    ("systemd hangs", 4),
+    ("masked unit", 3),
+    ("operator stops a unit", 5),
+    ("unit killed", 4),
+    ("reboot", 4),
+    ("damaged record", 7),
+    ("machine leaves in order", 3),
+];
+
+impl World {
+    /// Lets one fault happen.
+    pub(crate) async fn fault(&mut self) {
+        let total = KINDS.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = self.dice.below(total);
+        let mut kind = KINDS[0].0;
+        for (name, weight) in KINDS {
+            if drawn < weight {
+                kind = name;
+                break;
+            }
+            drawn -= weight;
+        }
+        match kind {
+            "crash of an agent" => self.crash(Role::Agent, kind),
+            "crash of an engine" => self.crash(Role::Engine, kind),
+            "crash at a store request" => self.crash_at(Effect::Request, kind),
+            "crash at a systemd call" => self.crash_at(Effect::Call, kind),
+            "pause" => self.pause(kind),
+            "partition" | "one-way partition" => self.partition(kind),
+            "broken streams" | "slow network" | "repeated events" => self.bad_network(kind),
+            "compaction" => self.compact(kind).await,
+            "lease revoked" => self.revoke(kind).await,
+            "store down" => self.store_down(kind),
+            "reboot" => self.reboot(kind),
+            "damaged record" => self.damage(kind).await,
+            "machine leaves in order" => self.leave(kind),
+            _ => self.machine_fault(kind),
+        }
+    }
+
+    fn crash(&mut self, role: Role, kind: &'static str) {
+        let index = self.draw(role);
+        if self.kill(role, index) {
+            self.history.fault(kind, self.name(role, index));
+            let pause = self.dice.between(0, 14_000);
+            self.later(pause, Heal::Start(role, index));
+        }
+    }
+
+    fn crash_at(&mut self, effect: Effect, kind: &'static str) {
+        let role = match effect {
+            Effect::Request => *self.dice.one_of(&[Role::Agent, Role::Engine]),
+            Effect::Call => Role::Agent,
+        };
+        let index = self.draw(role);
+        let nth = self.dice.between(1, 6);
+        let moment = *self.dice.one_of(&[Moment::Before, Moment::Amid, Moment::After]);
+        let name = self.name(role, index);
+        if let Some(running) = self.slot(role, index).running.as_ref() {
+            running.gate.dies_at(effect, nth, moment);
+            let what = format!("{name} will die {moment:?} its {effect:?} no. {nth} from now");
+            self.history.fault(kind, what);
+        }
+    }
+
+    fn pause(&mut self, kind: &'static str) {
+        let role = *self.dice.one_of(&[Role::Agent, Role::Engine]);
+        let index = self.draw(role);
+        let pause = *self.dice.one_of(&[1_000, 4_000, 6_000, 9_000, 11_000, 20_000]);
+        let name = self.name(role, index);
+        if let Some(running) = self.slot(role, index).running.as_ref() {
+            running.gate.pause();
+            self.history.fault(kind, format!("{name} for {pause} ms"));
+            self.later(pause, Heal::Resume(role, index));
+        }
+    }
+
+    fn partition(&mut self, kind: &'static str) {
+        let role = *self.dice.one_of(&[Role::Agent, Role::Agent, Role::Engine, Role::User]);
+        let index = self.draw(role);
+        let flow = *self.dice.one_of(&[Flow::Held, Flow::Lost]);
+        let (to, from) = match (kind, self.dice.percent(50)) {
+            ("partition", _) => (flow, flow),
+            (_, true) => (flow, Flow::Passing),
+            (_, false) => (Flow::Passing, flow),
+        };
+        let lasts = self.dice.between(500, 22_000);
+        let resets = self.dice.percent(50);
+        self.slot(role, index).link.set(|weather| {
+            weather.to_store = to;
+            weather.from_store = from;
+        });
+        let name = self.name(role, index);
+        let what = format!("{name} to the store {to:?}, back {from:?}, for {lasts} ms");
+        self.history.fault(kind, what);
+        self.later(lasts, Heal::Link { role, index, resets });
+    }
+
+    fn bad_network(&mut self, kind: &'static str) {
+        let role = *self.dice.one_of(&[Role::Agent, Role::Engine, Role::User]);
+        let index = self.draw(role);
+        let lasts = self.dice.between(2_000, 15_000);
+        let slow_ms = self.dice.between(20, 1_500);
+        let link = &self.slot(role, index).link;
+        match kind {
+            "broken streams" => link.break_streams(),
+            "slow network" => link.set(|weather| weather.slow_ms = slow_ms),
+            _ => link.set(|weather| weather.repeats = true),
+        }
+        self.history.fault(kind, self.name(role, index));
+        let resets = false;
+        self.later(lasts, Heal::Link { role, index, resets });
+    }
+
+    fn store_down(&mut self, kind: &'static str) {
+        let lasts = self.dice.between(200, 20_000);
+        for link in self.links() {
+            link.set(|weather| weather.refused = true);
+            link.break_streams();
+        }
+        self.history.fault(kind, format!("for {lasts} ms"));
+        self.later(lasts, Heal::Store);
+    }
+
+    fn reboot(&mut self, kind: &'static str) {
+        let index = self.draw(Role::Agent);
+        self.history.fault(kind, self.name(Role::Agent, index));
+        self.power_off(index);
+        let pause = self.dice.between(1_000, 20_000);
+        self.later(pause, Heal::Start(Role::Agent, index));
+        if index < self.engines.len() {
+            self.later(pause, Heal::Start(Role::Engine, index));
+        }
+    }
+
+    fn leave(&mut self, kind: &'static str) {
+        let index = self.draw(Role::Agent);
+        let name = self.machine(index).to_owned();
+        let Some(running) = self.agents[index].running.as_ref() else {
+            return;
+        };
+        running.leave.cancel();
+        self.checker.leaves(&name, true);
+        self.history.fault(kind, name);
+        let pause = self.dice.between(8_000, 20_000);
+        self.later(pause, Heal::Start(Role::Agent, index));
+    }
+
+    fn machine_fault(&mut self, kind: &'static str) {
+        let index = self.draw(Role::Agent);
+        let lasts = self.dice.between(500, 12_000);
+        let unit = self.some_unit();
+        let machine = self.machine(index).to_owned();
+        let fake = self.hosts[index].fake.clone();
+        let what = format!("{machine}, {unit}, {lasts} ms");
+        match kind {
+            "bus lost" => {
+                fake.set_reachable(Reachable::No);
+                self.later(lasts, Heal::Bus(index));
+            }
+            "disk full" => {
+                fake.set_disk_failure(Some("No space left on device"));
+                self.later(lasts, Heal::Disk(index));
+            }
+            "systemd hangs" => {
+                self.hosts[index].hang.set(true);
+                self.later(lasts, Heal::Hang(index));
+            }
+            "masked unit" => {
+                fake.mask(unit.as_str());
+                self.later(lasts, Heal::Mask(index, unit));
+            }
+            "operator stops a unit" | "unit killed" => {
+                if !fake.running().contains_key(&unit) {
+                    return;
+                }
+                self.checker.hear();
+                self.checker.puts_down(&machine, &unit);
+                match kind {
+                    "unit killed" => fake.kill(&unit),
+                    _ => fake.stop_by_hand(&unit),
+                }
+                self.checker.hear();
+                self.checker.hands_off();
+            }
+            _ => {}
+        }
+        self.history.fault(kind, what);
+        if self.dice.percent(20) {
+            let message = "Transport endpoint is not connected".to_owned();
+            fake.refuse_next(&self.some_unit(), ServiceError::Refused { message });
+        }
+        if self.dice.percent(30) {
+            let jump = self.dice.below(7_200_000);
+            self.clocks[index].set(jump);
+            self.later(lasts, Heal::Clock(index));
+        }
+    }
+
+    /// Notes what has to be undone, and when.
+    pub(crate) fn later(&mut self, pause_ms: u64, heal: Heal) {
+        self.number += 1;
+        let at = Instant::now() + Duration::from_millis(pause_ms);
+        self.heals.insert((at, self.number), heal);
+    }
+
+    /// Undoes what is due; everything with `all`.
+    pub(crate) async fn heal(&mut self, until: Option<Instant>) {
+        // What is noted meanwhile, such as to try again in a moment, is left for the next time.
+        for (key, heal) in std::mem::take(&mut self.heals) {
+            if until.is_some_and(|until| key.0 > until) {
+                self.heals.insert(key, heal);
+            } else {
+                self.undo(heal).await;
+            }
+        }
+    }
+
+    async fn undo(&mut self, heal: Heal) {
+        match heal {
+            Heal::Start(role, index) => self.start(role, index),
+            Heal::Resume(role, index) => {
+                if let Some(running) = self.slot(role, index).running.as_ref() {
+                    running.gate.resume();
+                    self.history.note(&self.name(role, index), "goes on");
+                }
+            }
+            Heal::Link { role, index, resets } => {
+                let name = self.name(role, index);
+                let link = &self.slot(role, index).link;
+                link.set(|weather| {
+                    let refused = weather.refused;
+                    *weather = crate::network::Weather {
+                        refused,
+                        ..Default::default()
+                    };
+                });
+                if resets {
+                    link.break_streams();
+                }
+                self.history.note(&name, "has a good network again");
+            }
+            Heal::Store => {
+                for link in self.links() {
+                    link.set(|weather| weather.refused = false);
+                }
+                self.history.note("store", "is up again");
+            }
+            Heal::Bus(index) => self.hosts[index].fake.set_reachable(Reachable::Yes),
+            Heal::Disk(index) => self.hosts[index].fake.set_disk_failure(None),
+            Heal::Hang(index) => self.hosts[index].hang.set(false),
+            Heal::Mask(index, unit) => self.hosts[index].fake.unmask(unit.as_str()),
+            Heal::Clock(index) => self.clocks[index].set(0),
+            Heal::Record(damage) => self.repair(damage).await,
+        }
+    }
+}

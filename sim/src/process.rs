@@ -1,0 +1,220 @@
+//! What a process of the cluster does from its start to its end: an agent as fleetd runs it (join, work, join again when
+//! the lease is lost, leave in order), and an engine.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent::fake::FakeSystemd;
+use engine::{EngineReport, EngineSettings};
+use model::{BootId, Capacity, Machine, MachineId};
+use registry::{Join, Lease, LeaseId, Membership, Registry, RegistryError};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::checker::Checker;
+use crate::gate::Gate;
+use crate::manager::{Hang, Manager};
+
+/// Where the cluster is in the store.
+pub(crate) const PREFIX: &str = "/fleet/";
+
+/// A machine's lease, as by default; a leader's is half of it, as in fleetd.
+pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// How long a request may take.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Pause before joining is tried again, as in fleetd.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Pause before systemd starts a fleetd again that ended because its place was taken.
+const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
+
+/// What of a machine outlives its processes.
+pub(crate) struct Host {
+    pub(crate) id: MachineId,
+    pub(crate) fake: FakeSystemd,
+    pub(crate) hang: Hang,
+    pub(crate) memory: Mutex<Memory>,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// What is kept under `/run` until the machine boots again.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) boot: u64,
+    pub(crate) lease: Option<LeaseId>,
+}
+
+impl Host {
+    fn describe(&self) -> Machine {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        Machine {
+            id: self.id.clone(),
+            boot: BootId(format!("boot-{}", memory.boot)),
+            address: format!("10.0.0.{}", self.id),
+            metadata: self.metadata.clone(),
+            version: "sim".to_owned(),
+            capacity: Capacity::default(),
+        }
+    }
+
+    fn lease(&self) -> Option<LeaseId> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).lease
+    }
+
+    fn remember(&self, lease: Option<LeaseId>) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).lease = lease;
+    }
+}
+
+/// A process that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) gate: Gate,
+    /// Told to end in order.
+    pub(crate) leave: CancellationToken,
+    /// Its work; ends with this.
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Starts `work` as a process.
+    pub(crate) fn start(
+        gate: Gate,
+        leave: CancellationToken,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Running {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(work);
+        Running { gate, leave, tasks }
+    }
+
+    /// True if it has ended in order.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.tasks.try_join_next().is_some() || self.tasks.is_empty()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.gate.kill();
+        self.tasks.abort_all();
+    }
+}
+
+/// An agent.
+pub(crate) struct AgentProcess {
+    pub(crate) host: Arc<Host>,
+    pub(crate) registry: Registry,
+    pub(crate) manager: Arc<Manager>,
+    pub(crate) checker: Checker,
+    pub(crate) leave: CancellationToken,
+}
+
+enum SessionEnd {
+    LeaseLost,
+    Leaving,
+}
+
+impl AgentProcess {
+    /// Joins and works, again and again, until told to leave.
+    pub(crate) async fn run(self) {
+        loop {
+            let joined = tokio::select! {
+                biased;
+                () = self.leave.cancelled() => return,
+                joined = self.join() => joined,
+            };
+            let (lease, membership) = match joined {
+                Ok(joined) => joined,
+                Err(pause) => {
+                    sleep(pause).await;
+                    continue;
+                }
+            };
+            self.host.remember(Some(lease.id()));
+            self.note("joined the cluster");
+            match self.session(&lease, &membership).await {
+                SessionEnd::LeaseLost => self.note("its lease is gone: joining again"),
+                SessionEnd::Leaving => {
+                    self.part(lease, &membership).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn join(&self) -> Result<(Lease, Membership), Duration> {
+        let attempt: Result<(Lease, Join), RegistryError> = async {
+            let lease = self.registry.lease(LEASE_TTL, self.host.lease()).await?;
+            let joined = self.registry.join(&self.host.describe(), &lease).await?;
+            Ok((lease, joined))
+        }
+        .await;
+        match attempt {
+            Ok((lease, Join::Joined(membership))) => Ok((lease, membership)),
+            Ok((lease, Join::Occupied { .. })) => {
+                self.note("its place is taken");
+                if let Err(error) = lease.revoke().await {
+                    self.note(&format!("the lease could not be ended: {error}"));
+                }
+                Err(OCCUPIED_RETRY)
+            }
+            Err(error) => {
+                self.note(&format!("cannot join: {error}"));
+                Err(RETRY)
+            }
+        }
+    }
+
+    async fn session(&self, lease: &Lease, membership: &Membership) -> SessionEnd {
+        let ended = CancellationToken::new();
+        let agent = agent::run(
+            self.registry.clone(),
+            self.host.id.clone(),
+            membership,
+            Arc::clone(&self.manager),
+            ended.clone(),
+        );
+        tokio::pin!(agent);
+        let end = tokio::select! {
+            biased;
+            () = &mut agent => return SessionEnd::LeaseLost,
+            () = self.leave.cancelled() => SessionEnd::Leaving,
+            _ = lease.lost() => SessionEnd::LeaseLost,
+        };
+        ended.cancel();
+        agent.await;
+        end
+    }
+
+    /// `systemctl stop fleet`.
+    async fn part(&self, lease: Lease, membership: &Membership) {
+        self.note("leaving in order");
+        if let Err(error) = membership.leave_schedule().await {
+            self.note(&format!("the cluster could not be told: {error}"));
+        }
+        agent::drain(membership, Arc::clone(&self.manager)).await;
+        if let Err(error) = lease.revoke().await {
+            self.note(&format!("the lease could not be ended: {error}"));
+        }
+        self.host.remember(None);
+        self.note("has left");
+    }
+
+    fn note(&self, what: &str) {
+        self.checker.history.note(self.manager.gate.who(), what);
+    }
+}
+
+/// Runs an engine until told to end.
+pub(crate) async fn engine_process(registry: Registry, machine: MachineId, leave: CancellationToken) {
+    let settings = EngineSettings {
+        lease_ttl: LEASE_TTL / 2,
+    };
+    let (report, _) = watch::channel(EngineReport::default());
+    engine::run(registry, machine, settings, report, leave).await;
+}

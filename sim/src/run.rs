@@ -1,0 +1,261 @@
+//! One run: a cluster comes up, things are asked of it and happen to it, then the faults end and it must come to rest as
+//! it was asked to be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Action, MetadataEdit, OnDifference, ServiceManager, UnitRequest};
+use tokio::time::{Instant, sleep};
+
+use crate::client::Ask;
+use crate::converge::Seen;
+use crate::history::Violation;
+use crate::operator::watch;
+use crate::world::{Role, World};
+
+/// How long the cluster may take to come to rest after the last fault: the agent's longest pause before it tries again what
+/// has failed (60 s), a machine's lease, a stop that takes its time, and a little.
+pub(crate) const REST_MAX: Duration = Duration::from_secs(90);
+
+/// How long it must then stay as it is.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// How often it is looked whether it has come to rest.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How often systemd's histories are read.
+const EAR: Duration = Duration::from_millis(20);
+
+/// What a run has shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// Which run.
+    pub seed: u64,
+    /// The promises that were broken; none is as it should be.
+    pub violations: Vec<Violation>,
+    /// Who did what and when, a line each.
+    pub history: Vec<String>,
+    /// How many faults of each kind there were.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// How long the cluster took to come to rest after the last fault.
+    pub rest: Option<Duration>,
+    /// How much was written.
+    pub revisions: i64,
+}
+
+/// Runs the simulation of this seed. Must be called in a runtime of one thread with paused time; ends early at the first
+/// promise that is broken.
+pub async fn simulate(seed: u64) -> Outcome {
+    let mut world = match World::new(seed).await {
+        Ok(world) => world,
+        Err(error) => unreachable!("a store in this process can be reached: {error}"),
+    };
+    let direct = world.store.channel();
+    let watching = watch(direct, Arc::clone(&world.writers), world.checker.clone());
+    world.tasks.spawn(watching);
+    let ear = world.checker.clone();
+    world.tasks.spawn(async move {
+        loop {
+            sleep(EAR).await;
+            ear.hear();
+        }
+    });
+    world.begin().await;
+    world.trouble().await;
+    let dead = world.calm().await;
+    let rest = world.rest(dead).await;
+    world.checker.hear();
+    let revisions = world.store.revision();
+    let told = world.history.told();
+    Outcome {
+        seed,
+        violations: told.violations,
+        history: told.lines,
+        faults: told.faults,
+        rest,
+        revisions,
+    }
+}
+
+impl World {
+    /// Everything starts, and the user has some units started.
+    async fn begin(&mut self) {
+        for index in 0..self.agents.len() {
+            self.start(Role::Agent, index);
+        }
+        for index in 0..self.engines.len() {
+            self.start(Role::Engine, index);
+        }
+        for _ in 0..self.dice.between(3, 8) {
+            let name = self.some_unit();
+            self.ask_unit(name, Action::Start);
+        }
+        let pause = self.dice.between(500, 4_000);
+        sleep(Duration::from_millis(pause)).await;
+    }
+
+    /// Requests and faults, for a while.
+    async fn trouble(&mut self) {
+        let lasts = self.dice.between(15, 40);
+        let fault_percent = self.dice.between(15, 60);
+        let until = Instant::now() + Duration::from_secs(lasts);
+        while Instant::now() < until && !self.history.is_broken() {
+            let pause = self.dice.between(20, 1_500);
+            sleep(Duration::from_millis(pause)).await;
+            self.bury();
+            self.heal(Some(Instant::now())).await;
+            if self.dice.percent(fault_percent) {
+                self.fault().await;
+            } else {
+                self.ask();
+            }
+        }
+    }
+
+    /// The user asks for something.
+    fn ask(&mut self) {
+        let name = self.some_unit();
+        let action = match self.dice.below(100) {
+            0..45 => Action::Start,
+            45..55 => Action::Stop,
+            55..62 => Action::Unload,
+            62..72 => Action::Destroy,
+            72..76 => Action::Submit,
+            76..82 => Action::Load,
+            82..92 => Action::Restart,
+            _ => return self.ask_machine(),
+        };
+        self.ask_unit(name, action);
+    }
+
+    fn ask_unit(&mut self, name: unitfile::UnitName, action: Action) {
+        let versions = &self.checker.catalog.units[&name];
+        let takes_file = matches!(action, Action::Start | Action::Submit | Action::Load);
+        let file = takes_file.then(|| self.dice.one_of(versions).clone());
+        let on_difference = match self.dice.percent(60) {
+            true => OnDifference::Replace,
+            false => OnDifference::Keep,
+        };
+        self.send(Ask::Unit(Box::new(UnitRequest {
+            name,
+            action,
+            file,
+            template: None,
+            on_difference,
+        })));
+    }
+
+    fn ask_machine(&mut self) {
+        let index = self.draw(Role::Agent);
+        let values = [Some("ssd"), Some("hdd"), None];
+        let value = self.dice.one_of(&values).map(str::to_owned);
+        self.send(Ask::Machine(MetadataEdit {
+            machine: self.hosts[index].id.clone(),
+            key: "disk".to_owned(),
+            value,
+        }));
+    }
+
+    fn send(&mut self, ask: Ask) {
+        self.asked.queue();
+        // The user is there as long as the run.
+        drop(self.asks.send(ask));
+    }
+
+    /// The faults end. One machine may be gone for good: which is returned.
+    async fn calm(&mut self) -> Option<usize> {
+        self.history.note("world", "the faults end");
+        self.bury();
+        self.heal(None).await;
+        let dead = self.dice.percent(35).then(|| self.draw(Role::Agent));
+        if let Some(index) = dead {
+            self.history.fault("machine lost for good", self.machine(index));
+            self.power_off(index);
+        }
+        dead
+    }
+
+    fn is_up(&self, index: usize, dead: Option<usize>) -> bool {
+        dead != Some(index)
+    }
+
+    /// Waits until the cluster is at rest; says how long that took. None if it does not come to rest.
+    async fn rest(&mut self, dead: Option<usize>) -> Option<Duration> {
+        let began = Instant::now();
+        let mut rested: Option<Instant> = None;
+        while !self.history.is_broken() {
+            sleep(LOOK).await;
+            self.raise(dead).await;
+            let problems = self.look(dead).await;
+            let now = Instant::now();
+            match rested {
+                _ if problems.is_empty() && rested.is_none() && self.asked.is_answered() => {
+                    self.history.note("checker", "the cluster is at rest");
+                    rested = Some(now);
+                }
+                Some(since) if !problems.is_empty() => {
+                    let written = self.checker.lock().written_at;
+                    let by_itself = written.is_some_and(|at| at > since);
+                    let why = if by_itself { "and something was written" } else { "" };
+                    self.history.note("checker", format!("unrest {why}: {}", problems.join("; ")));
+                    rested = None;
+                }
+                Some(since) if now - since >= QUIET => {
+                    let written = self.checker.lock().written_at;
+                    if written.is_some_and(|at| at > since) {
+                        self.history.violation("I15 no thrash", "writes went on at rest");
+                    }
+                    return Some(since - began);
+                }
+                Some(_) | None => {}
+            }
+            if now - began > REST_MAX + QUIET {
+                let what = format!(
+                    "not at rest {} s after the last fault: {}",
+                    REST_MAX.as_secs(),
+                    problems.join("; ")
+                );
+                self.history.violation("I13 converges", what);
+            }
+        }
+        None
+    }
+
+    /// Starts whatever has died late of an earlier fault.
+    async fn raise(&mut self, dead: Option<usize>) {
+        self.bury();
+        self.heals.retain(|_, heal| match heal {
+            crate::faults::Heal::Start(Role::Agent | Role::Engine, index) => Some(*index) != dead,
+            _ => true,
+        });
+        self.heal(None).await;
+        for index in 0..self.agents.len() {
+            if self.is_up(index, dead) {
+                self.start(Role::Agent, index);
+            }
+        }
+        for index in 0..self.engines.len() {
+            if self.is_up(index, dead) {
+                self.start(Role::Engine, index);
+            }
+        }
+    }
+
+    async fn look(&self, dead: Option<usize>) -> Vec<String> {
+        self.checker.hear();
+        let mut seen = Seen::new();
+        let mut problems = Vec::new();
+        for (index, host) in self.hosts.iter().enumerate() {
+            if !self.is_up(index, dead) {
+                continue;
+            }
+            match host.fake.list().await {
+                Ok(units) => drop(seen.insert(host.id.to_string(), units)),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        problems.extend(self.checker.problems(&seen, &self.asked.units()));
+        problems
+    }
+}

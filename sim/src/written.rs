@@ -1,0 +1,219 @@
+//! What may be written into the store, and by whom: checked at every revision.
+
+use tokio::time::Instant;
+
+use crate::catalog::Rule;
+use crate::checker::{Checker, Place, STALE, State};
+use crate::mirror::{Noted, Timeline, Wanted};
+
+/// Who writes by hand; may write anything.
+pub(crate) const OPERATOR: &str = "operator";
+
+/// Who ends leases.
+pub(crate) const STORE: &str = "store";
+
+impl Checker {
+    /// `by` is who wrote it, and who led before.
+    pub(crate) fn check_written(
+        &self,
+        state: &mut State,
+        noted: &Noted,
+        by: (&str, Option<&(String, String)>),
+        now: Instant,
+    ) {
+        let (writer, leader) = by;
+        match noted {
+            Noted::Entry(machine, unit) => {
+                self.check_leads(writer, leader, &format!("{machine}'s entry of {unit}"));
+                if writer == OPERATOR {
+                    return;
+                }
+                let place = (machine.clone(), unit.clone());
+                match state.mirror.entries.get(&place).and_then(Timeline::now).cloned() {
+                    Some(wanted) => self.check_assigned(state, &place, &wanted, now),
+                    None => self.check_unassigned(state, &place, now),
+                }
+            }
+            Noted::Hold(unit) => self.check_leads(writer, leader, &format!("the hold of {unit}")),
+            Noted::File(hash) => self.check_file(state, hash),
+            Noted::Machine(machine) => {
+                let is_there = state.mirror.machines.get(machine).and_then(Timeline::now).is_some();
+                let by_itself = writer.starts_with(&format!("{machine}/agent"));
+                if !is_there && !by_itself {
+                    state.lost_at.insert(machine.clone(), now);
+                }
+            }
+            Noted::Status(machine, unit) => self.check_answer(state, (machine.clone(), unit.clone())),
+            Noted::Unit(_) | Noted::Spec(_) | Noted::Leader | Noted::Other => {}
+        }
+    }
+
+    /// I7: only the leader writes the schedule, and only while it leads.
+    fn check_leads(&self, writer: &str, leader: Option<&(String, String)>, what: &str) {
+        let leads = leader.is_some_and(|(_, by)| by == writer || by == OPERATOR);
+        if !leads && writer != OPERATOR {
+            let leader = leader.map_or("nobody", |(_, by)| by);
+            self.history.violation(
+                "I7 one writer",
+                format!("{writer} writes {what} while {leader} leads"),
+            );
+        }
+    }
+
+    /// I5: a file that a unit refers to is kept.
+    fn check_file(&self, state: &State, hash: &str) {
+        if state.mirror.files.get(hash) == Some(&true) {
+            return;
+        }
+        for (unit, record) in &state.mirror.units {
+            if record.now().is_some_and(|record| record.file.to_string() == hash) {
+                self.history.violation("I5 nothing lost", format!("the file of {unit} is deleted"));
+            }
+        }
+    }
+
+    /// I1, I3, I4: what may be in a machine's schedule.
+    fn check_assigned(&self, state: &State, place: &Place, wanted: &Wanted, now: Instant) {
+        let (machine, unit) = place;
+        let from = now.checked_sub(STALE).unwrap_or(now);
+        let mirror = &state.mirror;
+        let asked = mirror.units.get(unit).map(|it| it.since(from)).unwrap_or_default();
+        if !asked.iter().flatten().any(|asked| asked == wanted) {
+            let what = format!("{unit} is scheduled on {machine} as nobody asked: {wanted:?}");
+            self.history.violation("I5 nothing lost", what);
+        }
+        let was_there = mirror.machines.get(machine).map(|it| it.since(from)).unwrap_or_default();
+        if was_there.iter().flatten().next().is_none() {
+            let what = format!("{unit} is scheduled on {machine}, which is not there");
+            self.history.violation("I4 schedule", what);
+        }
+        let entry = mirror.entries.get(place);
+        let is_new = entry.is_some_and(|it| it.present_since() == it.changed_at());
+        if !is_new {
+            return;
+        }
+        if self.catalog.rule(&wanted.file) != Rule::Everywhere {
+            self.check_single(state, place, from);
+        }
+        if !self.may_be_on(state, place, wanted, from) {
+            let rule = self.catalog.rule(&wanted.file);
+            let what = format!("{unit} is scheduled on {machine} against {rule:?}");
+            self.history.violation("I4 schedule", what);
+        }
+        for ((at, other), entry) in &mirror.entries {
+            if at == machine
+                && other != unit
+                && let Some(entry) = entry.steady_since(from)
+                && mirror.units.get(other).and_then(|it| it.steady_since(from)).is_some()
+                && self.catalog.conflict((unit, &wanted.file), (other, &entry.file))
+            {
+                let what = format!("{unit} is scheduled on {machine}, where {other} is");
+                self.history.violation("I3 conflicts", what);
+            }
+        }
+    }
+
+    /// It is neither scheduled elsewhere nor reported from there.
+    fn check_single(&self, state: &State, place: &Place, from: Instant) {
+        let (machine, unit) = place;
+        let others = |at: &Place| at.1 == *unit && at.0 != *machine;
+        for (at, entry) in state.mirror.entries.iter().filter(|(at, _)| others(at)) {
+            if let Some(entry) = entry.steady_since(from)
+                && self.catalog.rule(&entry.file) != Rule::Everywhere
+            {
+                let what = format!("{unit} is scheduled on {machine} and on {}", at.0);
+                self.history.violation("I1 never two", what);
+            }
+        }
+        for (at, status) in state.mirror.statuses.iter().filter(|(at, _)| others(at)) {
+            if status.present_since().is_some_and(|since| since < from) {
+                let what = format!("{unit} is scheduled on {machine} while {} reports it", at.0);
+                self.history.violation("I1 never two", what);
+            }
+        }
+    }
+
+    /// True if the machine fits by what was so at some time of late.
+    fn may_be_on(&self, state: &State, place: &Place, wanted: &Wanted, from: Instant) -> bool {
+        let (machine, _) = place;
+        let mirror = &state.mirror;
+        match self.catalog.rule(&wanted.file) {
+            Rule::Anywhere | Rule::Everywhere | Rule::NotWith(_) => true,
+            Rule::Machine(id) => machine == id,
+            Rule::Metadata(key, value) => {
+                let is_steady = |changed: Option<bool>| changed == Some(false);
+                let machine_changed = mirror.machines.get(machine).map(|it| it.changed_since(from));
+                let spec_changed = mirror.specs.get(machine).is_some_and(|it| it.changed_since(from));
+                let fits = mirror
+                    .metadata(machine)
+                    .is_some_and(|metadata| metadata.get(key).is_some_and(|it| it == value));
+                fits || !is_steady(machine_changed) || spec_changed
+            }
+            Rule::Beside(peer) => {
+                let peer = mirror.entries.get(&(machine.clone(), peer.to_owned()));
+                let recent = peer.map(|it| it.since(from)).unwrap_or_default();
+                recent.iter().any(Option::is_some)
+            }
+        }
+    }
+
+    /// I6, I15: a unit leaves a machine only for a reason.
+    fn check_unassigned(&self, state: &State, place: &Place, now: Instant) {
+        let (machine, unit) = place;
+        let mirror = &state.mirror;
+        let Some(was_there) = mirror.entries.get(place).and_then(Timeline::present_before) else {
+            return;
+        };
+        let from = was_there.checked_sub(STALE).unwrap_or(was_there);
+        let unit_changed = |unit: &str| mirror.units.get(unit).is_none_or(|it| it.changed_since(from));
+        let machine_changed = mirror
+            .machines
+            .get(machine)
+            .is_none_or(|it| it.changed_since(from));
+        let spec_changed = mirror.specs.get(machine).is_some_and(|it| it.changed_since(from));
+        let partners = ["web@1.service", "web@2.service", "db.service"];
+        let partner_changed = partners.contains(&unit.as_str())
+            && partners.iter().any(|partner| unit_changed(partner));
+        let peer = mirror.entries.get(&(machine.clone(), "db.service".to_owned()));
+        let peer_moved = unit == "app.service" && peer.is_none_or(|it| it.changed_since(from));
+        let elsewhere = mirror.entries.iter().any(|(at, entry)| {
+            at.1 == *unit && at.0 != *machine && entry.since(from).iter().any(Option::is_some)
+        });
+        let explained = unit_changed(unit)
+            || machine_changed
+            || spec_changed
+            || partner_changed
+            || peer_moved
+            || elsewhere;
+        if !explained {
+            let what = format!(
+                "{unit} is taken from {machine} after {} s, and nothing has changed",
+                (now - was_there).as_secs()
+            );
+            self.history.violation("I15 no thrash", what);
+        }
+    }
+
+    /// I16: what a machine says it is through with, it is through with.
+    fn check_answer(&self, state: &State, place: Place) {
+        let mirror = &state.mirror;
+        let (Some(status), Some(entry)) = (
+            mirror.statuses.get(&place).and_then(Timeline::now),
+            mirror.entries.get(&place).and_then(Timeline::now),
+        ) else {
+            return;
+        };
+        if status.generation != entry.generation || !entry.is_launched() {
+            return;
+        }
+        let started = state.asked.get(&place);
+        let started = started.is_some_and(|asked| asked.iter().any(|asked| asked.0 == entry.start));
+        if !started && status.job_result != "failed" {
+            let what = format!(
+                "{} says that it is through with start {} of {}, which it has not begun",
+                place.0, entry.start, place.1
+            );
+            self.history.violation("I16 truth", what);
+        }
+    }
+}
