@@ -1,7 +1,7 @@
 # What one does with this repository. Everything is plain cargo and two small scripts in .ci/.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos fuzz check bench clean
+.PHONY: help setup demo test sim chaos fuzz check bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -15,6 +15,11 @@ demo: setup ## Three real machines and what fleet does on them (STORE=embedded: 
 
 test: setup ## Run every test, those on real machines and real etcd included
 	cargo test --workspace --no-fail-fast
+	@$(MAKE) --no-print-directory sim
+
+sim: ## The cluster in one thread on virtual time, with faults from a seed: SEEDS=1000 runs from SEED=1 (LIVE=1 tells one run)
+	SEED=$(or $(SEED),1) SEEDS=$(or $(SEEDS),1000) LIVE=$(or $(LIVE),0) \
+	cargo test --profile sim -p sim -- --nocapture
 
 chaos: setup ## Real faults on five machines and three etcd members for HOURS=1 (CHAOS_SEED=… repeats the choices)
 	CHAOS_SECONDS=$$(( $(or $(HOURS),1) * 3600 )) cargo test --test chaos -- --nocapture

@@ -34,7 +34,11 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Words that only some files may name, and why.
 const CONFINED: &[(&str, &[&str], &str)] = &[
-    ("etcd_client", &["registry/"], "etcd is named in one crate"),
+    (
+        "etcd_client",
+        &["registry/", "sim/"],
+        "etcd is named in one crate, and where its network is simulated",
+    ),
     ("axum::", &["api/"], "HTTP is named in one crate"),
     ("hyper::", &["api/"], "HTTP is named in one crate"),
     (

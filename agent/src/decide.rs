@@ -151,7 +151,8 @@ impl<S: ServiceManager> Agent<'_, S> {
     pub(crate) fn next_wake(&self, publishing: bool) -> Option<Instant> {
         let publication = self.unpublished.values().min().copied();
         let publication = publication.map(|due| self.publish_at.map_or(due, |at| at.max(due)));
-        let publication = publication.filter(|_| !publishing);
+        // Nothing is published before what is there is known: `publish` would be woken for nothing, again and again.
+        let publication = publication.filter(|_| !publishing && self.listed);
         [
             self.retries.values().min().copied(),
             self.relist_at,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use model::{JobResult, ServiceError, ServiceManager};
+use model::{JobResult, Mark, ServiceError, ServiceManager, ServiceUnit};
 use registry::Membership;
 use tokio::task::JoinSet;
-use unitfile::UnitName;
 
 use crate::exclusive::extend;
+use crate::steps::stop_remembered;
 
 /// Stops and unloads everything, withdrawing each unit's status as it is done, so that the engine can place it elsewhere. Units that
 /// will not stop are named in the log and left.
@@ -32,7 +32,7 @@ async fn take_all_away<S: ServiceManager>(membership: &Membership, manager: Arc<
     for unit in units {
         let manager = Arc::clone(&manager);
         leaving.spawn(async move {
-            let result = take_away(&*manager, &unit.name).await;
+            let result = take_away(&*manager, &unit).await;
             (unit.name, result)
         });
     }
@@ -55,10 +55,14 @@ async fn take_all_away<S: ServiceManager>(membership: &Membership, manager: Arc<
     }
 }
 
-async fn take_away<S: ServiceManager>(manager: &S, name: &UnitName) -> Result<(), ServiceError> {
-    let end = manager.stop(name).await?;
+/// Should the unit still be there when this machine comes back, because it could not be unloaded or we are killed first, it
+/// is started again if it is wanted: that is remembered before it is stopped.
+async fn take_away<S: ServiceManager>(manager: &S, unit: &ServiceUnit) -> Result<(), ServiceError> {
+    let running = !unit.active.is_stopped();
+    let mark = unit.mark.as_ref().filter(|_| running).map(Mark::given_up);
+    let end = stop_remembered(manager, &unit.name, mark).await?;
     if end.result != JobResult::Done {
-        tracing::warn!(unit = %name, result = %end.result, "the stop did not end well");
+        tracing::warn!(unit = %unit.name, result = %end.result, "the stop did not end well");
     }
-    manager.unload(name).await
+    manager.unload(&unit.name).await
 }

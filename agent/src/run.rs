@@ -25,7 +25,7 @@ use crate::copy::{Schedule, ScheduleCopy};
 use crate::exclusive::extend;
 use crate::publish::Window;
 use crate::reconcile::Step;
-use crate::steps::StepEnd;
+use crate::steps::{StepEnd, is_refusal};
 use crate::units::{After, Slots};
 
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
@@ -414,8 +414,8 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             Err(error) => {
                 tracing::warn!(unit = %name, %error, "{tried}: failed");
                 let unanswered = matches!(error, ServiceError::Unreachable { .. });
-                let refused =
-                    matches!(step, Some(Step::Start(_) | Step::Restart(_))) && !unanswered;
+                let starting = matches!(step, Some(Step::Start(_) | Step::Restart(_)));
+                let refused = starting && is_refusal(&error);
                 let after = match (refused, unanswered) {
                     (true, _) => After::Settled,
                     (false, true) => After::Unanswered,

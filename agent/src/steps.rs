@@ -122,7 +122,7 @@ async fn stop<S: ServiceManager>(
 }
 
 /// Remembers that it is us who stop the unit, then does. It has to stop also if that cannot be written, as on a full disk.
-async fn stop_remembered<S: ServiceManager>(
+pub(crate) async fn stop_remembered<S: ServiceManager>(
     manager: &S,
     name: &UnitName,
     mark: Option<Mark>,
@@ -135,20 +135,29 @@ async fn stop_remembered<S: ServiceManager>(
     manager.stop(name).await
 }
 
-/// Remembers a request that systemd refused as carried out: it is not made again until the user asks again.
+/// Remembers a request that systemd refused as carried out: it is not made again until the user asks again. One that did not
+/// come to systemd, because nobody answered or nothing could be written, is made again.
 async fn refused<S: ServiceManager>(
     manager: &S,
     name: &UnitName,
     mark: &Mark,
     result: Result<JobEnd, ServiceError>,
 ) -> Result<JobEnd, ServiceError> {
-    if result
-        .as_ref()
-        .is_err_and(|error| !matches!(error, ServiceError::Unreachable { .. }))
-    {
+    if result.as_ref().is_err_and(is_refusal) {
         manager.mark(name, mark).await?;
     }
     result
+}
+
+/// True if systemd was asked and did not do it.
+pub(crate) fn is_refusal(error: &ServiceError) -> bool {
+    match error {
+        ServiceError::Unreachable { .. } | ServiceError::File { .. } => false,
+        ServiceError::Foreign { .. }
+        | ServiceError::Masked { .. }
+        | ServiceError::Refused { .. }
+        | ServiceError::TimedOut { .. } => true,
+    }
 }
 
 fn done() -> JobEnd {

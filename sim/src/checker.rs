@@ -10,7 +10,7 @@ use model::{Mark, ServiceError};
 use tokio::time::Instant;
 use unitfile::{FileHash, UnitName};
 
-use crate::catalog::{Catalog, Rule};
+use crate::catalog::{Catalog, Fate, Rule};
 use crate::history::History;
 use crate::mirror::{Mirror, Noted};
 
@@ -127,20 +127,37 @@ impl Checker {
         let request = (mark.start.0, mark.restart.0);
         self.history.note(
             machine,
-            format!("{verb} {name} for start {}, restart {}", request.0, request.1),
+            format!(
+                "{verb} {name} for start {}, restart {}",
+                request.0, request.1
+            ),
         );
-        if state.asked.get(&place).is_some_and(|asked| asked.contains(&request)) {
+        if state
+            .asked
+            .get(&place)
+            .is_some_and(|asked| asked.contains(&request))
+        {
             self.history.violation(
                 "I6 hands off",
                 format!("{machine} starts {name} a second time for one request ({request:?})"),
             );
         }
-        state.asked.entry(place.clone()).or_default().insert(request);
+        state
+            .asked
+            .entry(place.clone())
+            .or_default()
+            .insert(request);
         state.started_at.insert(place.clone(), now);
         if state.is_cut_off(machine, now) {
             return;
         }
-        if state.mirror.statuses.get(&place).and_then(|it| it.now()).is_none() {
+        if state
+            .mirror
+            .statuses
+            .get(&place)
+            .and_then(|it| it.now())
+            .is_none()
+        {
             self.history.violation(
                 "I1 never two",
                 format!("{machine} starts {name} before the cluster knows that it may run there"),
@@ -178,7 +195,10 @@ impl Checker {
         if let Some(asked) = state.asked.get_mut(&place) {
             asked.remove(&request);
         }
-        if !matches!(why, ServiceError::Unreachable { .. }) {
+        if !matches!(
+            why,
+            ServiceError::Unreachable { .. } | ServiceError::File { .. }
+        ) {
             state.put_down.entry(place).or_default().insert(request);
         }
     }
@@ -203,7 +223,11 @@ impl Checker {
         let place = (machine.to_owned(), name.to_string());
         let mut state = self.lock();
         let asked = state.asked.get(&place).cloned().unwrap_or_default();
-        state.put_down.entry(place.clone()).or_default().extend(asked);
+        state
+            .put_down
+            .entry(place.clone())
+            .or_default()
+            .extend(asked);
         state.by_hand = Some(place);
     }
 
@@ -235,7 +259,10 @@ impl Checker {
         match &happening.what {
             What::Began { invocation, file } => {
                 let number = invocation.0.trim_start_matches('0').to_owned();
-                self.history.note(&who, format!("{} runs (activation {number})", happening.unit));
+                self.history.note(
+                    &who,
+                    format!("{} runs (activation {number})", happening.unit),
+                );
                 let activation = Activation {
                     invocation: invocation.0.clone(),
                     file: *file,
@@ -245,7 +272,8 @@ impl Checker {
                 state.running.insert(place, activation);
             }
             What::Stopping => {
-                self.history.note(&who, format!("{} is being stopped", happening.unit));
+                self.history
+                    .note(&who, format!("{} is being stopped", happening.unit));
                 self.check_stop(&state, &place);
             }
             What::Stopped | What::Ended | What::PoweredOff => {
@@ -271,10 +299,12 @@ impl Checker {
                 && self.catalog.rule(&other.file) != Rule::Everywhere
         });
         for (other, _) in others {
-            let explained = state.was_cut_off_since_start(other) || state.was_cut_off_since_start(place);
+            let explained =
+                state.was_cut_off_since_start(other) || state.was_cut_off_since_start(place);
             let what = format!("{} runs on {} and on {}", place.1, other.0, place.0);
             if explained {
-                self.history.note("checker", format!("{what}: one of them was cut off"));
+                self.history
+                    .note("checker", format!("{what}: one of them was cut off"));
             } else {
                 self.history.violation("I1 never two", what);
             }
@@ -289,8 +319,15 @@ impl Checker {
         if state.leaving.contains(&place.0) || state.by_hand.as_ref() == Some(place) {
             return;
         }
-        let from = activation.began.checked_sub(STALE).unwrap_or(activation.began);
-        let wanted = state.mirror.entries.get(place).map(|entry| entry.since(from));
+        let from = activation
+            .began
+            .checked_sub(STALE)
+            .unwrap_or(activation.began);
+        let wanted = state
+            .mirror
+            .entries
+            .get(place)
+            .map(|entry| entry.since(from));
         let wanted = wanted.unwrap_or_else(|| vec![None]);
         let restarts: BTreeSet<u64> = wanted.iter().flatten().map(|it| it.restart).collect();
         let is_asked = restarts.len() > 1
@@ -311,8 +348,32 @@ impl Checker {
         }
     }
 
+    /// True for what is written while nobody does anything: unreferenced files are collected, units end by themselves.
+    fn is_own_life(&self, state: &State, noted: &Noted) -> bool {
+        match noted {
+            Noted::File(_) => true,
+            Noted::Status(machine, unit) => {
+                let entry = state.mirror.entries.get(&(machine.clone(), unit.clone()));
+                let wanted = entry.and_then(|entry| entry.now());
+                wanted.is_some_and(|wanted| self.catalog.fate(&wanted.file) == Fate::Ends)
+            }
+            Noted::Unit(_)
+            | Noted::Entry(..)
+            | Noted::Machine(_)
+            | Noted::Spec(_)
+            | Noted::Hold(_)
+            | Noted::Leader
+            | Noted::Other => false,
+        }
+    }
+
     /// The store has come to a new revision.
-    pub(crate) fn revises(&self, revision: i64, writer: &str, events: &[(String, Option<Vec<u8>>)]) {
+    pub(crate) fn revises(
+        &self,
+        revision: i64,
+        writer: &str,
+        events: &[(String, Option<Vec<u8>>)],
+    ) {
         let mut state = self.lock();
         let now = Instant::now();
         let leader = state.mirror.leader.clone();
@@ -322,11 +383,12 @@ impl Checker {
                 || "deleted".to_owned(),
                 |value| shortened(&String::from_utf8_lossy(value)),
             );
-            self.history.note(writer, format!("r{revision} {key} {text}"));
+            self.history
+                .note(writer, format!("r{revision} {key} {text}"));
             noted.push(state.mirror.apply(now, key, value.as_deref(), writer));
         }
         for noted in noted {
-            if !matches!(noted, Noted::File(_)) {
+            if !self.is_own_life(&state, &noted) {
                 state.written_at = Some(now);
             }
             self.check_written(&mut state, &noted, (writer, leader.as_ref()), now);
@@ -337,8 +399,15 @@ impl Checker {
 impl State {
     /// True if the machine has no place in the cluster now, or lost it just now and may not know.
     pub(crate) fn is_cut_off(&self, machine: &str, now: Instant) -> bool {
-        let gone = self.mirror.machines.get(machine).is_none_or(|it| it.now().is_none());
-        let recently = self.lost_at.get(machine).is_some_and(|at| *at + STALE >= now);
+        let gone = self
+            .mirror
+            .machines
+            .get(machine)
+            .is_none_or(|it| it.now().is_none());
+        let recently = self
+            .lost_at
+            .get(machine)
+            .is_some_and(|at| *at + STALE >= now);
         gone || recently
     }
 

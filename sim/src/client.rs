@@ -44,12 +44,19 @@ impl Asked {
 
     /// True if everything that was asked has been answered.
     pub(crate) fn is_answered(&self) -> bool {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).waiting == 0
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .waiting
+            == 0
     }
 
     /// Notes that something will be asked.
     pub(crate) fn queue(&self) {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).waiting += 1;
+        self.inner
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .waiting += 1;
     }
 
     fn answered(&self) {
@@ -131,7 +138,9 @@ pub(crate) async fn client(
                 let answer = view.apply(vec![(*request).clone()]).await;
                 let answer = answer.map(|mut answers| answers.remove(0));
                 let told = match &answer {
-                    Ok(Ok(outcome)) => format!("{:?}, request {}", outcome.done, outcome.generation),
+                    Ok(Ok(outcome)) => {
+                        format!("{:?}, request {}", outcome.done, outcome.generation)
+                    }
                     Ok(Err(refusal)) => format!("refused: {refusal}"),
                     Err(error) => error.to_string(),
                 };

@@ -37,7 +37,11 @@ impl Checker {
             }
         }
         for ((machine, unit), entry) in &state.mirror.entries {
-            let is_unit = state.mirror.units.get(unit).is_some_and(|it| it.now().is_some());
+            let is_unit = state
+                .mirror
+                .units
+                .get(unit)
+                .is_some_and(|it| it.now().is_some());
             if entry.now().is_some() && !is_unit {
                 problems.push(format!("{unit} is on {machine}, and does not exist"));
             }
@@ -54,7 +58,9 @@ impl Checker {
             let is = state.mirror.units.get(unit).and_then(Timeline::now);
             let is = is.map(|record| (record.target.clone(), record.file));
             if !possible.contains(&is) {
-                problems.push(format!("{unit} was lost: it is {is:?}, asked for was {possible:?}"));
+                problems.push(format!(
+                    "{unit} was lost: it is {is:?}, asked for was {possible:?}"
+                ));
             }
         }
     }
@@ -76,15 +82,22 @@ impl Checker {
             return;
         }
         for machine in &on {
-            let entry = state.mirror.entries.get(&((*machine).to_owned(), unit.to_owned()));
+            let entry = state
+                .mirror
+                .entries
+                .get(&((*machine).to_owned(), unit.to_owned()));
             if entry.and_then(Timeline::now) != Some(record) {
-                problems.push(format!("{machine}'s entry of {unit} is not what was asked for"));
+                problems.push(format!(
+                    "{machine}'s entry of {unit} is not what was asked for"
+                ));
             }
             if !self.fits(state, (unit, record), machine) {
                 problems.push(format!("{unit} is on {machine}, against {rule:?}"));
             }
         }
-        let fitting = seen.keys().filter(|machine| self.fits(state, (unit, record), machine));
+        let fitting = seen
+            .keys()
+            .filter(|machine| self.fits(state, (unit, record), machine));
         let fitting: Vec<&str> = fitting.map(String::as_str).collect();
         if rule == Rule::Everywhere {
             if on != fitting {
@@ -93,8 +106,17 @@ impl Checker {
         } else if on.len() > 1 {
             problems.push(format!("{unit} is on {on:?}"));
         } else if on.is_empty() && !fitting.is_empty() {
-            problems.push(format!("{unit} is on no machine, and could be on {fitting:?}"));
-        } else if on.is_empty() && state.mirror.holds.get(unit).and_then(Timeline::now).is_none() {
+            problems.push(format!(
+                "{unit} is on no machine, and could be on {fitting:?}"
+            ));
+        } else if on.is_empty()
+            && state
+                .mirror
+                .holds
+                .get(unit)
+                .and_then(Timeline::now)
+                .is_none()
+        {
             problems.push(format!("{unit} is on no machine, and nobody says why"));
         }
     }
@@ -109,16 +131,20 @@ impl Checker {
             Rule::Machine(id) => machine == id,
             Rule::Metadata(key, value) => metadata.get(key).is_some_and(|it| it == value),
             Rule::Beside(peer) => {
-                let peer = state.mirror.entries.get(&(machine.to_owned(), peer.to_owned()));
+                let peer = state
+                    .mirror
+                    .entries
+                    .get(&(machine.to_owned(), peer.to_owned()));
                 peer.is_some_and(|it| it.now().is_some())
             }
         };
         let clash = state.mirror.entries.iter().any(|((at, other), entry)| {
             at == machine
                 && other != unit
-                && entry
-                    .now()
-                    .is_some_and(|it| self.catalog.conflict((unit, &record.file), (other, &it.file)))
+                && entry.now().is_some_and(|it| {
+                    self.catalog
+                        .conflict((unit, &record.file), (other, &it.file))
+                })
         });
         by_rule && !clash
     }
@@ -186,16 +212,23 @@ impl Checker {
             return;
         };
         if status.active != unit.active.as_str() {
-            problems.push(format!("{name} on {machine} is {}, reported {}", unit.active, status.active));
+            problems.push(format!(
+                "{name} on {machine} is {}, reported {}",
+                unit.active, status.active
+            ));
         }
         let invocation = unit.invocation.as_ref().map_or("", |it| it.0.as_str());
         if running.is_some() && status.invocation != invocation {
-            problems.push(format!("{name} on {machine}: another activation is reported"));
+            problems.push(format!(
+                "{name} on {machine}: another activation is reported"
+            ));
         }
         // A start that never ends is not answered.
         if status.generation != wanted.generation && fate != Fate::Hangs {
             let (is, asked) = (status.generation, wanted.generation);
-            problems.push(format!("{machine} is at request {is} of {name}, asked is {asked}"));
+            problems.push(format!(
+                "{machine} is at request {is} of {name}, asked is {asked}"
+            ));
         }
         let has_mark = unit.mark.as_ref().is_some_and(|mark| mark.start.0 > 0);
         if (status.state == "launched") != has_mark {

@@ -16,7 +16,11 @@ use crate::world::{Role, World};
 pub(crate) enum Heal {
     Start(Role, usize),
     Resume(Role, usize),
-    Link { role: Role, index: usize, resets: bool },
+    Link {
+        role: Role,
+        index: usize,
+        resets: bool,
+    },
     Store,
     Bus(usize),
     Disk(usize),
@@ -109,7 +113,9 @@ impl World {
         };
         let index = self.draw(role);
         let nth = self.dice.between(1, 6);
-        let moment = *self.dice.one_of(&[Moment::Before, Moment::Amid, Moment::After]);
+        let moment = *self
+            .dice
+            .one_of(&[Moment::Before, Moment::Amid, Moment::After]);
         let name = self.name(role, index);
         if let Some(running) = self.slot(role, index).running.as_ref() {
             running.gate.dies_at(effect, nth, moment);
@@ -121,7 +127,9 @@ impl World {
     fn pause(&mut self, kind: &'static str) {
         let role = *self.dice.one_of(&[Role::Agent, Role::Engine]);
         let index = self.draw(role);
-        let pause = *self.dice.one_of(&[1_000, 4_000, 6_000, 9_000, 11_000, 20_000]);
+        let pause = *self
+            .dice
+            .one_of(&[1_000, 4_000, 6_000, 9_000, 11_000, 20_000]);
         let name = self.name(role, index);
         if let Some(running) = self.slot(role, index).running.as_ref() {
             running.gate.pause();
@@ -131,7 +139,9 @@ impl World {
     }
 
     fn partition(&mut self, kind: &'static str) {
-        let role = *self.dice.one_of(&[Role::Agent, Role::Agent, Role::Engine, Role::User]);
+        let role = *self
+            .dice
+            .one_of(&[Role::Agent, Role::Agent, Role::Engine, Role::User]);
         let index = self.draw(role);
         let flow = *self.dice.one_of(&[Flow::Held, Flow::Lost]);
         let (to, from) = match (kind, self.dice.percent(50)) {
@@ -148,7 +158,14 @@ impl World {
         let name = self.name(role, index);
         let what = format!("{name} to the store {to:?}, back {from:?}, for {lasts} ms");
         self.history.fault(kind, what);
-        self.later(lasts, Heal::Link { role, index, resets });
+        self.later(
+            lasts,
+            Heal::Link {
+                role,
+                index,
+                resets,
+            },
+        );
     }
 
     fn bad_network(&mut self, kind: &'static str) {
@@ -164,7 +181,14 @@ impl World {
         }
         self.history.fault(kind, self.name(role, index));
         let resets = false;
-        self.later(lasts, Heal::Link { role, index, resets });
+        self.later(
+            lasts,
+            Heal::Link {
+                role,
+                index,
+                resets,
+            },
+        );
     }
 
     fn store_down(&mut self, kind: &'static str) {
@@ -280,7 +304,11 @@ impl World {
                     self.history.note(&self.name(role, index), "goes on");
                 }
             }
-            Heal::Link { role, index, resets } => {
+            Heal::Link {
+                role,
+                index,
+                resets,
+            } => {
                 let name = self.name(role, index);
                 let link = &self.slot(role, index).link;
                 link.set(|weather| {

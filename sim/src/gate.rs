@@ -1,6 +1,7 @@
 //! One incarnation of a process: whatever it asks of the world passes its gate, which can be shut for a while (the process
 //! is stopped with SIGSTOP), or for good between any two effects (it is killed).
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
@@ -25,6 +26,15 @@ pub(crate) enum Effect {
     Call,
 }
 
+/// Where all gates of a run tell what goes through them. Clones are the same run's.
+#[derive(Clone, Debug)]
+pub(crate) struct Gatekeeper {
+    /// Deaths at a crash point, by name.
+    pub(crate) deaths: mpsc::UnboundedSender<String>,
+    /// Requests to the store and calls to systemd.
+    pub(crate) effects: Arc<AtomicU64>,
+}
+
 /// A process's gate. Clones are the same gate.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
@@ -37,8 +47,7 @@ struct Inner {
     who: String,
     state: Mutex<State>,
     changed: Notify,
-    /// Where a death by crash point is told.
-    deaths: mpsc::UnboundedSender<String>,
+    keeper: Gatekeeper,
 }
 
 #[derive(Debug, Default)]
@@ -49,12 +58,12 @@ struct State {
 }
 
 impl Gate {
-    pub(crate) fn new(who: String, deaths: mpsc::UnboundedSender<String>) -> Gate {
+    pub(crate) fn new(who: String, keeper: Gatekeeper) -> Gate {
         let inner = Inner {
             who,
             state: Mutex::default(),
             changed: Notify::new(),
-            deaths,
+            keeper,
         };
         Gate {
             inner: Arc::new(inner),
@@ -81,6 +90,7 @@ impl Gate {
 
     /// Counts an effect; says when around it the process dies, if it does.
     pub(crate) fn count(&self, effect: Effect) -> Option<Moment> {
+        self.inner.keeper.effects.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         let (which, left, moment) = state.dies.as_mut()?;
         if *which != effect {
@@ -96,7 +106,7 @@ impl Gate {
     pub(crate) async fn die<T>(&self) -> T {
         self.kill();
         // Nobody listens once the run is over.
-        drop(self.inner.deaths.send(self.inner.who.clone()));
+        drop(self.inner.keeper.deaths.send(self.inner.who.clone()));
         std::future::pending().await
     }
 

@@ -15,8 +15,18 @@ pub(crate) struct History {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// Whether a history is also told while it happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Telling {
+    /// On the standard error, line by line.
+    Live,
+    /// Only in what the run hands out.
+    AtEnd,
+}
+
 #[derive(Debug)]
 struct Inner {
+    telling: Telling,
     began: Instant,
     lines: Vec<String>,
     violations: Vec<Violation>,
@@ -41,8 +51,9 @@ pub(crate) struct Told {
 }
 
 impl History {
-    pub(crate) fn new() -> History {
+    pub(crate) fn new(telling: Telling) -> History {
         let inner = Inner {
+            telling,
             began: Instant::now(),
             lines: Vec::new(),
             violations: Vec::new(),
@@ -108,7 +119,9 @@ impl Inner {
     }
 
     fn push(&mut self, line: String) {
-        if std::env::var_os("SIM_LIVE").is_some() { eprintln!("{line}"); }
+        if self.telling == Telling::Live {
+            eprintln!("{line}");
+        }
         if self.lines.len() < LINES_MAX {
             self.lines.push(line);
         }

@@ -23,5 +23,5 @@ mod run;
 mod world;
 mod written;
 
-pub use history::Violation;
+pub use history::{Telling, Violation};
 pub use run::{Outcome, simulate};

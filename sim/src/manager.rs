@@ -67,7 +67,8 @@ impl Manager {
         }
         let result = effect.await;
         if let Some(told) = told {
-            self.checker.tell(self.gate.who(), &told, result.as_ref().err());
+            self.checker
+                .tell(self.gate.who(), &told, result.as_ref().err());
         }
         self.leave(dies).await;
         result
@@ -109,9 +110,13 @@ impl Manager {
         if matches!(dies, Some(Moment::Amid)) {
             let before = self.fake.unit(name).await;
             if timeout(TAKES_ON, job).await.is_err() {
-                self.checker.tell(self.gate.who(), "dies before it wrote the mark", None);
+                self.checker
+                    .tell(self.gate.who(), "dies before it wrote the mark", None);
             }
-            if let Ok(Some(ServiceUnit { mark: Some(mark), .. })) = before {
+            if let Ok(Some(ServiceUnit {
+                mark: Some(mark), ..
+            })) = before
+            {
                 drop(self.fake.mark(name, &mark).await);
                 self.checker.marks(&self.machine, name, &mark);
             }
@@ -155,7 +160,11 @@ impl ServiceManager for Manager {
             self.checker.marks(&self.machine, name, mark);
             Ok(())
         };
-        let told = format!("load {name} {} {mark}", short(&mark.file), mark = shown(mark));
+        let told = format!(
+            "load {name} {} {mark}",
+            short(&mark.file),
+            mark = shown(mark)
+        );
         self.call(Some(told), effect).await
     }
 
@@ -189,7 +198,8 @@ impl ServiceManager for Manager {
     }
 
     async fn stop(&self, name: &UnitName) -> Result<JobEnd, ServiceError> {
-        self.checker.tell(self.gate.who(), &format!("stop {name}"), None);
+        self.checker
+            .tell(self.gate.who(), &format!("stop {name}"), None);
         self.call(Some(format!("stop of {name} ended")), self.fake.stop(name))
             .await
     }

@@ -53,7 +53,8 @@ impl Reported {
             active: text(value.get("active"))?,
             state: text(value.get("state"))?,
             generation: value.get("generation").and_then(Value::as_u64).unwrap_or(0),
-            job_result: text(value.get("job").and_then(|job| job.get("result"))).unwrap_or_default(),
+            job_result: text(value.get("job").and_then(|job| job.get("result")))
+                .unwrap_or_default(),
             invocation: text(value.get("invocation")).unwrap_or_default(),
         })
     }
@@ -165,7 +166,13 @@ pub(crate) struct Mirror {
 
 impl Mirror {
     /// Takes in that a key has a value, or none, from now on.
-    pub(crate) fn apply(&mut self, at: Instant, key: &str, value: Option<&[u8]>, writer: &str) -> Noted {
+    pub(crate) fn apply(
+        &mut self,
+        at: Instant,
+        key: &str,
+        value: Option<&[u8]>,
+        writer: &str,
+    ) -> Noted {
         let json: Option<Value> = value.and_then(|value| serde_json::from_slice(value).ok());
         self.damaged.remove(key);
         let parts: Vec<&str> = key.split('/').collect();
@@ -182,14 +189,32 @@ impl Mirror {
         };
         let json = json.as_ref();
         let is_read = match &noted {
-            Noted::Unit(unit) => set(&mut self.units, unit, at, value, json.and_then(Wanted::read)),
+            Noted::Unit(unit) => set(
+                &mut self.units,
+                unit,
+                at,
+                value,
+                json.and_then(Wanted::read),
+            ),
             Noted::Entry(machine, unit) => {
                 let key = (machine.clone(), unit.clone());
-                set(&mut self.entries, &key, at, value, json.and_then(Wanted::read))
+                set(
+                    &mut self.entries,
+                    &key,
+                    at,
+                    value,
+                    json.and_then(Wanted::read),
+                )
             }
             Noted::Status(machine, unit) => {
                 let key = (machine.clone(), unit.clone());
-                set(&mut self.statuses, &key, at, value, json.and_then(Reported::read))
+                set(
+                    &mut self.statuses,
+                    &key,
+                    at,
+                    value,
+                    json.and_then(Reported::read),
+                )
             }
             Noted::Machine(machine) => {
                 let read = json.filter(|json| json.get("boot").is_some());
@@ -202,14 +227,16 @@ impl Mirror {
                 true
             }
             Noted::Leader => {
-                let machine = json.and_then(|json| json.get("machine")?.as_str().map(str::to_owned));
+                let machine =
+                    json.and_then(|json| json.get("machine")?.as_str().map(str::to_owned));
                 self.lead(machine, value.is_some(), writer)
             }
             Noted::Other => true,
         };
         if !is_read {
             let text = value.map(|value| String::from_utf8_lossy(value).into_owned());
-            self.damaged.insert(key.to_owned(), text.unwrap_or_default());
+            self.damaged
+                .insert(key.to_owned(), text.unwrap_or_default());
         }
         noted
     }
@@ -266,7 +293,9 @@ fn metadata(json: &Value) -> BTreeMap<String, String> {
     let pairs = json.get("metadata").and_then(Value::as_object);
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let pairs = pairs.into_iter().flatten();
-    pairs.map(|(key, value)| (key.clone(), text(value))).collect()
+    pairs
+        .map(|(key, value)| (key.clone(), text(value)))
+        .collect()
 }
 
 fn overlay(json: &Value) -> BTreeMap<String, Option<String>> {

@@ -24,7 +24,8 @@ impl World {
         match raw.get(PREFIX, Some(GetOptions::new().with_prefix())).await {
             Ok(mut answer) => answer.take_kvs(),
             Err(error) => {
-                self.history.note("operator", format!("cannot read: {error}"));
+                self.history
+                    .note("operator", format!("cannot read: {error}"));
                 Vec::new()
             }
         }
@@ -41,7 +42,11 @@ impl World {
         let key = String::from_utf8_lossy(record.key()).into_owned();
         let options = PutOptions::new().with_lease(record.lease());
         let txn = Txn::new()
-            .when([Compare::mod_revision(key.as_str(), CompareOp::Equal, record.mod_revision())])
+            .when([Compare::mod_revision(
+                key.as_str(),
+                CompareOp::Equal,
+                record.mod_revision(),
+            )])
             .and_then([TxnOp::put(key.as_str(), nonsense, Some(options))]);
         self.history.fault(kind, &key);
         match self.raw.clone().txn(txn).await {
@@ -65,7 +70,11 @@ impl World {
         let key = damage.key.as_str();
         let options = PutOptions::new().with_lease(damage.lease);
         let txn = Txn::new()
-            .when([Compare::mod_revision(key, CompareOp::Equal, damage.revision)])
+            .when([Compare::mod_revision(
+                key,
+                CompareOp::Equal,
+                damage.revision,
+            )])
             .and_then([TxnOp::put(key, damage.value, Some(options))]);
         let told = match self.raw.clone().txn(txn).await {
             Ok(answer) if answer.succeeded() => "repaired".to_owned(),
@@ -96,7 +105,8 @@ impl World {
         sleep(Duration::from_millis(1)).await;
         let back = i64::try_from(self.dice.below(4)).unwrap_or(0);
         let revision = self.store.revision() - back;
-        self.history.fault(kind, format!("up to revision {revision}"));
+        self.history
+            .fault(kind, format!("up to revision {revision}"));
         if let Err(error) = self.store.compact_now(revision).await {
             self.history.note("operator", error);
         }
@@ -111,7 +121,9 @@ impl World {
 /// Tells the checker of every revision, until the run ends.
 pub(crate) async fn watch(channel: etcd_client::Channel, writers: Writers, checker: Checker) {
     if let Err(error) = try_watch(channel, &writers, &checker).await {
-        checker.history.violation("checker", format!("lost the store: {error}"));
+        checker
+            .history
+            .violation("checker", format!("lost the store: {error}"));
     }
 }
 
@@ -125,14 +137,21 @@ async fn try_watch(
     let mut watch = client.watch(PREFIX, Some(options)).await?;
     while let Some(message) = watch.message().await? {
         if message.canceled() {
-            checker.history.violation("checker", "its watch was cancelled");
+            checker
+                .history
+                .violation("checker", "its watch was cancelled");
             return Ok(());
         }
         let mut events = message.events().iter().peekable();
-        while let Some(revision) = events.peek().and_then(|event| Some(event.kv()?.mod_revision())) {
+        while let Some(revision) = events
+            .peek()
+            .and_then(|event| Some(event.kv()?.mod_revision()))
+        {
             let mut of_revision = Vec::new();
             while let Some(event) = events.next_if(|event| {
-                event.kv().is_some_and(|record| record.mod_revision() == revision)
+                event
+                    .kv()
+                    .is_some_and(|record| record.mod_revision() == revision)
             }) {
                 let Some(record) = event.kv() else { continue };
                 let key = String::from_utf8_lossy(record.key()).into_owned();
@@ -141,7 +160,9 @@ async fn try_watch(
                 of_revision.push((key, is_put.then(|| record.value().to_vec())));
             }
             let writer = {
-                let writers = writers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let writers = writers
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 writers.get(&revision).cloned()
             };
             checker.hear();

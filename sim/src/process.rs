@@ -63,11 +63,17 @@ impl Host {
     }
 
     fn lease(&self) -> Option<LeaseId> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).lease
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lease
     }
 
     fn remember(&self, lease: Option<LeaseId>) {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).lease = lease;
+        self.memory
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lease = lease;
     }
 }
 
@@ -211,7 +217,11 @@ impl AgentProcess {
 }
 
 /// Runs an engine until told to end.
-pub(crate) async fn engine_process(registry: Registry, machine: MachineId, leave: CancellationToken) {
+pub(crate) async fn engine_process(
+    registry: Registry,
+    machine: MachineId,
+    leave: CancellationToken,
+) {
     let settings = EngineSettings {
         lease_ttl: LEASE_TTL / 2,
     };

@@ -21,8 +21,8 @@ use crate::checker::Checker;
 use crate::client::{Ask, Asked, client};
 use crate::dice::Dice;
 use crate::faults::Heal;
-use crate::gate::Gate;
-use crate::history::History;
+use crate::gate::{Gate, Gatekeeper};
+use crate::history::{History, Telling};
 use crate::manager::{Hang, Manager};
 use crate::network::{Link, Writers};
 use crate::process::{
@@ -87,20 +87,24 @@ pub(crate) struct World {
     pub(crate) number: u64,
     pub(crate) writers: Writers,
     deaths: mpsc::UnboundedReceiver<String>,
-    died: mpsc::UnboundedSender<String>,
+    pub(crate) keeper: Gatekeeper,
     /// The checker's watch and ear, and the user; end with this.
     pub(crate) tasks: JoinSet<()>,
 }
 
 impl World {
     /// A cluster of three to five machines, of which two or three have an engine.
-    pub(crate) async fn new(seed: u64) -> Result<World, etcd_client::Error> {
+    pub(crate) async fn new(seed: u64, telling: Telling) -> Result<World, etcd_client::Error> {
         let mut dice = Dice::new(seed);
-        let history = History::new();
+        let history = History::new(telling);
         let store = Embedded::in_memory();
         let writers = Writers::default();
         let under_way = TaskTracker::new();
         let (died, deaths) = mpsc::unbounded_channel();
+        let keeper = Gatekeeper {
+            deaths: died,
+            effects: Arc::default(),
+        };
         let slot = |dice: Dice| Slot {
             link: Link::new(store.clone(), writers.clone(), under_way.clone(), dice),
             running: None,
@@ -122,12 +126,13 @@ impl World {
         let checker = Checker::new(history.clone(), Arc::new(Catalog::new()), fakes);
         let user = slot(dice.fork("user"));
         let by_hand = slot(dice.fork("operator"));
-        let operator = Gate::new(crate::written::OPERATOR.to_owned(), died.clone());
+        let operator = Gate::new(crate::written::OPERATOR.to_owned(), keeper.clone());
         let raw = etcd_client::Client::from_channel(by_hand.link.channel(operator), None).await?;
         let (asks, queue) = mpsc::unbounded_channel();
         let asked = Asked::default();
         let registry = Registry::over(
-            user.link.channel(Gate::new("user".to_owned(), died.clone())),
+            user.link
+                .channel(Gate::new("user".to_owned(), keeper.clone())),
             PREFIX,
             REQUEST_TIMEOUT,
         );
@@ -151,7 +156,7 @@ impl World {
             number: 0,
             writers,
             deaths,
-            died,
+            keeper,
             tasks,
         })
     }
@@ -209,11 +214,11 @@ impl World {
             }
         }
         let dice = self.dice.fork("process");
-        let died = self.died.clone();
+        let keeper = self.keeper.clone();
         let slot = self.slot(role, index);
         slot.incarnations += 1;
         let who = format!("{name}#{}", slot.incarnations);
-        let gate = Gate::new(who.clone(), died);
+        let gate = Gate::new(who.clone(), keeper);
         let channel = slot.link.channel(gate.clone());
         let registry = Registry::over(channel, PREFIX, REQUEST_TIMEOUT);
         let leave = CancellationToken::new();
@@ -282,7 +287,10 @@ impl World {
         while let Ok(who) = self.deaths.try_recv() {
             self.history.note(&who, "has died");
             let roles = [Role::Agent, Role::Engine];
-            for (role, index) in roles.iter().flat_map(|role| (0..5).map(|index| (*role, index))) {
+            for (role, index) in roles
+                .iter()
+                .flat_map(|role| (0..5).map(|index| (*role, index)))
+            {
                 let exists = match role {
                     Role::Agent => index < self.agents.len(),
                     Role::Engine | Role::User => index < self.engines.len(),

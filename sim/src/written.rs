@@ -29,7 +29,13 @@ impl Checker {
                     return;
                 }
                 let place = (machine.clone(), unit.clone());
-                match state.mirror.entries.get(&place).and_then(Timeline::now).cloned() {
+                match state
+                    .mirror
+                    .entries
+                    .get(&place)
+                    .and_then(Timeline::now)
+                    .cloned()
+                {
                     Some(wanted) => self.check_assigned(state, &place, &wanted, now),
                     None => self.check_unassigned(state, &place, now),
                 }
@@ -37,13 +43,20 @@ impl Checker {
             Noted::Hold(unit) => self.check_leads(writer, leader, &format!("the hold of {unit}")),
             Noted::File(hash) => self.check_file(state, hash),
             Noted::Machine(machine) => {
-                let is_there = state.mirror.machines.get(machine).and_then(Timeline::now).is_some();
+                let is_there = state
+                    .mirror
+                    .machines
+                    .get(machine)
+                    .and_then(Timeline::now)
+                    .is_some();
                 let by_itself = writer.starts_with(&format!("{machine}/agent"));
                 if !is_there && !by_itself {
                     state.lost_at.insert(machine.clone(), now);
                 }
             }
-            Noted::Status(machine, unit) => self.check_answer(state, (machine.clone(), unit.clone())),
+            Noted::Status(machine, unit) => {
+                self.check_answer(state, (machine.clone(), unit.clone()))
+            }
             Noted::Unit(_) | Noted::Spec(_) | Noted::Leader | Noted::Other => {}
         }
     }
@@ -66,8 +79,12 @@ impl Checker {
             return;
         }
         for (unit, record) in &state.mirror.units {
-            if record.now().is_some_and(|record| record.file.to_string() == hash) {
-                self.history.violation("I5 nothing lost", format!("the file of {unit} is deleted"));
+            if record
+                .now()
+                .is_some_and(|record| record.file.to_string() == hash)
+            {
+                self.history
+                    .violation("I5 nothing lost", format!("the file of {unit} is deleted"));
             }
         }
     }
@@ -77,12 +94,20 @@ impl Checker {
         let (machine, unit) = place;
         let from = now.checked_sub(STALE).unwrap_or(now);
         let mirror = &state.mirror;
-        let asked = mirror.units.get(unit).map(|it| it.since(from)).unwrap_or_default();
+        let asked = mirror
+            .units
+            .get(unit)
+            .map(|it| it.since(from))
+            .unwrap_or_default();
         if !asked.iter().flatten().any(|asked| asked == wanted) {
             let what = format!("{unit} is scheduled on {machine} as nobody asked: {wanted:?}");
             self.history.violation("I5 nothing lost", what);
         }
-        let was_there = mirror.machines.get(machine).map(|it| it.since(from)).unwrap_or_default();
+        let was_there = mirror
+            .machines
+            .get(machine)
+            .map(|it| it.since(from))
+            .unwrap_or_default();
         if was_there.iter().flatten().next().is_none() {
             let what = format!("{unit} is scheduled on {machine}, which is not there");
             self.history.violation("I4 schedule", what);
@@ -104,8 +129,14 @@ impl Checker {
             if at == machine
                 && other != unit
                 && let Some(entry) = entry.steady_since(from)
-                && mirror.units.get(other).and_then(|it| it.steady_since(from)).is_some()
-                && self.catalog.conflict((unit, &wanted.file), (other, &entry.file))
+                && mirror
+                    .units
+                    .get(other)
+                    .and_then(|it| it.steady_since(from))
+                    .is_some()
+                && self
+                    .catalog
+                    .conflict((unit, &wanted.file), (other, &entry.file))
             {
                 let what = format!("{unit} is scheduled on {machine}, where {other} is");
                 self.history.violation("I3 conflicts", what);
@@ -142,8 +173,14 @@ impl Checker {
             Rule::Machine(id) => machine == id,
             Rule::Metadata(key, value) => {
                 let is_steady = |changed: Option<bool>| changed == Some(false);
-                let machine_changed = mirror.machines.get(machine).map(|it| it.changed_since(from));
-                let spec_changed = mirror.specs.get(machine).is_some_and(|it| it.changed_since(from));
+                let machine_changed = mirror
+                    .machines
+                    .get(machine)
+                    .map(|it| it.changed_since(from));
+                let spec_changed = mirror
+                    .specs
+                    .get(machine)
+                    .is_some_and(|it| it.changed_since(from));
                 let fits = mirror
                     .metadata(machine)
                     .is_some_and(|metadata| metadata.get(key).is_some_and(|it| it == value));
@@ -165,16 +202,26 @@ impl Checker {
             return;
         };
         let from = was_there.checked_sub(STALE).unwrap_or(was_there);
-        let unit_changed = |unit: &str| mirror.units.get(unit).is_none_or(|it| it.changed_since(from));
+        let unit_changed = |unit: &str| {
+            mirror
+                .units
+                .get(unit)
+                .is_none_or(|it| it.changed_since(from))
+        };
         let machine_changed = mirror
             .machines
             .get(machine)
             .is_none_or(|it| it.changed_since(from));
-        let spec_changed = mirror.specs.get(machine).is_some_and(|it| it.changed_since(from));
+        let spec_changed = mirror
+            .specs
+            .get(machine)
+            .is_some_and(|it| it.changed_since(from));
         let partners = ["web@1.service", "web@2.service", "db.service"];
         let partner_changed = partners.contains(&unit.as_str())
             && partners.iter().any(|partner| unit_changed(partner));
-        let peer = mirror.entries.get(&(machine.clone(), "db.service".to_owned()));
+        let peer = mirror
+            .entries
+            .get(&(machine.clone(), "db.service".to_owned()));
         let peer_moved = unit == "app.service" && peer.is_none_or(|it| it.changed_since(from));
         let elsewhere = mirror.entries.iter().any(|(at, entry)| {
             at.1 == *unit && at.0 != *machine && entry.since(from).iter().any(Option::is_some)

@@ -244,6 +244,9 @@ impl FakeSystemd {
         self.check(name)?;
         // Every call goes over a bus: others get their turn.
         tokio::task::yield_now().await;
+        if mark.is_some() {
+            self.check_disk(name)?;
+        }
         let (told, mut end) = oneshot::channel();
         self.with(|world, now| {
             if verb != Verb::Stop {
@@ -258,7 +261,6 @@ impl FakeSystemd {
             Ok(())
         })?;
         if let Some(mark) = mark {
-            self.check_disk(name)?;
             self.with(|world, _| world.marks.insert(name.clone(), mark.clone()));
         }
         loop {

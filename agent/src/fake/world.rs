@@ -92,7 +92,8 @@ impl World {
     pub(super) fn reboot(&mut self, now: Now) {
         for (name, unit) in &self.memory {
             if !unit.active.is_stopped() {
-                self.history.push(Happening::new(now.at, name, What::PoweredOff));
+                self.history
+                    .push(Happening::new(now.at, name, What::PoweredOff));
             }
         }
         *self = World {

@@ -144,7 +144,16 @@ impl Files {
 
     /// Writes the mark.
     pub(super) fn put_mark(&self, name: &UnitName, mark: &Mark) -> Result<(), ServiceError> {
-        self.write(&self.marks, name, mark::print(mark).as_bytes())
+        self.prepare_mark(name, mark)?.put()
+    }
+
+    /// Writes the mark beside the one there is: what is done before it is put in force cannot end with a disk too full for it.
+    pub(super) fn prepare_mark(
+        &self,
+        name: &UnitName,
+        mark: &Mark,
+    ) -> Result<Prepared, ServiceError> {
+        self.prepare(&self.marks, name, mark::print(mark).as_bytes())
     }
 
     /// Removes the mark, so that what is left counts as half-loaded.
@@ -197,16 +206,22 @@ impl Files {
     }
 
     fn write(&self, directory: &Path, name: &UnitName, bytes: &[u8]) -> Result<(), ServiceError> {
+        self.prepare(directory, name, bytes)?.put()
+    }
+
+    fn prepare(
+        &self,
+        directory: &Path,
+        name: &UnitName,
+        bytes: &[u8],
+    ) -> Result<Prepared, ServiceError> {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let unfinished = directory.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
-        let path = directory.join(name.as_str());
-        let written = write_new(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &path));
-        written.map_err(|error| {
-            if let Err(error) = remove(&unfinished) {
-                tracing::warn!(%error, "an unfinished file stays until the next start");
-            }
-            failed(&path, &error)
-        })
+        let prepared = Prepared {
+            unfinished: directory.join(format!("{UNFINISHED}{}-{number}", std::process::id())),
+            path: directory.join(name.as_str()),
+        };
+        write_new(&prepared.unfinished, bytes).map_err(|error| failed(&prepared.path, &error))?;
+        Ok(prepared)
     }
 
     /// Gives the link directory a time of its own. systemd keeps its list of files until the time of a directory changes, and
@@ -215,6 +230,28 @@ impl Files {
         File::open(&self.links)
             .and_then(|directory| directory.set_modified(SystemTime::now()))
             .map_err(|error| failed(&self.links, &error))
+    }
+}
+
+/// A file that was written and is not in its place yet; dropping it takes it away.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl Prepared {
+    /// Puts it in its place, whole and at once.
+    pub(super) fn put(self) -> Result<(), ServiceError> {
+        fs::rename(&self.unfinished, &self.path).map_err(|error| failed(&self.path, &error))
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.unfinished) {
+            tracing::warn!(%error, "an unfinished file stays until the next start");
+        }
     }
 }
 

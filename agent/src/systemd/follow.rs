@@ -28,13 +28,17 @@ pub(super) enum Verb {
 }
 
 impl Systemd {
-    /// Makes a job, remembers `mark` once systemd has taken it on, and waits for its end.
+    /// Makes a job, remembers `mark` once systemd has taken it on, and waits for its end. If there is no room to remember it,
+    /// systemd is not asked: a unit that nobody knows to have been started would be started again and again.
     pub(super) async fn run_job(
         &self,
         name: &UnitName,
         verb: Verb,
         mark: Option<&Mark>,
     ) -> Result<JobEnd, ServiceError> {
+        let mark = mark
+            .map(|mark| self.files().prepare_mark(name, mark))
+            .transpose()?;
         let calling = self.link().jobs.calling();
         let what = format!("{verb:?} of {name}");
         let job = self.link().call(&what, |connection| async move {
@@ -59,7 +63,7 @@ impl Systemd {
         let gaps = self.link().gaps();
         let end = calling.wait(number);
         if let Some(mark) = mark {
-            self.files().put_mark(name, mark)?;
+            mark.put()?;
         }
         let result = match self.wait_for_signal(number, end, gaps).await {
             Some(result) => result,
