@@ -14,6 +14,7 @@ use crate::steps::stop_remembered;
 pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) {
     let guarded = Arc::clone(&manager);
     tokio::select! {
+        biased;
         () = take_all_away(membership, manager) => {}
         // Until its end: exclusive units have their own time to stop in while the lease lives.
         () = extend(membership, &*guarded) => {}

@@ -86,7 +86,7 @@ fn possible_after(request: &UnitRequest, before: &Possible) -> Possible {
         Action::Start | Action::Restart => Some("launched"),
         Action::Load | Action::Stop => Some("loaded"),
         Action::Unload => Some("inactive"),
-        Action::Submit | Action::Destroy | Action::Set(_) => None,
+        Action::Submit | Action::Destroy | Action::Set(_) | Action::Move(_) => None,
     };
     let own = request.file.as_ref().map(unitfile::UnitFile::file_hash);
     let mut after = Possible::new();

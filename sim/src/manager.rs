@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use agent::fake::FakeSystemd;
 use futures_util::Stream;
-use model::{JobEnd, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit};
+use model::{Deadline, JobEnd, Mark, ServiceChange, ServiceError, ServiceManager, ServiceUnit};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use unitfile::{UnitFile, UnitName};
@@ -207,6 +207,14 @@ impl ServiceManager for Manager {
     async fn restart(&self, name: &UnitName, mark: &Mark) -> Result<JobEnd, ServiceError> {
         self.start_or_restart("restart", name, mark, self.fake.restart(name, mark))
             .await
+    }
+
+    async fn extend(&self, deadline: Deadline) -> Result<(), ServiceError> {
+        self.call(None, self.fake.extend(deadline)).await
+    }
+
+    async fn give_up_exclusive(&self) -> Result<(), ServiceError> {
+        self.call(None, self.fake.give_up_exclusive()).await
     }
 
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static {

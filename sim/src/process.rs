@@ -156,6 +156,7 @@ impl AgentProcess {
     async fn join(&self) -> Result<(Lease, Membership), Duration> {
         let attempt: Result<(Lease, Join), RegistryError> = async {
             let lease = self.registry.lease(LEASE_TTL, self.host.lease()).await?;
+            agent::end_exclusive_of_earlier_lease(&lease, &*self.manager).await;
             let joined = self.registry.join(&self.host.describe(), &lease).await?;
             Ok((lease, joined))
         }

@@ -220,7 +220,8 @@ impl World {
         let who = format!("{name}#{}", slot.incarnations);
         let gate = Gate::new(who.clone(), keeper);
         let channel = slot.link.channel(gate.clone());
-        let registry = Registry::over(channel, PREFIX, REQUEST_TIMEOUT);
+        let clock = Arc::clone(&self.clocks[index]) as Arc<dyn Clock>;
+        let registry = Registry::over(channel, PREFIX, REQUEST_TIMEOUT).with_clock(clock);
         let leave = CancellationToken::new();
         let host = Arc::clone(&self.hosts[index]);
         let running = match role {
