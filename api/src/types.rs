@@ -30,7 +30,7 @@ pub use batch::{
 };
 pub use diagnosis::{
     BehindUnit, DIAGNOSIS_ENTRIES_MAX, Diagnosis, HeldUnit, LeaseReport, MachineReport,
-    MemberReport, PlacedUnit, QuarantinedRecord, StoreReport,
+    MemberReport, PlacedUnit, Quarantine, QuarantinedRecord, StoreReport,
 };
 pub use event::{Event, EventKind};
 pub use explanation::{Choice, Explanation, Nearest, RuleEffect, Situation, Standing, Why};

@@ -168,7 +168,7 @@ pub(crate) struct TableArgs {
     pub(crate) format: FormatArgs,
     /// Nothing: fleet 1.0 took and ignored arguments here
     #[arg(hide = true)]
-    ignored: Vec<String>,
+    pub(crate) ignored: Vec<String>,
 }
 
 /// Every long flag there is, without dashes, so that `argv` knows what `-no-block` means.

@@ -329,7 +329,7 @@ fn quarantine(diagnosis: &Diagnosis) -> Finding {
         Severity::Error,
         check,
         found,
-        "What was known of them stays in force. Destroy the unit and submit it again, or delete the record: etcdctl del KEY",
+        "What was known of them stays in force. Destroy the unit and submit it again, or remove the record: fleetctl quarantine remove KEY",
     )
 }
 

@@ -165,15 +165,18 @@ impl Cluster {
     }
 
     /// The machine that the unit waits for although it is gone (`Sticky=`, or the brake on mass
-    /// loss holds it), if it has no other.
+    /// loss holds it, or nobody can say whether it is), if it has no other.
     pub(crate) fn awaited(&self, unit: UnitIndex) -> Option<MachineIndex> {
         let node = self.node(unit);
         if node.want != Want::One || node.scheduled.iter().any(|machine| self.is_live(*machine)) {
             return None;
         }
         let machines = node.scheduled.iter().copied();
-        let awaited = machines
-            .filter(|machine| node.rules.requirements.sticky || self.machines.is_braked(*machine));
+        let awaited = machines.filter(|machine| {
+            node.rules.requirements.sticky
+                || self.machines.is_braked(*machine)
+                || self.machines.is_unreadable(*machine)
+        });
         awaited.min_by_key(|machine| self.machine(*machine))
     }
 

@@ -127,6 +127,13 @@ impl Cluster {
             .flatten()
             .map(|(id, _)| self.machines.index(id))
             .collect();
+        // A report that cannot be read is one.
+        let unreadable = records
+            .quarantined_statuses
+            .get(&name)
+            .into_iter()
+            .flatten();
+        statuses.extend(unreadable.map(|id| self.machines.index(id)));
         // Machines that were never there have numbers behind all others.
         scheduled.sort_unstable();
         statuses.sort_unstable();

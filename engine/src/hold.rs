@@ -33,6 +33,14 @@ impl Looked {
         match &node.want {
             Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
             Want::Frozen(reason) => Some(bare(reason.clone())),
+            // It may well run there.
+            Want::One
+                if cluster
+                    .awaited(unit)
+                    .is_some_and(|machine| cluster.machines.is_unreadable(machine)) =>
+            {
+                None
+            }
             Want::One if let Some(machine) = cluster.awaited(unit) => {
                 let sticky = node.rules.requirements.sticky;
                 let machine = cluster.machine(machine).clone();

@@ -116,6 +116,12 @@ fn by_itself(cluster: &Cluster, entries: &[Entry], removed: &mut Removed) -> Vec
             Want::Untouched if cluster.is_live(machine) => None,
             // The machine may come back, and what is wanted of the unit is not known.
             Want::Untouched => continue,
+            // So may this one.
+            Want::One | Want::Everywhere | Want::Frozen(_)
+                if cluster.machines.is_unreadable(machine) =>
+            {
+                continue;
+            }
             Want::Inactive => Some(UnassignReason::Inactive),
             Want::Destroyed | Want::Trace => Some(UnassignReason::Destroyed),
             Want::One if cluster.awaited(unit) == Some(machine) => continue,

@@ -38,6 +38,8 @@ pub(crate) struct Machines {
     live_count: usize,
     /// Machines that the brake on mass loss speaks of; those of them that are away keep their units.
     braked: BTreeSet<MachineIndex>,
+    /// Machines that may be alive, as their records cannot be read.
+    unreadable: BTreeSet<MachineId>,
     /// Machines that take new units.
     open: Bits,
     /// By machine: its metadata with what operators set laid over it; empty while it is away.
@@ -64,6 +66,7 @@ impl Machines {
             ids,
             slots,
             spoken_of: BTreeMap::new(),
+            unreadable: records.quarantined_machines.clone(),
             live: Bits::empty(slots),
             live_count: 0,
             braked: BTreeSet::new(),
@@ -162,6 +165,11 @@ impl Machines {
     /// How many those are.
     pub(crate) fn fitting_open_count(&self, class: ClassIndex) -> usize {
         self.fitting_open_count[class.0]
+    }
+
+    /// True if nobody can say whether the machine is alive.
+    pub(crate) fn is_unreadable(&self, machine: MachineIndex) -> bool {
+        self.unreadable.contains(self.id(machine))
     }
 
     pub(crate) fn find(&self, id: &MachineId) -> Option<MachineIndex> {

@@ -12,7 +12,7 @@ pub(crate) fn may_alter_plan(records: &Records, change: &Change) -> bool {
             (Some(before), Some(after)) => {
                 before.metadata != after.metadata || before.capacity != after.capacity
             }
-            (None, None) => false,
+            (None, None) => records.quarantined_machines.contains(id),
             (Some(_), None) | (None, Some(_)) => true,
         },
         Change::MachineSpec(id, spec) => records.machine_specs.get(id) != spec.as_ref(),
@@ -29,6 +29,7 @@ pub(crate) fn may_alter_plan(records: &Records, change: &Change) -> bool {
                 .get(name)
                 .and_then(|statuses| statuses.get(id));
             before.map(|status| status.hash) != status.as_ref().map(|status| status.hash)
+                || records.is_damaged_status(name, id)
         }
         Change::Hold(name, hold) => records.holds.get(name) != hold.as_ref(),
         Change::Brake(brake) => records.brake != *brake,

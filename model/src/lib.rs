@@ -40,7 +40,7 @@ pub use question::{
     ANSWER_BYTES_MAX, AskError, JournalError, JournalForm, QUESTION_LINES_MAX, Question, Topic,
 };
 pub use rebalance::Move;
-pub use records::{Change, Leader, Quarantined, RecordKey, Records};
+pub use records::{Change, Leader, Quarantined, RecordKey, Records, Removal};
 pub use request::{
     Action, Done, Known, MetadataEdit, OnDifference, Outcome, Refusal, UnitRequest, UnitWrite,
     resolve,

@@ -11,7 +11,7 @@ use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 use crate::{
     ActiveState, AskError, Change, Deadline, Explanation, Generation, InvocationId, JobResult,
     JournalError, LoadState, MachineId, MetadataEdit, Move, Outcome, Question, Records, Refusal,
-    Revision, StoreHealth, TrialPlan, UnitRequest,
+    Removal, Revision, StoreHealth, TrialPlan, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
@@ -267,6 +267,12 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
         &self,
         edits: Vec<MetadataEdit>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Deletes the record of this key if it cannot be understood; any other is left alone.
+    fn remove_quarantined(
+        &self,
+        key: String,
+    ) -> impl Future<Output = Result<Removal, StoreError>> + Send;
 
     /// Returns if the store answers now. Costs it less than a read: nothing is kept up to date for it.
     ///

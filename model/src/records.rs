@@ -29,6 +29,15 @@ pub struct Quarantined {
     pub reason: String,
 }
 
+/// What became of a wish to remove a damaged record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// There is no damaged record of that key: nothing was done.
+    NotQuarantined,
+}
+
 /// Names one record.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum RecordKey {
@@ -115,6 +124,10 @@ pub struct Records {
     pub quarantine: BTreeMap<String, Quarantined>,
     /// Which of the quarantined keys belong to units, so that those can be destroyed by name.
     pub quarantined_units: BTreeSet<UnitName>,
+    /// Machines whose records cannot be read and of which nothing was known before: they may well be alive.
+    pub quarantined_machines: BTreeSet<MachineId>,
+    /// Reports that cannot be read and of which nothing was known before: the machine may well have the unit.
+    pub quarantined_statuses: BTreeMap<UnitName, BTreeSet<MachineId>>,
 }
 
 impl Records {
@@ -126,23 +139,69 @@ impl Records {
                 set(&mut self.units, name, value);
             }
             Change::File(hash, value) => set(&mut self.files, hash, value),
-            Change::Machine(id, value) => set(&mut self.machines, id, value),
+            Change::Machine(id, value) => {
+                self.quarantined_machines.remove(&id);
+                set(&mut self.machines, id, value);
+            }
             Change::MachineSpec(id, value) => set(&mut self.machine_specs, id, value),
             Change::Assignment(id, name, value) => set_nested(&mut self.schedule, name, id, value),
-            Change::Status(id, name, value) => set_nested(&mut self.statuses, name, id, value),
+            Change::Status(id, name, value) => {
+                if let Some(machines) = self.quarantined_statuses.get_mut(&name) {
+                    machines.remove(&id);
+                }
+                set_nested(&mut self.statuses, name, id, value);
+            }
             Change::Hold(name, value) => set(&mut self.holds, name, value),
             Change::Leader(value) => self.leader = value,
             Change::Brake(value) => self.brake = value,
             Change::Quarantined { record, problem } => {
-                if let Some(RecordKey::Unit(name)) = record {
-                    self.quarantined_units.insert(name);
-                }
+                self.note_damage(record);
                 self.quarantine.insert(problem.key.clone(), problem);
             }
             Change::Healed { key } => {
                 self.quarantine.remove(&key);
             }
         }
+    }
+
+    /// Notes of whom a damaged record speaks, where that bears on what may be done.
+    fn note_damage(&mut self, record: Option<RecordKey>) {
+        match record {
+            Some(RecordKey::Unit(name)) => {
+                self.quarantined_units.insert(name);
+            }
+            Some(RecordKey::Machine(id)) if !self.machines.contains_key(&id) => {
+                self.quarantined_machines.insert(id);
+            }
+            Some(RecordKey::Status(id, name)) if !self.reports(&name, &id) => {
+                self.quarantined_statuses
+                    .entry(name)
+                    .or_default()
+                    .insert(id);
+            }
+            Some(
+                RecordKey::Machine(_)
+                | RecordKey::Status(..)
+                | RecordKey::File(_)
+                | RecordKey::MachineSpec(_)
+                | RecordKey::Assignment(..)
+                | RecordKey::Hold(_)
+                | RecordKey::Leader
+                | RecordKey::Brake,
+            )
+            | None => {}
+        }
+    }
+
+    /// True if a report of the unit by the machine is there, cannot be read, and nothing was known of it before.
+    pub fn is_damaged_status(&self, name: &UnitName, machine: &MachineId) -> bool {
+        let of_unit = self.quarantined_statuses.get(name);
+        of_unit.is_some_and(|machines| machines.contains(machine))
+    }
+
+    fn reports(&self, name: &UnitName, machine: &MachineId) -> bool {
+        let of_unit = self.statuses.get(name);
+        of_unit.is_some_and(|of_unit| of_unit.contains_key(machine))
     }
 
     /// The metadata of a machine with what operators set laid over it; none if the machine is not there.

@@ -28,6 +28,7 @@ mod leadership;
 mod lease;
 mod listing;
 mod membership;
+mod quarantine;
 mod stream;
 mod view;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use model::{
     AskError, Change, ClusterStore, MachineId, MetadataEdit, Outcome, Question, RecordKey, Records,
-    Refusal, Revision, StoreError, StoreHealth, UnitRequest, Update,
+    Refusal, Removal, Revision, StoreError, StoreHealth, UnitRequest, Update,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -26,6 +26,7 @@ use crate::connection::Registry;
 use crate::follow::{Batch, Follow, Reached, Scope};
 use crate::history::History;
 use crate::listing::{Range, Standing, standing};
+use crate::quarantine;
 
 /// How long the copy is kept up to date after its last use. Reading 10,000 units again takes a fraction of a second.
 const IDLE: Duration = Duration::from_secs(60);
@@ -165,6 +166,10 @@ impl ClusterStore for View {
             &inner.tasks,
             ended,
         )
+    }
+
+    async fn remove_quarantined(&self, key: String) -> Result<Removal, StoreError> {
+        Ok(quarantine::remove(&self.inner.registry, &key).await?)
     }
 
     fn subscribe(

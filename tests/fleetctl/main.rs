@@ -28,5 +28,6 @@ mod looking;
 mod lowering;
 mod outcomes;
 mod person;
+mod quarantine;
 mod shells;
 mod templates;

@@ -183,6 +183,8 @@ impl Events {
             | EventKind::MachineGone(_)
             | EventKind::Brake(_)
             | EventKind::BrakeGone
+            | EventKind::Record(_)
+            | EventKind::RecordGone(_)
             | EventKind::Synced
             | EventKind::Failed(_) => return true,
         };

@@ -8,7 +8,7 @@ use super::connection::Ask;
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
     Batch, BatchAnswer, BatchRequest, Diagnosis, Explanation, Failure, JournalForm, MachineId,
-    Overview, Plan, RebalanceRequest, Rebalancing, Unit, UnitName, Version,
+    Overview, Plan, Quarantine, RebalanceRequest, Rebalancing, Unit, UnitName, Version,
 };
 
 /// The longest list of names that is put into an address, in bytes: servers and proxies limit it.
@@ -107,6 +107,27 @@ impl Client {
     /// See [`ClientError`]. That the store does not answer is none.
     pub async fn diagnosis(&self) -> Result<Diagnosis, ClientError> {
         self.get("/diagnosis".to_owned()).await
+    }
+
+    /// The records that cannot be understood.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn quarantine(&self) -> Result<Quarantine, ClientError> {
+        self.get("/quarantine".to_owned()).await
+    }
+
+    /// Removes a record that cannot be understood.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also if no such record has this key.
+    pub async fn remove_quarantined(&self, key: &str) -> Result<(), ClientError> {
+        let mut ask = Ask::get(format!("/quarantine?key={}", escaped(key)));
+        ask.method = Method::DELETE;
+        match self.exchange(&ask).await? {
+            (StatusCode::NO_CONTENT, _) => Ok(()),
+            (status, body) => Err(failure(status, &body)),
+        }
     }
 
     /// A unit; none if there is no such unit.
@@ -309,6 +330,19 @@ fn on_machine(name: &UnitName, what: &str, machine: Option<&MachineId>, lines: u
 
 fn unit_path(name: &UnitName) -> String {
     format!("/units/{}", encoded(name))
+}
+
+/// A key as part of a query: it may be any text.
+fn escaped(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
 }
 
 /// The name as part of an address. Of the characters that a name may have, only `\` must be written otherwise.

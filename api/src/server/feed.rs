@@ -21,6 +21,7 @@ pub(super) struct Feed {
     told_machines: BTreeMap<MachineId, Digest>,
     told_units: BTreeMap<UnitName, Told>,
     told_brake: Option<Digest>,
+    told_damage: BTreeMap<String, Digest>,
 }
 
 /// Stands for what was told: 64 bits instead of a row, for as many rows as a cluster has.
@@ -41,6 +42,8 @@ struct Touched {
     units: BTreeSet<UnitName>,
     files: BTreeSet<FileHash>,
     brake: bool,
+    /// Keys of damaged records.
+    damage: BTreeSet<String>,
 }
 
 /// Whether a change is of anything that the subscriber is told of.
@@ -87,6 +90,7 @@ impl Feed {
             told_machines: BTreeMap::new(),
             told_units: BTreeMap::new(),
             told_brake: None,
+            told_damage: BTreeMap::new(),
         }
     }
 
@@ -103,11 +107,13 @@ impl Feed {
         let units = units
             .chain(records.statuses.keys())
             .chain(records.holds.keys());
+        let damage = self.told_damage.keys().chain(records.quarantine.keys());
         let touched = Touched {
             machines,
             units: units.cloned().collect(),
             files: BTreeSet::new(),
             brake: true,
+            damage: damage.cloned().collect(),
         };
         self.records = records;
         self.tell(touched)
@@ -132,7 +138,9 @@ impl Feed {
             EventKind::Hold(name, _) => touched.units.contains(name),
             EventKind::Machine(row) => touched.machines.contains(&row.id),
             EventKind::Brake(_) => touched.brake,
-            EventKind::UnitGone(_)
+            EventKind::Record(record) => touched.damage.contains(&record.key),
+            EventKind::RecordGone(_)
+            | EventKind::UnitGone(_)
             | EventKind::StateGone(..)
             | EventKind::HoldGone(_)
             | EventKind::MachineGone(_)
@@ -175,12 +183,14 @@ impl Feed {
                 (!shown).then(|| EventKind::StateGone(name.clone(), machine.clone()))
             }
             Change::Brake(_) => records.brake.is_none().then_some(EventKind::BrakeGone),
+            Change::Healed { key } => {
+                (!records.quarantine.contains_key(key)).then(|| EventKind::RecordGone(key.clone()))
+            }
             Change::File(..)
             | Change::MachineSpec(..)
             | Change::Assignment(..)
             | Change::Leader(_)
-            | Change::Quarantined { .. }
-            | Change::Healed { .. } => None,
+            | Change::Quarantined { .. } => None,
         }
     }
 
@@ -220,6 +230,13 @@ impl Feed {
                 touched.machines.insert(id.clone());
             }
             Change::Brake(_) => touched.brake = true,
+            // Who follows some units is told of those.
+            Change::Quarantined { problem, .. } if self.only.is_none() => {
+                touched.damage.insert(problem.key.clone());
+            }
+            Change::Healed { key } if self.only.is_none() => {
+                touched.damage.insert(key.clone());
+            }
             // Nothing of these is told.
             Change::Leader(_) | Change::Quarantined { .. } | Change::Healed { .. } => {
                 return Bearing::None;
@@ -286,6 +303,15 @@ impl Feed {
             if told.unit.is_some() || told.hold.is_some() || !told.states.is_empty() {
                 self.told_units.insert(name, told);
             }
+        }
+        for key in touched.damage {
+            let mut told = self.told_damage.remove(&key);
+            let record = self.records.quarantine.get(&key);
+            let now = record.map(|problem| EventKind::Record(rows::quarantined(problem)));
+            update(&mut told, now, &mut news, || {
+                EventKind::RecordGone(key.clone())
+            });
+            self.told_damage.extend(told.map(|told| (key, told)));
         }
         let revision = self.records.revision.0;
         news.into_iter()

@@ -197,6 +197,7 @@ struct Census {
     /// By desired state.
     units: BTreeMap<&'static str, usize>,
     holds: Vec<String>,
+    quarantined: usize,
     /// Unit, machine, active state.
     states: Vec<(String, String, String)>,
 }
@@ -225,6 +226,7 @@ impl Census {
             machines: records.machines.len(),
             units,
             holds: records.holds.keys().map(ToString::to_string).collect(),
+            quarantined: records.quarantine.len(),
             states,
         }
     }
@@ -249,6 +251,12 @@ impl Census {
             Kind::Gauge,
             "1 for each unit that is to run and that no machine can take.",
             holds.map(|unit| (vec![("unit", unit.as_str())], 1.0)),
+        );
+        page.one(
+            "fleet_quarantined_records",
+            Kind::Gauge,
+            "Records in the store that cannot be understood and are skipped; see fleetctl quarantine.",
+            self.quarantined as f64,
         );
         let states = self.states.iter();
         page.family(

@@ -25,6 +25,7 @@ mod paging;
 mod path;
 mod placement;
 mod process;
+mod quarantine;
 mod rows;
 mod units;
 
@@ -164,6 +165,7 @@ pub fn router<C: ClusterStore, J: Journal>(
             .route(&at("/overview"), any(overview::overview))
             .route(&at("/events"), any(events::events))
             .route(&at("/diagnosis"), any(diagnosis::diagnosis))
+            .route(&at("/quarantine"), any(quarantine::quarantine))
             .route(&at("/discovery"), any(documents::discovery))
             .route(&at("/version"), any(version));
     }

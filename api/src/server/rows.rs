@@ -184,3 +184,11 @@ fn options(file: &UnitFile) -> Vec<types::UnitOption> {
     };
     file.options().iter().map(option).collect()
 }
+
+/// A record that cannot be understood.
+pub(super) fn quarantined(problem: &model::Quarantined) -> types::QuarantinedRecord {
+    types::QuarantinedRecord {
+        key: problem.key.clone(),
+        reason: problem.reason.clone(),
+    }
+}

@@ -158,3 +158,10 @@ pub struct QuarantinedRecord {
     /// What is wrong with it.
     pub reason: String,
 }
+
+/// The answer of `GET /quarantine`.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// The records that cannot be understood, in the order of their keys.
+    pub records: Vec<QuarantinedRecord>,
+}

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Brake, ErrorBody, Hold, MachineId, MachineRow, StateRow, UnitName, UnitRow, text};
+use super::{
+    Brake, ErrorBody, Hold, MachineId, MachineRow, QuarantinedRecord, StateRow, UnitName, UnitRow,
+    text,
+};
 
 /// One message of `GET /events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,6 +39,10 @@ pub enum EventKind {
     Brake(Brake),
     /// None does any longer.
     BrakeGone,
+    /// A record cannot be understood, and is skipped.
+    Record(QuarantinedRecord),
+    /// The record of this key can be understood again, or is gone.
+    RecordGone(String),
     /// All that was so at the beginning has been said; what follows are changes.
     Synced,
     /// The server cannot go on; the stream ends here.
@@ -78,6 +85,12 @@ struct Gone {
     gone: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+struct GoneRecord {
+    key: String,
+    gone: bool,
+}
+
 #[derive(Deserialize)]
 struct GoneMark {
     #[serde(default)]
@@ -93,6 +106,7 @@ impl EventKind {
             EventKind::Hold(..) | EventKind::HoldGone(_) => "hold",
             EventKind::Machine(_) | EventKind::MachineGone(_) => "machine",
             EventKind::Brake(_) | EventKind::BrakeGone => "brake",
+            EventKind::Record(_) | EventKind::RecordGone(_) => "record",
             EventKind::Synced => "synced",
             EventKind::Failed(_) => "error",
         }
@@ -132,6 +146,11 @@ impl EventKind {
             }),
             EventKind::Brake(row) => serde_json::to_string(row),
             EventKind::BrakeGone => serde_json::to_string(&Gone { gone }),
+            EventKind::Record(record) => serde_json::to_string(record),
+            EventKind::RecordGone(key) => serde_json::to_string(&GoneRecord {
+                key: key.clone(),
+                gone,
+            }),
             EventKind::Synced => Ok("{}".to_owned()),
             EventKind::Failed(error) => serde_json::to_string(error),
         }
@@ -143,7 +162,7 @@ impl EventKind {
     /// If the data is not what such an event has.
     pub fn read(name: &str, data: &str) -> Result<Option<EventKind>, serde_json::Error> {
         let known = [
-            "unit", "state", "hold", "machine", "brake", "synced", "error",
+            "unit", "state", "hold", "machine", "brake", "record", "synced", "error",
         ];
         if !known.contains(&name) {
             return Ok(None);
@@ -168,6 +187,10 @@ impl EventKind {
             }
             ("brake", false) => EventKind::Brake(serde_json::from_str(data)?),
             ("brake", true) => EventKind::BrakeGone,
+            ("record", false) => EventKind::Record(serde_json::from_str(data)?),
+            ("record", true) => {
+                EventKind::RecordGone(serde_json::from_str::<GoneRecord>(data)?.key)
+            }
             ("error", _) => EventKind::Failed(serde_json::from_str(data)?),
             _ => EventKind::Synced,
         };

@@ -269,6 +269,7 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         ("MachinePage", "machines"),
         ("Overview", "overview"),
         ("Diagnosis", "diagnosis"),
+        ("Quarantine", "quarantine"),
         ("Version", "version"),
         ("Failure", "units/absent.service"),
     ] {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::{Stream, StreamExt};
 use model::{
     AskError, Change, ClusterStore, Generation, Known, MachineId, MachineLease, MachineSpec,
-    MemberStatus, MetadataEdit, Outcome, Question, Records, Refusal, Revision, StoreError,
+    MemberStatus, MetadataEdit, Outcome, Question, Records, Refusal, Removal, Revision, StoreError,
     StoreHealth, StoreMember, UnitRequest, UnitWrite, Update, resolve,
 };
 use tokio::sync::broadcast;
@@ -268,6 +268,16 @@ impl ClusterStore for Memory {
             }
         };
         futures_util::stream::iter(pieces)
+    }
+
+    async fn remove_quarantined(&self, key: String) -> Result<Removal, StoreError> {
+        self.answer().await?;
+        let mut inner = self.inner.lock().unwrap();
+        if !inner.records.quarantine.contains_key(&key) {
+            return Ok(Removal::NotQuarantined);
+        }
+        inner.write(vec![Change::Healed { key }]);
+        Ok(Removal::Removed)
     }
 
     async fn subscribe(

@@ -142,6 +142,7 @@ async fn metrics_are_of_the_engine_and_of_every_unit() {
     fleet_units{desired="launched"} 0
     fleet_units{desired="loaded"} 0
     fleet_unit_held{unit="b.service"} 1
+    fleet_quarantined_records 0
     fleet_unit_state{unit="a.service",machine="aaaaaaaa000000000000000000000001",active="active"} 1
     fleet_unit_state{unit="a.service",machine="bbbbbbbb000000000000000000000002",active="inactive"} 1
     "#);

@@ -21,6 +21,7 @@ mod list_unit_files;
 mod list_units;
 mod man;
 mod plan;
+mod quarantine;
 mod ssh;
 mod status;
 mod verify;
@@ -57,6 +58,7 @@ pub(crate) enum Command {
     #[command(hide = true)]
     Man(man::Args),
     Plan(plan::Args),
+    Quarantine(quarantine::Args),
     Rebalance(rebalance::Args),
     Restart(restart::Args),
     Ssh(ssh::Args),
@@ -89,6 +91,7 @@ impl Command {
             | Command::ListUnits(_)
             | Command::Load(_)
             | Command::Plan(_)
+            | Command::Quarantine(_)
             | Command::Rebalance(_)
             | Command::Restart(_)
             | Command::Ssh(_)
@@ -114,6 +117,7 @@ impl Command {
             Command::ListUnits(args) => list_units::run(args, session).await,
             Command::Load(args) => load::run(args, session).await,
             Command::Plan(args) => plan::run(args, session).await,
+            Command::Quarantine(args) => quarantine::run(args, session).await,
             Command::Rebalance(args) => rebalance::run(args, session).await,
             Command::Restart(args) => restart::run(args, session).await,
             Command::Ssh(args) => ssh::run(args, session).await,

@@ -72,7 +72,9 @@ impl Observed {
             // Each unit that is held says so itself.
             EventKind::Brake(_) | EventKind::BrakeGone => Touched::Nothing,
             // The client makes an error of it, and the stream ends.
-            EventKind::Failed(_) => Touched::Nothing,
+            EventKind::Record(_) | EventKind::RecordGone(_) | EventKind::Failed(_) => {
+                Touched::Nothing
+            }
         }
     }
 

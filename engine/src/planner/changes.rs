@@ -30,6 +30,9 @@ impl Planner {
                 records.apply(change);
                 return self.aim(records, &name);
             }
+            Change::Status(id, name, _) if records.is_damaged_status(name, id) => {
+                self.numbering = Numbering::Broken;
+            }
             Change::Status(..) => self.take_in_status(records, &change),
             Change::Hold(name, after) => {
                 if records.holds.get(name) != after.as_ref() {
@@ -42,8 +45,13 @@ impl Planner {
                 return self.aim(records, &name);
             }
             Change::Quarantined { record, .. } => {
-                if let Some(RecordKey::Unit(name)) = record {
-                    self.mark_named(name);
+                match record {
+                    Some(RecordKey::Unit(name)) => self.mark_named(name),
+                    // Rare: all is numbered anew.
+                    Some(RecordKey::Machine(_) | RecordKey::Status(..)) => {
+                        self.numbering = Numbering::Broken;
+                    }
+                    Some(_) | None => {}
                 }
             }
             Change::Machine(..) | Change::MachineSpec(..) | Change::Brake(_) => {
@@ -57,6 +65,10 @@ impl Planner {
     /// Changes of which what the records have before and after matters.
     fn take_in_machines(&mut self, records: &mut Records, change: Change) {
         match &change {
+            Change::Machine(id, _) if records.quarantined_machines.contains(id) => {
+                self.numbering = Numbering::Broken;
+                records.apply(change);
+            }
             Change::Machine(id, after) => {
                 let same = match (records.machines.get(id), after) {
                     (Some(before), Some(after)) => {

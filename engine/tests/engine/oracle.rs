@@ -334,6 +334,11 @@ impl<'a> Oracle<'a> {
         oracle.full(unit, machine, others).is_none()
     }
 
+    /// Its record cannot be read.
+    fn may_be_alive(&self, machine: &MachineId) -> bool {
+        self.before.quarantined_machines.contains(machine)
+    }
+
     fn is_live(&self, machine: &MachineId) -> bool {
         self.before.machines.contains_key(machine)
     }
@@ -344,12 +349,11 @@ impl<'a> Oracle<'a> {
     }
 
     fn seen(&self, unit: &UnitName) -> Vec<&MachineId> {
-        self.before
-            .statuses
-            .get(unit)
-            .into_iter()
-            .flatten()
+        let reported = self.before.statuses.get(unit).into_iter().flatten();
+        let unreadable = self.before.quarantined_statuses.get(unit);
+        reported
             .map(|(id, _)| id)
+            .chain(unreadable.into_iter().flatten())
             .collect()
     }
 
@@ -363,10 +367,8 @@ impl<'a> Oracle<'a> {
                 return Err(format!("{unit} is on {machines:?}"));
             }
             for machine in machines {
-                if (needs.sticky || self.is_braked(machine))
-                    && on(before, unit, machine)
-                    && !self.is_live(machine)
-                {
+                let awaited = needs.sticky || self.is_braked(machine) || self.may_be_alive(machine);
+                if awaited && on(before, unit, machine) && !self.is_live(machine) {
                     continue;
                 }
                 if !self.is_live(machine) {
@@ -413,6 +415,9 @@ impl<'a> Oracle<'a> {
             let (live, gone): (Vec<_>, Vec<_>) = machines.partition(|id| self.is_live(id));
             let has_one = !live.is_empty();
             if let Some(machine) = gone.first().filter(|_| !has_one && !needs.global) {
+                if self.may_be_alive(machine) {
+                    continue;
+                }
                 let machine = (*machine).clone();
                 let reason = records.holds.get(unit).map(|hold| &hold.reason);
                 let expected = match needs.sticky {

@@ -156,6 +156,29 @@ impl Picture {
                 };
                 self.change(Change::Quarantined { record, problem });
             }
+            ["damage-machine", machine] => {
+                let record = Some(RecordKey::Machine(id(machine)));
+                let problem = Quarantined {
+                    key: format!("machines/{machine}"),
+                    reason: "not JSON".into(),
+                };
+                self.change(Change::Quarantined { record, problem });
+            }
+            ["damage-status", unit, machine] => {
+                let record = Some(RecordKey::Status(id(machine), name(unit)));
+                let problem = Quarantined {
+                    key: format!("states/{machine}/{unit}"),
+                    reason: "not JSON".into(),
+                };
+                self.change(Change::Quarantined { record, problem });
+            }
+            ["forget-machine", machine] => {
+                self.records.machines.remove(&id(machine));
+            }
+            ["forget-status", unit, machine] => {
+                let statuses = self.records.statuses.get_mut(&name(unit)).unwrap();
+                statuses.remove(&id(machine));
+            }
             // A leader that starts after the damage was done never saw the unit.
             ["forget", unit] => {
                 self.records.units.remove(&name(unit));
