@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use engine::{EngineReport, EngineSettings};
+use engine::{BrakeLimits, EngineReport, EngineSettings};
 use model::{BootId, Capacity, Machine, MachineId};
 use registry::{Join, Lease, LeaseId, Membership, Registry, RegistryError};
 use tokio::sync::watch;
@@ -225,6 +225,7 @@ pub(crate) async fn engine_process(
 ) {
     let settings = EngineSettings {
         lease_ttl: LEASE_TTL / 2,
+        brake: BrakeLimits::of_lease(u64::try_from(LEASE_TTL.as_millis()).unwrap_or(u64::MAX)),
     };
     let (report, _) = watch::channel(EngineReport::default());
     engine::run(registry, machine, settings, report, leave).await;
