@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use unitfile::{FileHash, UnitFile, UnitName};
 
+use Fate::{Ends, Hangs, Runs};
+use Rule::{Anywhere, Beside, Everywhere, Machine, Metadata, NotWith};
+
 /// What becomes of a unit that was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {
@@ -49,76 +52,76 @@ const ONCE: &str = "Type=oneshot\nExecStart=/bin/true\n";
 const FAILS: &str = "Type=oneshot\nExecStart=/bin/false\n";
 const CRASHES: &str = "ExecStart=/bin/sleep 2\nRestart=always\n";
 
+/// Each unit by name, with its versions.
+const TABLE: [(&str, &[(&str, Fate, Rule)]); 11] = [
+    (
+        "web@1.service",
+        &[
+            (SERVER, Runs, NotWith("web@")),
+            (SLOW_STOP, Runs, NotWith("web@")),
+        ],
+    ),
+    (
+        "web@2.service",
+        &[
+            (SERVER, Runs, NotWith("web@")),
+            (SERVER, Runs, NotWith("db.")),
+        ],
+    ),
+    (
+        "db.service",
+        &[
+            (SERVER, Runs, Anywhere),
+            (SLOW_STOP, Runs, Metadata("disk", "ssd")),
+        ],
+    ),
+    (
+        "app.service",
+        &[
+            (SERVER, Runs, Beside("db.service")),
+            (SLOW_START, Runs, Anywhere),
+        ],
+    ),
+    (
+        "everywhere.service",
+        &[(SERVER, Runs, Everywhere), (SLOW_STOP, Runs, Everywhere)],
+    ),
+    (
+        "fast.service",
+        &[
+            (SERVER, Runs, Metadata("disk", "ssd")),
+            (SERVER, Runs, Metadata("disk", "hdd")),
+        ],
+    ),
+    (
+        "job.service",
+        &[(ONCE, Ends, Anywhere), (FAILS, Ends, Anywhere)],
+    ),
+    (
+        "slow.service",
+        &[(SLOW_START, Runs, Anywhere), (SLOW_STOP, Runs, Anywhere)],
+    ),
+    (
+        "stuck.service",
+        &[(HUNG_START, Hangs, Anywhere), (HUNG_STOP, Runs, Anywhere)],
+    ),
+    (
+        "crashy.service",
+        &[(CRASHES, Ends, Anywhere), (FAILS, Ends, Anywhere)],
+    ),
+    (
+        "pinned.service",
+        &[(SERVER, Runs, Machine("m2")), (SERVER, Runs, Anywhere)],
+    ),
+];
+
 impl Catalog {
     pub(crate) fn new() -> Catalog {
-        use Fate::{Ends, Hangs, Runs};
-        use Rule::{Anywhere, Beside, Everywhere, Machine, Metadata, NotWith};
-        let table: [(&str, &[(&str, Fate, Rule)]); 11] = [
-            (
-                "web@1.service",
-                &[
-                    (SERVER, Runs, NotWith("web@")),
-                    (SLOW_STOP, Runs, NotWith("web@")),
-                ],
-            ),
-            (
-                "web@2.service",
-                &[
-                    (SERVER, Runs, NotWith("web@")),
-                    (SERVER, Runs, NotWith("db.")),
-                ],
-            ),
-            (
-                "db.service",
-                &[
-                    (SERVER, Runs, Anywhere),
-                    (SLOW_STOP, Runs, Metadata("disk", "ssd")),
-                ],
-            ),
-            (
-                "app.service",
-                &[
-                    (SERVER, Runs, Beside("db.service")),
-                    (SLOW_START, Runs, Anywhere),
-                ],
-            ),
-            (
-                "everywhere.service",
-                &[(SERVER, Runs, Everywhere), (SLOW_STOP, Runs, Everywhere)],
-            ),
-            (
-                "fast.service",
-                &[
-                    (SERVER, Runs, Metadata("disk", "ssd")),
-                    (SERVER, Runs, Metadata("disk", "hdd")),
-                ],
-            ),
-            (
-                "job.service",
-                &[(ONCE, Ends, Anywhere), (FAILS, Ends, Anywhere)],
-            ),
-            (
-                "slow.service",
-                &[(SLOW_START, Runs, Anywhere), (SLOW_STOP, Runs, Anywhere)],
-            ),
-            (
-                "stuck.service",
-                &[(HUNG_START, Hangs, Anywhere), (HUNG_STOP, Runs, Anywhere)],
-            ),
-            (
-                "crashy.service",
-                &[(CRASHES, Ends, Anywhere), (FAILS, Ends, Anywhere)],
-            ),
-            (
-                "pinned.service",
-                &[(SERVER, Runs, Machine("m2")), (SERVER, Runs, Anywhere)],
-            ),
-        ];
         let mut catalog = Catalog {
             units: BTreeMap::new(),
             by_hash: BTreeMap::new(),
         };
-        for (name, versions) in table {
+        for (name, versions) in TABLE {
             for (number, (body, fate, rule)) in versions.iter().enumerate() {
                 catalog.add(name, number, body, *fate, *rule);
             }

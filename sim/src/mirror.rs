@@ -146,6 +146,24 @@ pub(crate) enum Noted {
     Other,
 }
 
+impl Noted {
+    /// What a record is, by its key without the cluster's prefix.
+    fn of(key: &str) -> Noted {
+        let parts: Vec<&str> = key.split('/').collect();
+        match parts.as_slice() {
+            ["units", unit] => Noted::Unit((*unit).to_owned()),
+            ["schedule", machine, unit] => Noted::Entry((*machine).to_owned(), (*unit).to_owned()),
+            ["states", machine, unit] => Noted::Status((*machine).to_owned(), (*unit).to_owned()),
+            ["machines", machine] => Noted::Machine((*machine).to_owned()),
+            ["machine-specs", machine] => Noted::Spec((*machine).to_owned()),
+            ["files", hash] => Noted::File((*hash).to_owned()),
+            ["holds", unit] => Noted::Hold((*unit).to_owned()),
+            ["leader"] => Noted::Leader,
+            _ => Noted::Other,
+        }
+    }
+}
+
 /// The records. Damaged values leave what was known before, as they must for everybody.
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
@@ -175,18 +193,7 @@ impl Mirror {
     ) -> Noted {
         let json: Option<Value> = value.and_then(|value| serde_json::from_slice(value).ok());
         self.damaged.remove(key);
-        let parts: Vec<&str> = key.split('/').collect();
-        let noted = match parts.as_slice() {
-            ["units", unit] => Noted::Unit((*unit).to_owned()),
-            ["schedule", machine, unit] => Noted::Entry((*machine).to_owned(), (*unit).to_owned()),
-            ["states", machine, unit] => Noted::Status((*machine).to_owned(), (*unit).to_owned()),
-            ["machines", machine] => Noted::Machine((*machine).to_owned()),
-            ["machine-specs", machine] => Noted::Spec((*machine).to_owned()),
-            ["files", hash] => Noted::File((*hash).to_owned()),
-            ["holds", unit] => Noted::Hold((*unit).to_owned()),
-            ["leader"] => Noted::Leader,
-            _ => Noted::Other,
-        };
+        let noted = Noted::of(key);
         let json = json.as_ref();
         let is_read = match &noted {
             Noted::Unit(unit) => set(

@@ -3,12 +3,11 @@
 
 mod behaviour;
 mod history;
+mod passing;
 mod world;
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -17,14 +16,15 @@ use model::{
     ServiceUnit,
 };
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use unitfile::{UnitFile, UnitName};
 
 pub use self::history::{Happening, What};
 
 use self::behaviour::Behaviour;
+use self::passing::FakeChanges;
 use self::world::{Now, Term, Verb, World};
-use crate::changes::{ChangeHub, Changes};
+use crate::changes::ChangeHub;
 
 /// A fake machine's systemd. Clones are the same machine, so it outlives any agent.
 #[derive(Clone)]
@@ -468,34 +468,6 @@ impl ServiceManager for FakeSystemd {
             changes: self.inner.hub.subscribe(),
             machine: self.clone(),
             next: None,
-        }
-    }
-}
-
-/// The changes of a fake machine; reading them is what lets its time pass.
-struct FakeChanges {
-    changes: Changes,
-    machine: FakeSystemd,
-    next: Option<Pin<Box<Sleep>>>,
-}
-
-impl Stream for FakeChanges {
-    type Item = ServiceChange;
-
-    fn poll_next(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<ServiceChange>> {
-        loop {
-            let next = self.machine.with(|world, _| world.next_event());
-            if let Poll::Ready(change) = Pin::new(&mut self.changes).poll_next(context) {
-                return Poll::Ready(change);
-            }
-            self.next = next.map(|at| Box::pin(sleep_until(at)));
-            match self.next.as_mut().map(|sleep| sleep.as_mut().poll(context)) {
-                Some(Poll::Ready(())) => {}
-                Some(Poll::Pending) | None => return Poll::Pending,
-            }
         }
     }
 }
