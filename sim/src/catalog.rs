@@ -131,12 +131,12 @@ impl Catalog {
 
     fn add(&mut self, name: &str, number: usize, body: &str, fate: Fate, rule: Rule) {
         let options = match rule {
-            Rule::Anywhere => String::new(),
-            Rule::Everywhere => "Global=true\n".to_owned(),
-            Rule::Metadata(key, value) => format!("MachineMetadata={key}={value}\n"),
-            Rule::Beside(peer) => format!("MachineOf={peer}\n"),
-            Rule::NotWith(prefix) => format!("Conflicts={prefix}*\n"),
-            Rule::Machine(id) => format!("MachineID={id}\n"),
+            Anywhere => String::new(),
+            Everywhere => "Global=true\n".to_owned(),
+            Metadata(key, value) => format!("MachineMetadata={key}={value}\n"),
+            Beside(peer) => format!("MachineOf={peer}\n"),
+            NotWith(prefix) => format!("Conflicts={prefix}*\n"),
+            Machine(id) => format!("MachineID={id}\n"),
         };
         let text = format!(
             "[Unit]\nDescription={name} version {number}\n[Service]\n{body}[X-Fleet]\n{options}"
@@ -151,25 +151,19 @@ impl Catalog {
 
     /// What becomes of a unit with this file.
     pub(crate) fn fate(&self, file: &FileHash) -> Fate {
-        self.by_hash.get(file).map_or(Fate::Ends, |(fate, _)| *fate)
+        self.by_hash.get(file).map_or(Ends, |(fate, _)| *fate)
     }
 
     /// Where a unit with this file may run.
     pub(crate) fn rule(&self, file: &FileHash) -> Rule {
-        self.by_hash
-            .get(file)
-            .map_or(Rule::Anywhere, |(_, rule)| *rule)
+        self.by_hash.get(file).map_or(Anywhere, |(_, rule)| *rule)
     }
 
     /// True if two units, each with its file, may not be on one machine.
     pub(crate) fn conflict(&self, one: (&str, &FileHash), other: (&str, &FileHash)) -> bool {
         let excludes = |(own, file): (&str, &FileHash), name: &str| match self.rule(file) {
-            Rule::NotWith(prefix) => name.starts_with(prefix) && name != own,
-            Rule::Anywhere
-            | Rule::Everywhere
-            | Rule::Metadata(..)
-            | Rule::Beside(_)
-            | Rule::Machine(_) => false,
+            NotWith(prefix) => name.starts_with(prefix) && name != own,
+            Anywhere | Everywhere | Metadata(..) | Beside(_) | Machine(_) => false,
         };
         excludes(one, other.0) || excludes(other, one.0)
     }

@@ -182,6 +182,16 @@ fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(number).ok()
 }
 
+/// How systemd tells of an exit.
+pub(super) fn status(exit: Exit) -> String {
+    match exit {
+        Exit::Status(203) => ": status 203/EXEC".to_owned(),
+        Exit::Status(1) => ": status 1/FAILURE".to_owned(),
+        Exit::Status(status) => format!(": status {status}"),
+        Exit::Never => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use unitfile::{UnitFile, UnitName};
 
-use super::behaviour::{Behaviour, Exit, Restart, StartType, in_a_row};
+use super::behaviour::{Behaviour, Exit, Restart, StartType, in_a_row, status};
 use super::history::{Happening, What};
 
 /// systemd's `StartLimitBurst=` by default: after this many starts by itself in a row the fake's systemd gives up too.
@@ -495,14 +495,5 @@ fn after(now: Now, takes: Duration, exit: Exit, step: Step) -> Option<(Instant, 
     match exit {
         Exit::Never => None,
         Exit::Status(_) => now.at.checked_add(takes).map(|at| (at, step)),
-    }
-}
-
-fn status(exit: Exit) -> String {
-    match exit {
-        Exit::Status(203) => ": status 203/EXEC".to_owned(),
-        Exit::Status(1) => ": status 1/FAILURE".to_owned(),
-        Exit::Status(status) => format!(": status {status}"),
-        Exit::Never => String::new(),
     }
 }
