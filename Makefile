@@ -15,7 +15,6 @@ demo: setup ## Three real machines and what fleet does on them (STORE=embedded: 
 
 test: setup ## Run every test, those on real machines and real etcd included
 	cargo test --workspace --no-fail-fast
-	@$(MAKE) --no-print-directory sim
 
 sim: ## The cluster in one thread on virtual time, with faults from a seed: SEEDS=1000 runs from SEED=1 (LIVE=1 tells one run)
 	SEED=$(or $(SEED),1) SEEDS=$(or $(SEEDS),1000) LIVE=$(or $(LIVE),0) \

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use sim::{Outcome, Telling, simulate};
 
-/// Without SEEDS: what `cargo test --workspace` can bear without optimisation. `make test` runs many more.
+/// Without SEEDS: what `cargo test --workspace` can bear without optimisation. `make sim` runs many more.
 const SEEDS: u64 = 24;
 
 /// Runs that once found a fault of ours, and which.
