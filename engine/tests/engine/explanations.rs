@@ -6,8 +6,8 @@ use crate::picture::{Picture, id, name};
 use crate::properties::{cases, steps};
 use engine::{Explainer, explain, schedule};
 use model::{
-    Criterion, Explanation, GLOBAL_MACHINES_MAX, HoldReason, MachineId, NEAREST_MAX, Obstacle,
-    Rule, Situation, Standing, WhyThere,
+    Criterion, Decision, Explanation, GLOBAL_MACHINES_MAX, HoldReason, MachineId, NEAREST_MAX,
+    Obstacle, Rule, Situation, Standing, UnassignReason, WhyThere,
 };
 use proptest::prelude::*;
 use unitfile::{Demand, UnitName};
@@ -322,6 +322,16 @@ fn check_standings(
     Ok(())
 }
 
+fn gives_way(decision: &Decision) -> bool {
+    matches!(
+        decision,
+        Decision::Unassign {
+            reason: UnassignReason::NoLongerFits(Obstacle::Replaced { .. }),
+            ..
+        }
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
@@ -332,14 +342,18 @@ proptest! {
             picture.draw(&commands.join("\n"));
             let mut pending = Explainer::of(&picture.records);
             let decisions = schedule(&picture.records);
+            let somebody_gives_way = decisions.iter().any(gives_way);
             picture.apply(&decisions);
             let mut explainer = Explainer::of(&picture.records);
             for unit in picture.records.units.keys() {
                 let explanation = explainer.explain(unit).unwrap();
                 prop_assert!(!explanation.pending);
-                // What is to be written is explained as it will be.
+                // What is to be written is explained as it will be. A unit that is to give way counts no more where it
+                // is, and once that is written it counts there again until it has stopped.
                 let before = pending.explain(unit).unwrap();
-                prop_assert_eq!(&Explanation { pending: false, ..before }, &explanation);
+                if !somebody_gives_way {
+                    prop_assert_eq!(&Explanation { pending: false, ..before }, &explanation);
+                }
                 match &explanation.situation {
                     Situation::Inactive | Situation::Damaged => continue,
                     Situation::Waiting(reason) => {
