@@ -1,6 +1,9 @@
 //! Any text as `fleet.conf`: nothing panics, and each complaint names the line it is about.
 #![no_main]
 
+#[allow(dead_code, reason = "fleetd asks it for limits")]
+#[path = "../../src/bin/fleetd/brake.rs"]
+mod brake;
 #[allow(dead_code, reason = "fleetd reads fields that are not looked at here")]
 #[path = "../../src/bin/fleetd/config.rs"]
 mod config;

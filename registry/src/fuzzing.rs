@@ -20,6 +20,7 @@ pub fn written(change: &Change) -> Option<Vec<u8>> {
         Change::Status(_, _, status) => status.as_ref().map(layout::status),
         Change::Hold(_, hold) => hold.as_ref().map(layout::hold),
         Change::Leader(leader) => leader.as_ref().map(layout::leader),
+        Change::Brake(brake) => brake.as_ref().map(layout::brake),
         Change::Quarantined { .. } | Change::Healed { .. } => None,
     }
 }

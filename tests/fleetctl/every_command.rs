@@ -131,6 +131,20 @@ const LINES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "quarantine",
+        &[
+            "quarantine",
+            "quarantine list",
+            "quarantine remove",
+            "quarantine remove units/nothing.service",
+            "quarantine forget",
+        ],
+    ),
+    (
+        "rebalance",
+        &["rebalance --dry-run", "rebalance --max-moves=many"],
+    ),
+    (
         "restart",
         &[
             "restart web",

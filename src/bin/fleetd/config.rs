@@ -11,13 +11,21 @@ use std::time::Duration;
 
 use crate::brake::{self, BrakeConfig};
 use crate::ini;
-use crate::offline::OfflineStart;
 
 /// The shortest machine lease: etcd grants none shorter than 1.5 election timeouts (2 s), and three keep-alives must fit in.
 const AGENT_TTL_MIN: Duration = Duration::from_secs(3);
 
 /// The longest machine lease: past that, nobody would call a lost machine's units "moved".
 const AGENT_TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// When to act without the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum OfflineStart {
+    /// When it could not be reached for so long.
+    After(Duration),
+    /// Never.
+    Never,
+}
 
 /// Where to serve the API.
 #[derive(Clone, PartialEq, Eq, Debug)]

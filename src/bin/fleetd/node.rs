@@ -17,13 +17,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::Config;
+use crate::config::{Config, OfflineStart};
 use crate::engine_figures::watch_engine;
 use crate::host;
 use crate::lease_file::LeaseFile;
 use crate::listeners::{self, Listeners};
 use crate::logging::Verbosity;
-use crate::offline::{self, OfflineStart};
+use crate::offline;
 use crate::signals::{Event, Signals};
 use crate::store::Store;
 use crate::{ConfigSource, notify, version};

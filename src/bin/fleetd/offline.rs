@@ -5,17 +5,9 @@ use std::time::Duration;
 
 use agent::{ScheduleCopy, Systemd, start_from_copy};
 
+use crate::config::OfflineStart;
 use crate::lease_file::LeaseFile;
 use crate::notify;
-
-/// When to act without the store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OfflineStart {
-    /// When it could not be reached for so long.
-    After(Duration),
-    /// Never.
-    Never,
-}
 
 /// Waits as configured, starts what is to be started, and then never ends: to be dropped once the store is reached.
 ///
