@@ -34,7 +34,7 @@ const LINES: &[(&str, &[&str])] = &[
             "destroy",
             "destroy foo%",
             "destroy x*",
-            "destroy -y bro* n*",
+            "destroy -y bro*",
             "destroy log",
         ],
     ),

@@ -1,7 +1,6 @@
 //! What a machine does on its own after a boot, when the store cannot be reached: starts what its copy of the schedule has.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent::{ScheduleCopy, Systemd, start_from_copy};
 
