@@ -3,6 +3,8 @@
 //!
 //! A unit gives way to another that is on its machine, if it is to be on one machine of its own
 //! choice (neither global nor tied to others by `MachineOf=`) and does not itself replace the other.
+//! It never gives way to one that must be with it (`MachineOf=`, also by way of others), which would
+//! only come after it.
 //! It goes where it neither is replaced nor replaces anybody; if there is no such machine it stays.
 //! So each that gives way makes one pair less, and it ends.
 
@@ -124,7 +126,25 @@ fn replacer(
 }
 
 fn gives_way_to(cluster: &Cluster, unit: UnitIndex, other: UnitIndex) -> bool {
-    is_movable(cluster, unit) && cluster.replaces(other, unit) && !cluster.replaces(unit, other)
+    is_movable(cluster, unit)
+        && cluster.replaces(other, unit)
+        && !cluster.replaces(unit, other)
+        && !must_be_with(cluster, other, unit)
+}
+
+/// True if the one names the other in `MachineOf=`, or one that names it, and so on.
+fn must_be_with(cluster: &Cluster, one: UnitIndex, other: UnitIndex) -> bool {
+    let mut known: BTreeSet<UnitIndex> = BTreeSet::new();
+    let mut ahead: Vec<UnitIndex> = vec![one];
+    while let Some(unit) = ahead.pop() {
+        if unit == other {
+            return true;
+        }
+        if known.insert(unit) {
+            ahead.extend(&cluster.node(unit).peers);
+        }
+    }
+    false
 }
 
 fn is_movable(cluster: &Cluster, unit: UnitIndex) -> bool {

@@ -114,7 +114,25 @@ impl<'a> Oracle<'a> {
         };
         let needs = &self.requirements[unit];
         let is_movable = self.wanted.contains(unit) && !needs.global && needs.machine_of.is_empty();
-        is_movable && unit != to && names(to, unit) && !names(unit, to)
+        is_movable
+            && unit != to
+            && names(to, unit)
+            && !names(unit, to)
+            && !self.follows(to, unit)
+    }
+
+    /// True if the one must be where the other is, as one that it names must, and so on.
+    fn follows(&self, one: &UnitName, other: &UnitName) -> bool {
+        let mut led = BTreeSet::from([one.clone()]);
+        loop {
+            let needs = led.iter().filter_map(|name| self.requirements.get(name));
+            let peers: Vec<UnitName> = needs.flat_map(|it| it.machine_of.clone()).collect();
+            let before = led.len();
+            led.extend(peers);
+            if led.len() == before {
+                return led.contains(other);
+            }
+        }
     }
 
     /// True if on the machine the unit neither is replaced by a unit of the schedule nor replaces
