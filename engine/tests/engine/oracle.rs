@@ -114,11 +114,7 @@ impl<'a> Oracle<'a> {
         };
         let needs = &self.requirements[unit];
         let is_movable = self.wanted.contains(unit) && !needs.global && needs.machine_of.is_empty();
-        is_movable
-            && unit != to
-            && names(to, unit)
-            && !names(unit, to)
-            && !self.follows(to, unit)
+        is_movable && unit != to && names(to, unit) && !names(unit, to) && !self.follows(to, unit)
     }
 
     /// True if the one must be where the other is, as one that it names must, and so on.
