@@ -1,9 +1,8 @@
 //! What a verb works with: the connection to the cluster and the outputs.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use api::client::{Client, Dialler};
+use api::client::Client;
 
 use crate::error::CommandError;
 use crate::output::Output;
@@ -22,8 +21,6 @@ pub(crate) struct Session<'a> {
     /// The machines, by SSH.
     pub(crate) remote: Remote,
     settings: Settings,
-    /// Opens the client's connections, if they go through a tunnel.
-    dialler: Option<Arc<dyn Dialler>>,
 }
 
 impl Session<'_> {
@@ -40,13 +37,12 @@ impl Session<'_> {
             )
         })?;
         let endpoints = settings.endpoints.clone();
-        let client = Client::through(dialler.clone(), endpoints, settings.request_timeout);
+        let client = Client::through(dialler, endpoints, settings.request_timeout);
         Ok(Session {
             client,
             output,
             remote,
             settings,
-            dialler,
         })
     }
 
@@ -57,7 +53,7 @@ impl Session<'_> {
             return self.client.clone();
         }
         let limit = self.settings.request_timeout.saturating_mul(timeouts);
-        Client::through(self.dialler.clone(), self.settings.endpoints.clone(), limit)
+        self.client.patient(limit)
     }
 
     /// The limit of one request.

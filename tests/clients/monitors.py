@@ -30,7 +30,7 @@ def events(last=None):
     connection.request("GET", "/fleet/v1/events", headers={"Last-Event-ID": last} if last else {})
     response = connection.getresponse()
     assert response.status == 200, response.status
-    found, fields = [], {}
+    found, fields, last_id = [], {}, None
     while not found or found[-1][0] != "synced":
         line = response.readline().decode().rstrip("\n")
         assert line or fields, "the stream ended"
@@ -38,7 +38,8 @@ def events(last=None):
             key, _, value = line.partition(": ")
             fields[key] = value
         else:
-            found.append((fields["event"], fields["id"], json.loads(fields["data"])))
+            last_id = fields.get("id", last_id)
+            found.append((fields["event"], last_id, json.loads(fields["data"])))
             fields = {}
     connection.close()
     return found

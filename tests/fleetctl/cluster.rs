@@ -47,13 +47,20 @@ pub(crate) struct Cluster {
     _directory: tempfile::TempDir,
 }
 
-/// A fleetd that was started again.
+/// A fleetd that was started again, or beside the first.
 pub(crate) struct Again {
+    /// Where it listens, if over TCP.
+    pub(crate) address: String,
     shutdown: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Again {
+    /// Lets the machines of `cluster` do what they are told, until this ends.
+    pub(crate) fn wake_machines(&self, cluster: &Cluster) -> JoinHandle<()> {
+        tokio::spawn(run_machines(cluster.store.clone(), self.shutdown.clone()))
+    }
+
     /// Ends it, and waits until it has ended.
     pub(crate) async fn end(self) {
         self.shutdown.cancel();
@@ -229,15 +236,31 @@ impl Cluster {
     pub(crate) fn start_fleetd(&self) -> Again {
         println!("fleetd starts");
         std::fs::remove_file(&self.socket).unwrap();
-        let listeners = vec![Listener::Unix(UnixListener::bind(&self.socket).unwrap())];
+        let mut again = self.serve_at(Listener::Unix(UnixListener::bind(&self.socket).unwrap()));
+        let machines = again.wake_machines(self);
+        again.tasks.push(machines);
+        again
+    }
+
+    /// Serves over TCP too, from another process as it were.
+    pub(crate) async fn another_fleetd(&self) -> Again {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap().to_string();
+        Again {
+            address,
+            ..self.serve_at(Listener::Tcp(tcp))
+        }
+    }
+
+    fn serve_at(&self, listener: Listener) -> Again {
         let shutdown = CancellationToken::new();
         let settings = Settings::new(machine_id(FIRST));
         let routes = router(self.store.clone(), Diary, settings, shutdown.clone());
-        let serving = tokio::spawn(serve(routes, listeners, shutdown.clone()));
-        let machines = tokio::spawn(run_machines(self.store.clone(), shutdown.clone()));
+        let serving = tokio::spawn(serve(routes, vec![listener], shutdown.clone()));
         Again {
+            address: String::new(),
             shutdown,
-            tasks: vec![serving, machines],
+            tasks: vec![serving],
         }
     }
 

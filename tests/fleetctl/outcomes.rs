@@ -208,6 +208,56 @@ async fn a_fleetd_that_comes_back_is_found_again() {
     cluster.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_goes_on_at_the_next_endpoint_where_it_broke_off() {
+    let cluster = machines_asleep().await;
+    cluster.file("web.service", FILE);
+    let other = cluster.another_fleetd().await;
+    let stop = async {
+        asked_for(&cluster, "web.service").await;
+        until_listened_to(&cluster).await;
+        cluster.stop_fleetd();
+        other.wake_machines(&cluster)
+    };
+    let endpoints = format!(
+        "unix://{},http://{}",
+        cluster.socket.display(),
+        other.address
+    );
+    let environment = [("FLEETCTL_ENDPOINT", endpoints.as_str())];
+    let line = "fleetctl start web --request-timeout=30 --debug";
+    let (seen, machines) = tokio::join!(cluster.run_with(&environment, line), stop);
+    let seen = seen.replace(&other.address, "OTHER");
+    let stdout = seen.split("[stderr]").next().unwrap();
+    assert_snapshot!(stdout, @r#"
+    [stdout]
+    Unit web.service inactive
+    Unit web.service launched on aaaaaaaa.../10.0.0.1
+    "#);
+    let streams: Vec<_> = seen
+        .lines()
+        .filter(|line| line.contains("events of"))
+        .collect();
+    let [first, second] = streams[..] else {
+        panic!("{seen}")
+    };
+    assert_eq!(first, "DEBUG unix://SOCKET: events of 1 units");
+    assert!(
+        second.starts_with("DEBUG http://OTHER: events of 1 units since "),
+        "{second}"
+    );
+    other.end().await;
+    machines.await.unwrap();
+    cluster.end().await;
+}
+
+/// Returns once somebody reads events.
+async fn until_listened_to(cluster: &Cluster) {
+    while cluster.store.subscribers() == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Returns the unit once fleetctl has asked for it to be started.
 async fn asked_for(cluster: &Cluster, name: &str) -> Unit {
     let name = UnitName::parse(name).unwrap();

@@ -1,5 +1,8 @@
 //! Connections: which endpoint is asked, when a connection is used again, when a request is tried again.
 //!
+//! Sent again, at the next endpoint, is what has not been sent yet, and what only reads: then also if this fleetd is cut off from
+//! its store, which another may reach. What failed at one endpoint makes the next request begin with another.
+//!
 //! There are no tasks: a connection is driven by whoever waits for an answer on it.
 
 use std::fmt;
@@ -31,6 +34,9 @@ const IDLE_CONNECTIONS_MAX: usize = 8;
 /// The longest answer that is read, in bytes: an overview of 100,000 units is below it.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// The status of a fleetd that cannot do anything now: it has lost its store.
+const NOT_NOW: u16 = 503;
+
 /// Host header for a unix socket, as the ancestor's client sends it.
 const SOCKET_HOST: &str = "domain-sock";
 
@@ -38,12 +44,15 @@ const SOCKET_HOST: &str = "domain-sock";
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// How long a request may take at each endpoint.
+    request_timeout: Duration,
 }
 
 struct Inner {
     endpoints: Vec<Endpoint>,
+    /// How long a request may take that is not given more time; for opening a connection, however long it is then used.
     request_timeout: Duration,
-    /// Which endpoint answered last: it is asked first.
+    /// Which endpoint is asked first: the one that answered last, or the one after the one that failed.
     preferred: AtomicUsize,
     idle: Mutex<Vec<(usize, Connection)>>,
     /// Opens connections; none opens them from here.
@@ -66,11 +75,14 @@ pub(super) struct Ask {
     pub(super) path: String,
     /// JSON.
     pub(super) body: Bytes,
+    /// The revision after which a stream of events goes on.
+    pub(super) last_event: Option<u64>,
+    pub(super) repeatable: Repeatable,
 }
 
 /// Whether the same request may be sent a second time if it is not known what became of the first.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Repeatable {
+pub(super) enum Repeatable {
     Yes,
     No,
 }
@@ -81,14 +93,25 @@ impl Ask {
             method: Method::GET,
             path: path.into(),
             body: Bytes::new(),
+            last_event: None,
+            repeatable: Repeatable::Yes,
         }
     }
 
-    fn repeatable(&self) -> Repeatable {
-        if self.method == Method::GET {
-            Repeatable::Yes
-        } else {
-            Repeatable::No
+    pub(super) fn post(path: impl Into<String>, body: Vec<u8>) -> Ask {
+        Ask {
+            method: Method::POST,
+            body: body.into(),
+            repeatable: Repeatable::No,
+            ..Ask::get(path)
+        }
+    }
+
+    pub(super) fn delete(path: impl Into<String>) -> Ask {
+        Ask {
+            method: Method::DELETE,
+            repeatable: Repeatable::No,
+            ..Ask::get(path)
         }
     }
 }
@@ -126,6 +149,15 @@ impl Client {
                 idle,
                 dialler,
             }),
+            request_timeout,
+        }
+    }
+
+    /// This client, with all it knows of its endpoints, for requests that take up to this long once a connection is there.
+    pub fn patient(&self, request_timeout: Duration) -> Client {
+        Client {
+            inner: Arc::clone(&self.inner),
+            request_timeout,
         }
     }
 
@@ -144,11 +176,14 @@ impl Client {
                 let status = response.status();
                 let body = self.body(index, response, &mut connection).await?;
                 self.keep(index, connection);
+                if status == StatusCode::SERVICE_UNAVAILABLE {
+                    return Err(super::requests::failure(status, &body));
+                }
                 Ok((status, body))
             };
-            match timeout(self.inner.request_timeout, work).await {
+            match timeout(self.request_timeout, work).await {
                 Ok(result) => result,
-                Err(_elapsed) => Err(self.timed_out(index)),
+                Err(_elapsed) => Err(self.timed_out(index, self.request_timeout)),
             }
         })
         .await
@@ -159,26 +194,27 @@ impl Client {
     pub(super) async fn open(
         &self,
         ask: &Ask,
-    ) -> Result<(Response<Incoming>, Connection, Endpoint), ClientError> {
+    ) -> Result<(Response<Incoming>, Connection, usize), ClientError> {
         self.first_endpoint(ask, async |index| {
             let work = async {
                 let (response, mut connection) = self.send(index, ask).await?;
                 if response.status() == StatusCode::OK {
-                    return Ok((response, connection, self.inner.endpoints[index].clone()));
+                    return Ok((response, connection, index));
                 }
                 let code = response.status();
                 let body = self.body(index, response, &mut connection).await?;
                 Err(super::requests::failure(code, &body))
             };
-            match timeout(self.inner.request_timeout, work).await {
+            match timeout(self.request_timeout, work).await {
                 Ok(result) => result,
-                Err(_elapsed) => Err(self.timed_out(index)),
+                Err(_elapsed) => Err(self.timed_out(index, self.request_timeout)),
             }
         })
         .await
     }
 
-    /// Tries the endpoints one after the other, beginning with the one that answered last.
+    /// Tries the endpoints one after the other, beginning with the preferred one. If none is of use, the error is the last
+    /// one's, unless a fleetd said why it is of none.
     async fn first_endpoint<T>(
         &self,
         ask: &Ask,
@@ -186,14 +222,20 @@ impl Client {
     ) -> Result<T, ClientError> {
         let count = self.inner.endpoints.len();
         let first = self.inner.preferred.load(Ordering::Relaxed);
+        let repeatable = ask.repeatable == Repeatable::Yes;
         let mut last = None;
         for index in (0..count).map(|step| (first + step) % count) {
             match attempt(index).await {
-                Err(error @ ClientError::Unreachable { .. }) => last = Some(error),
-                Err(error @ (ClientError::TimedOut { .. } | ClientError::Broken { .. }))
-                    if ask.repeatable() == Repeatable::Yes =>
-                {
+                Err(error @ ClientError::Api { code: NOT_NOW, .. }) if repeatable => {
                     last = Some(error);
+                }
+                Err(error @ ClientError::Unreachable { .. }) => last = worse(last, error),
+                Err(error @ (ClientError::TimedOut { .. } | ClientError::Broken { .. })) => {
+                    if !repeatable {
+                        self.move_on_from(index);
+                        return Err(error);
+                    }
+                    last = worse(last, error);
                 }
                 answered => {
                     self.inner.preferred.store(index, Ordering::Relaxed);
@@ -205,6 +247,18 @@ impl Client {
             endpoint: Endpoint::Unix("".into()),
             source: io::Error::new(io::ErrorKind::InvalidInput, "no endpoint is given"),
         }))
+    }
+
+    /// Has the next request begin with another endpoint than this, which failed.
+    pub(super) fn move_on_from(&self, index: usize) {
+        let next = (index + 1) % self.inner.endpoints.len().max(1);
+        // Whoever has moved on already knows better; the result says only that.
+        self.inner
+            .preferred
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |preferred| {
+                (preferred == index).then_some(next)
+            })
+            .unwrap_or(next);
     }
 
     /// Sends a request on a connection that is there already or on a new one.
@@ -221,7 +275,7 @@ impl Client {
                 Ok(response) => return Ok((response, connection)),
                 Err(mut error) => match error.take_message() {
                     Some(unsent) => request = unsent,
-                    None if ask.repeatable() == Repeatable::Yes => {
+                    None if ask.repeatable == Repeatable::Yes => {
                         request = self.request(index, ask)?;
                     }
                     None => return Err(self.broken(index, error.into_error())),
@@ -260,6 +314,9 @@ impl Client {
             .header(ACCEPT, HeaderValue::from_static("application/json"));
         if !ask.body.is_empty() {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(revision) = ask.last_event {
+            request = request.header("Last-Event-ID", revision);
         }
         request
             .body(Full::new(ask.body.clone()))
@@ -310,10 +367,8 @@ impl Client {
                 continue;
             };
             if whole.len() + data.len() > ANSWER_BYTES_MAX {
-                return Err(ClientError::Malformed {
-                    endpoint: self.inner.endpoints[index].clone(),
-                    reason: format!("it is longer than {ANSWER_BYTES_MAX} bytes"),
-                });
+                let reason = format!("it is longer than {ANSWER_BYTES_MAX} bytes");
+                return Err(self.nonsense(index, reason));
             }
             whole.extend_from_slice(&data);
         }
@@ -341,17 +396,24 @@ impl Client {
         }
     }
 
-    fn broken(&self, index: usize, source: hyper::Error) -> ClientError {
+    pub(super) fn broken(&self, index: usize, source: hyper::Error) -> ClientError {
         ClientError::Broken {
             endpoint: self.inner.endpoints[index].clone(),
             source,
         }
     }
 
-    fn timed_out(&self, index: usize) -> ClientError {
+    pub(super) fn timed_out(&self, index: usize, limit: Duration) -> ClientError {
         ClientError::TimedOut {
             endpoint: self.inner.endpoints[index].clone(),
-            seconds: self.inner.request_timeout.as_secs_f64(),
+            seconds: limit.as_secs_f64(),
+        }
+    }
+
+    pub(super) fn nonsense(&self, index: usize, reason: String) -> ClientError {
+        ClientError::Malformed {
+            endpoint: self.inner.endpoints[index].clone(),
+            reason,
         }
     }
 }
@@ -373,6 +435,14 @@ impl Connection {
             work.as_mut().poll(context)
         })
         .await
+    }
+}
+
+/// Of two errors the one to tell: what a fleetd said of itself, or else the later.
+fn worse(known: Option<ClientError>, later: ClientError) -> Option<ClientError> {
+    match known {
+        Some(ClientError::Api { .. }) => known,
+        Some(_) | None => Some(later),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::connection::{Ask, Connection};
 use super::requests::{journal_path, names_query};
 use super::sse::{Message, Parser};
-use super::{Client, ClientError, Endpoint};
+use super::{Client, ClientError};
 use crate::types::{ErrorBody, Event, EventKind, JournalForm, JournalLines, MachineId, UnitName};
 
 /// How long a stream may be silent. The server says something every 15 s, so three of those were lost.
@@ -20,7 +20,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 
 /// Server-Sent Events as they come.
 struct Messages {
-    endpoint: Endpoint,
+    client: Client,
+    /// Which endpoint sends them.
+    index: usize,
     connection: Connection,
     body: Incoming,
     parser: Parser,
@@ -36,16 +38,22 @@ struct Events {
 impl Client {
     /// The present state of `units` (empty for all), then `Synced`, then changes as they happen, without end.
     ///
+    /// `after` is the revision of the last event of a stream that has ended. If the server still knows what happened since, it
+    /// says `Resumed` and tells only that; otherwise all is told again, and what is not was forgotten meanwhile.
+    ///
     /// # Errors
-    /// See [`ClientError`]; after an error in the stream it ends. That the server ended it is no error.
+    /// See [`ClientError`]; after an error in the stream it ends. That the server ended it is no error. However it ended, the
+    /// next request is made at the next endpoint.
     pub async fn events(
         &self,
         units: &[UnitName],
+        after: Option<u64>,
     ) -> Result<impl Stream<Item = Result<Event, ClientError>> + Send + Unpin + 'static, ClientError>
     {
         let query = names_query(units);
         let only = query.is_none().then(|| units.iter().cloned().collect());
-        let ask = Ask::get(format!("/events?{}", query.unwrap_or_default()));
+        let mut ask = Ask::get(format!("/events?{}", query.unwrap_or_default()));
+        ask.last_event = after;
         let messages = self.messages(&ask).await?;
         let events = Events { messages, only };
         let stream = try_unfold(events, async |mut events| {
@@ -77,9 +85,10 @@ impl Client {
     }
 
     async fn messages(&self, ask: &Ask) -> Result<Messages, ClientError> {
-        let (response, connection, endpoint) = self.open(ask).await?;
+        let (response, connection, index) = self.open(ask).await?;
         Ok(Messages {
-            endpoint,
+            client: self.clone(),
+            index,
             connection,
             body: response.into_body(),
             parser: Parser::default(),
@@ -89,25 +98,26 @@ impl Client {
 }
 
 impl Messages {
-    /// The next message; none at the end.
+    /// The next message; none at the end. After the end another endpoint is asked first.
     async fn next(&mut self) -> Result<Option<Message>, ClientError> {
+        let next = self.read().await;
+        if !matches!(next, Ok(Some(_))) {
+            self.client.move_on_from(self.index);
+        }
+        next
+    }
+
+    async fn read(&mut self) -> Result<Option<Message>, ClientError> {
         loop {
             if let Some(message) = self.ready.pop_front() {
                 return Ok(Some(message));
             }
             let frame = self.connection.drive(self.body.frame());
             let Ok(frame) = timeout(SILENCE_MAX, frame).await else {
-                let seconds = SILENCE_MAX.as_secs_f64();
-                return Err(ClientError::TimedOut {
-                    endpoint: self.endpoint.clone(),
-                    seconds,
-                });
+                return Err(self.client.timed_out(self.index, SILENCE_MAX));
             };
             let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|source| ClientError::Broken {
-                endpoint: self.endpoint.clone(),
-                source,
-            })?;
+            let frame = frame.map_err(|source| self.client.broken(self.index, source))?;
             if let Some(data) = frame.data_ref() {
                 let complete = self
                     .parser
@@ -140,10 +150,7 @@ impl Messages {
     }
 
     fn malformed(&self, error: &impl ToString) -> ClientError {
-        ClientError::Malformed {
-            endpoint: self.endpoint.clone(),
-            reason: error.to_string(),
-        }
+        self.client.nonsense(self.index, error.to_string())
     }
 }
 
@@ -185,6 +192,7 @@ impl Events {
             | EventKind::BrakeGone
             | EventKind::Record(_)
             | EventKind::RecordGone(_)
+            | EventKind::Resumed
             | EventKind::Synced
             | EventKind::Failed(_) => return true,
         };

@@ -1,10 +1,10 @@
 //! The requests, one method each, and how their answers are read.
 
 use bytes::Bytes;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 
-use super::connection::Ask;
+use super::connection::{Ask, Repeatable};
 use super::{Client, ClientError, Endpoint};
 use crate::types::{
     Batch, BatchAnswer, BatchRequest, Diagnosis, Explanation, Failure, JournalForm, MachineId,
@@ -56,14 +56,8 @@ impl Client {
         let batch = Batch {
             requests: requests.to_vec(),
         };
-        let body = serde_json::to_vec(&batch)
-            .map_err(|error| self.malformed(&error))?
-            .into();
-        let ask = Ask {
-            method: Method::POST,
-            path: "/batch".to_owned(),
-            body,
-        };
+        let body = serde_json::to_vec(&batch).map_err(|error| self.malformed(&error))?;
+        let ask = Ask::post("/batch", body);
         let (status, body) = self.exchange(&ask).await?;
         if status == StatusCode::OK {
             return self.read(&body);
@@ -122,8 +116,7 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; also if no such record has this key.
     pub async fn remove_quarantined(&self, key: &str) -> Result<(), ClientError> {
-        let mut ask = Ask::get(format!("/quarantine?key={}", escaped(key)));
-        ask.method = Method::DELETE;
+        let ask = Ask::delete(format!("/quarantine?key={}", escaped(key)));
         match self.exchange(&ask).await? {
             (StatusCode::NO_CONTENT, _) => Ok(()),
             (status, body) => Err(failure(status, &body)),
@@ -217,14 +210,10 @@ impl Client {
         let batch = Batch {
             requests: requests.to_vec(),
         };
-        let body = serde_json::to_vec(&batch)
-            .map_err(|error| self.malformed(&error))?
-            .into();
-        let ask = Ask {
-            method: Method::POST,
-            path: "/plan".to_owned(),
-            body,
-        };
+        let body = serde_json::to_vec(&batch).map_err(|error| self.malformed(&error))?;
+        let mut ask = Ask::post("/plan", body);
+        // It only reads.
+        ask.repeatable = Repeatable::Yes;
         let (status, body) = self.exchange(&ask).await?;
         if status == StatusCode::OK {
             return self.read(&body).map(Ok);
@@ -240,14 +229,8 @@ impl Client {
     /// # Errors
     /// See [`ClientError`]; `Api` with code 501 if this fleetd cannot tell.
     pub async fn rebalance(&self, request: RebalanceRequest) -> Result<Rebalancing, ClientError> {
-        let body = serde_json::to_vec(&request)
-            .map_err(|error| self.malformed(&error))?
-            .into();
-        let ask = Ask {
-            method: Method::POST,
-            path: "/rebalance".to_owned(),
-            body,
-        };
+        let body = serde_json::to_vec(&request).map_err(|error| self.malformed(&error))?;
+        let ask = Ask::post("/rebalance", body);
         match self.exchange(&ask).await? {
             (StatusCode::OK, body) => self.read(&body),
             (status, body) => Err(failure(status, &body)),

@@ -76,21 +76,22 @@ pub(super) async fn events<C: ClusterStore, J: Journal>(
         Some(last) => api.store.changes_since(last).await?,
         None => None,
     };
-    let (mut first, mut present) = match missed {
-        Some(missed) => (resumed(revision), feed.resume(records, &missed)),
-        None => (String::new(), feed.reset(records)),
-    };
-    present.push(Event {
-        revision,
-        kind: EventKind::Synced,
-    });
-    first.push_str(&written(&present));
+    let at_once = |kind| Event { revision, kind };
+    let mut first = Vec::new();
+    match missed {
+        Some(missed) => {
+            first.push(at_once(EventKind::Resumed));
+            first.extend(feed.resume(records, &missed));
+        }
+        None => first.extend(feed.reset(records)),
+    }
+    first.push(at_once(EventKind::Synced));
     let subscription = Subscription {
         store: api.store.clone(),
         updates,
         feed,
         shutdown: api.shutdown.clone(),
-        first: Some(Bytes::from(first)),
+        first: Some(Bytes::from(written(&first))),
         last_sent: Instant::now(),
         phase: Phase::Open,
         _place: place,
@@ -113,12 +114,6 @@ pub(super) async fn events<C: ClusterStore, J: Journal>(
 fn last_event(headers: &HeaderMap) -> Option<Revision> {
     let id = headers.get("last-event-id")?.to_str().ok()?;
     id.trim().parse().map(Revision).ok()
-}
-
-/// Says that what follows is what was missed, not all there is. Clients that do not know it lose nothing: of what they
-/// are not told again they know the present state.
-fn resumed(revision: u64) -> String {
-    format!("id: {revision}\nevent: resumed\ndata: {{}}\n\n")
 }
 
 async fn look<C: ClusterStore>(store: &C, feed: &Feed) -> Result<Records, StoreError> {
@@ -177,14 +172,19 @@ impl<C: ClusterStore> Subscription<C> {
     }
 }
 
-/// The events as they are sent.
+/// The events as they are sent. Only the last has an id: whoever is cut off before has not been told all of that revision,
+/// and comes back with the id before.
 fn written(events: &[Event]) -> String {
     let mut text = String::new();
-    for Event { revision, kind } in events {
+    for (index, Event { revision, kind }) in events.iter().enumerate() {
+        let ends = index + 1 == events.len() && !matches!(kind, EventKind::Failed(_));
+        if ends {
+            text.push_str(&format!("id: {revision}\n"));
+        }
         match kind.data() {
             Ok(data) => {
                 let name = kind.name();
-                text.push_str(&format!("id: {revision}\nevent: {name}\ndata: {data}\n\n"));
+                text.push_str(&format!("event: {name}\ndata: {data}\n\n"));
             }
             Err(error) => tracing::error!(%error, ?kind, "an event cannot be written as JSON"),
         }

@@ -145,6 +145,7 @@ impl Feed {
             | EventKind::HoldGone(_)
             | EventKind::MachineGone(_)
             | EventKind::BrakeGone
+            | EventKind::Resumed
             | EventKind::Synced
             | EventKind::Failed(_) => true,
         });

@@ -10,7 +10,8 @@ use super::{
 /// One message of `GET /events`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Event {
-    /// The store's revision this is known at.
+    /// The store's revision up to which all has been told with this: where to go on after the stream breaks. 0 if that is
+    /// nowhere yet.
     pub revision: u64,
     /// What is so now.
     pub kind: EventKind,
@@ -43,6 +44,9 @@ pub enum EventKind {
     Record(QuarantinedRecord),
     /// The record of this key can be understood again, or is gone.
     RecordGone(String),
+    /// The stream goes on where the reader said that it had been: what follows up to `Synced` is what it missed, and what it
+    /// is not told again is as it was. Readers that pass this over lose nothing.
+    Resumed,
     /// All that was so at the beginning has been said; what follows are changes.
     Synced,
     /// The server cannot go on; the stream ends here.
@@ -107,6 +111,7 @@ impl EventKind {
             EventKind::Machine(_) | EventKind::MachineGone(_) => "machine",
             EventKind::Brake(_) | EventKind::BrakeGone => "brake",
             EventKind::Record(_) | EventKind::RecordGone(_) => "record",
+            EventKind::Resumed => "resumed",
             EventKind::Synced => "synced",
             EventKind::Failed(_) => "error",
         }
@@ -151,7 +156,7 @@ impl EventKind {
                 key: key.clone(),
                 gone,
             }),
-            EventKind::Synced => Ok("{}".to_owned()),
+            EventKind::Resumed | EventKind::Synced => Ok("{}".to_owned()),
             EventKind::Failed(error) => serde_json::to_string(error),
         }
     }
@@ -162,7 +167,7 @@ impl EventKind {
     /// If the data is not what such an event has.
     pub fn read(name: &str, data: &str) -> Result<Option<EventKind>, serde_json::Error> {
         let known = [
-            "unit", "state", "hold", "machine", "brake", "record", "synced", "error",
+            "unit", "state", "hold", "machine", "brake", "record", "resumed", "synced", "error",
         ];
         if !known.contains(&name) {
             return Ok(None);
@@ -191,6 +196,7 @@ impl EventKind {
             ("record", true) => {
                 EventKind::RecordGone(serde_json::from_str::<GoneRecord>(data)?.key)
             }
+            ("resumed", _) => EventKind::Resumed,
             ("error", _) => EventKind::Failed(serde_json::from_str(data)?),
             _ => EventKind::Synced,
         };

@@ -377,7 +377,7 @@ async fn errors_of_the_server_carry_its_message() {
             .to_string()
             .starts_with("the cluster store cannot be reached: no route")
     );
-    assert!(server.client().events(&[]).await.is_err());
+    assert!(server.client().events(&[], None).await.is_err());
 }
 
 #[tokio::test]

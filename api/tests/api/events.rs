@@ -21,7 +21,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<Event, ClientError>> + Send>>;
 
 async fn events(server: &Server, units: &[&str]) -> Events {
     let units: Vec<_> = units.iter().map(|unit| name(unit)).collect();
-    Box::pin(server.client().events(&units).await.unwrap())
+    Box::pin(server.client().events(&units, None).await.unwrap())
 }
 
 async fn next(events: &mut Events) -> Event {

@@ -79,12 +79,16 @@ pub(crate) async fn server() -> Server {
 }
 
 pub(crate) async fn server_with(settings: Settings) -> Server {
+    server_over(Memory::new(), settings).await
+}
+
+/// A server of a cluster that may have others.
+pub(crate) async fn server_over(store: Memory, settings: Settings) -> Server {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("fleet.sock");
     let unix = UnixListener::bind(&socket).unwrap();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap().to_string();
-    let store = Memory::new();
     let shutdown = CancellationToken::new();
     let router = router(store.clone(), Echo, settings, shutdown.clone());
     let listeners = vec![Listener::Unix(unix), Listener::Tcp(tcp)];

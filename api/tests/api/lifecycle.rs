@@ -11,7 +11,7 @@ async fn shutdown_ends_streams_and_idle_connections_and_closes_the_sockets() {
     let server = server().await;
     let client = server.client();
     client.version().await.unwrap();
-    let mut events = client.events(&[]).await.unwrap();
+    let mut events = client.events(&[], None).await.unwrap();
     assert!(events.next().await.unwrap().is_ok());
     server.shutdown.cancel();
     assert!(

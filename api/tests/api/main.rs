@@ -14,6 +14,7 @@ mod memory;
 
 mod client;
 mod documents;
+mod endpoints;
 mod events;
 mod lifecycle;
 mod lists;

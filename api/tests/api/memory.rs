@@ -86,6 +86,11 @@ impl Memory {
         self.inner.lock().unwrap().write(changes.into());
     }
 
+    /// How many follow what happens.
+    pub(crate) fn subscribers(&self) -> usize {
+        self.inner.lock().unwrap().updates.receiver_count()
+    }
+
     /// Forgets how things came to be as they are.
     pub(crate) fn forget(&self) {
         let mut inner = self.inner.lock().unwrap();

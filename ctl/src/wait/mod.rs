@@ -1,6 +1,7 @@
 //! Waits for the machines to do what was asked: one stream of events for all units of a command, no polling.
 //!
-//! The stream begins with the present state, so a stream that breaks is simply opened again.
+//! The stream begins with the present state. One that breaks is opened again, at another endpoint if there is one, and goes
+//! on where it broke if that fleetd knows what happened since.
 
 mod journal;
 mod observed;
@@ -108,13 +109,17 @@ async fn watch(
     names: &[UnitName],
 ) -> Result<(), CommandError> {
     let mut lost_at: Option<Instant> = None;
+    let mut observed = Observed::default();
     while !vigil.pending.is_empty() {
-        session.debug(&format!("events of {} units", names.len()));
-        let error = match session.client.events(names).await {
-            Ok(mut events) => match vigil.follow(session, &mut events).await? {
+        let after = observed.revision;
+        let since = after.map_or(String::new(), |after| format!(" since {after}"));
+        session.debug(&format!("events of {} units{since}", names.len()));
+        observed.open();
+        let error = match session.client.events(names, after).await {
+            Ok(mut events) => match vigil.follow(session, &mut events, &mut observed).await? {
                 Followed::Done => return Ok(()),
-                Followed::Ended { synced, error } => {
-                    if synced {
+                Followed::Ended(error) => {
+                    if observed.synced {
                         lost_at = None;
                     }
                     error
@@ -148,11 +153,8 @@ fn lost_touch(context: &str, error: Option<ClientError>) -> CommandError {
 enum Followed {
     /// All wishes are fulfilled.
     Done,
-    /// The stream ended before.
-    Ended {
-        synced: bool,
-        error: Option<ClientError>,
-    },
+    /// The stream ended before; the error is none if fleetd ended it.
+    Ended(Option<ClientError>),
 }
 
 /// The wishes that are not fulfilled yet.
@@ -200,31 +202,21 @@ impl<'c> Vigil<'c> {
         &mut self,
         session: &mut Session<'_>,
         events: &mut (impl Stream<Item = Result<Event, ClientError>> + Unpin),
+        observed: &mut Observed,
     ) -> Result<Followed, CommandError> {
-        let mut observed = Observed::default();
         loop {
             let wake = self.next_wake(session.output.shows_progress());
             let event = tokio::select! {
                 event = events.next() => event,
                 () = sleep_until(wake) => {
-                    self.check_time(session, &observed).await?;
+                    self.check_time(session, observed).await?;
                     continue;
                 }
             };
             let touched = match event {
-                Some(Ok(event)) => observed.apply(event.kind),
-                Some(Err(error)) => {
-                    return Ok(Followed::Ended {
-                        synced: observed.synced,
-                        error: Some(error),
-                    });
-                }
-                None => {
-                    return Ok(Followed::Ended {
-                        synced: observed.synced,
-                        error: None,
-                    });
-                }
+                Some(Ok(event)) => observed.take_in(event),
+                Some(Err(error)) => return Ok(Followed::Ended(Some(error))),
+                None => return Ok(Followed::Ended(None)),
             };
             if !observed.synced {
                 continue;
@@ -234,7 +226,7 @@ impl<'c> Vigil<'c> {
                 Touched::All => self.pending.keys().cloned().collect(),
                 Touched::Nothing => Vec::new(),
             };
-            self.judge(session, &observed, &names).await?;
+            self.judge(session, observed, &names).await?;
             if self.pending.is_empty() {
                 return Ok(Followed::Done);
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use api::types::{EventKind, Hold, MachineId, StateRow, UnitName, UnitRow};
+use api::types::{Event, EventKind, Hold, MachineId, StateRow, UnitName, UnitRow};
 
 use crate::machine_label::Addresses;
 
@@ -15,6 +15,10 @@ pub(crate) struct Observed {
     pub(crate) machines: Addresses,
     /// Whether all that was so when the stream began is known. Until then, what is missing means nothing.
     pub(crate) synced: bool,
+    /// The revision up to which all is known, from which another stream can go on; none if there is none.
+    pub(crate) revision: Option<u64>,
+    /// A stream has just been opened, and has not said yet whether it goes on where the last one ended.
+    opened: bool,
 }
 
 /// Which units an event may have changed the verdict of.
@@ -29,8 +33,26 @@ pub(crate) enum Touched {
 }
 
 impl Observed {
-    /// Takes in one event.
+    /// What comes next is of a new stream. Unless that resumes, it tells everything, and nothing of before counts.
+    pub(crate) fn open(&mut self) {
+        self.synced = false;
+        self.opened = true;
+    }
+
+    /// Takes in one event of a stream.
+    pub(crate) fn take_in(&mut self, event: Event) -> Touched {
+        let touched = self.apply(event.kind);
+        if self.synced && event.revision > 0 {
+            self.revision = Some(event.revision);
+        }
+        touched
+    }
+
+    /// Takes in what one event says.
     pub(crate) fn apply(&mut self, event: EventKind) -> Touched {
+        if std::mem::take(&mut self.opened) && event != EventKind::Resumed {
+            *self = Observed::default();
+        }
         match event {
             EventKind::Unit(row) => {
                 let name = row.name.clone();
@@ -70,7 +92,7 @@ impl Observed {
                 Touched::All
             }
             // Each unit that is held says so itself.
-            EventKind::Brake(_) | EventKind::BrakeGone => Touched::Nothing,
+            EventKind::Brake(_) | EventKind::BrakeGone | EventKind::Resumed => Touched::Nothing,
             // The client makes an error of it, and the stream ends.
             EventKind::Record(_) | EventKind::RecordGone(_) | EventKind::Failed(_) => {
                 Touched::Nothing
