@@ -16,6 +16,7 @@ mod terminal;
 
 mod bad_days;
 mod bad_input;
+mod constant;
 mod creating;
 mod doctor;
 mod every_command;

@@ -1,5 +1,6 @@
 //! A cluster store in memory that keeps the port's promises, and can be told to fail.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use futures_util::{Stream, StreamExt};
@@ -29,6 +30,8 @@ struct Inner {
     updates: broadcast::Sender<Update>,
     mood: Mood,
     elsewhere: Elsewhere,
+    /// How often each call was made.
+    calls: BTreeMap<&'static str, usize>,
 }
 
 /// How the other machines answer questions.
@@ -65,6 +68,7 @@ impl Memory {
                 updates,
                 mood: Mood::Well,
                 elsewhere: Elsewhere::Silent,
+                calls: BTreeMap::new(),
             })),
         }
     }
@@ -86,6 +90,11 @@ impl Memory {
         self.inner.lock().unwrap().write(changes.into());
     }
 
+    /// How often each call was made since this was last asked.
+    pub(crate) fn take_calls(&self) -> BTreeMap<&'static str, usize> {
+        std::mem::take(&mut self.inner.lock().unwrap().calls)
+    }
+
     /// How many follow what happens.
     pub(crate) fn subscribers(&self) -> usize {
         self.inner.lock().unwrap().updates.receiver_count()
@@ -97,8 +106,12 @@ impl Memory {
         inner.forgotten = inner.records.revision;
     }
 
-    async fn answer(&self) -> Result<(), StoreError> {
-        let mood = self.inner.lock().unwrap().mood.clone();
+    async fn answer(&self, call: &'static str) -> Result<(), StoreError> {
+        let mood = {
+            let mut inner = self.inner.lock().unwrap();
+            *inner.calls.entry(call).or_default() += 1;
+            inner.mood.clone()
+        };
         match mood {
             Mood::Well => Ok(()),
             Mood::Fails(error) => Err(error),
@@ -177,16 +190,19 @@ impl ClusterStore for Memory {
         &self,
         look: impl FnOnce(&Records) -> T + Send,
     ) -> Result<T, StoreError> {
-        self.answer().await?;
+        self.answer("read").await?;
         Ok(look(&self.inner.lock().unwrap().records))
     }
 
     async fn reach(&self) -> Result<(), StoreError> {
-        self.answer().await
+        self.answer("reach").await
     }
 
     async fn health(&self) -> StoreHealth {
-        let answer = self.answer().await.map_err(|error| error.to_string());
+        let answer = self
+            .answer("health")
+            .await
+            .map_err(|error| error.to_string());
         StoreHealth {
             members: vec![StoreMember {
                 endpoint: "memory".to_owned(),
@@ -218,7 +234,7 @@ impl ClusterStore for Memory {
         &self,
         revision: Revision,
     ) -> Result<Option<Vec<Arc<[Change]>>>, StoreError> {
-        self.answer().await?;
+        self.answer("changes_since").await?;
         let inner = self.inner.lock().unwrap();
         if !(inner.forgotten..=inner.records.revision).contains(&revision) {
             return Ok(None);
@@ -233,7 +249,7 @@ impl ClusterStore for Memory {
         &self,
         requests: Vec<UnitRequest>,
     ) -> Result<Vec<Result<Outcome, Refusal>>, StoreError> {
-        self.answer().await?;
+        self.answer("apply").await?;
         let mut inner = self.inner.lock().unwrap();
         Ok(requests
             .iter()
@@ -242,7 +258,7 @@ impl ClusterStore for Memory {
     }
 
     async fn edit_machines(&self, edits: Vec<MetadataEdit>) -> Result<(), StoreError> {
-        self.answer().await?;
+        self.answer("edit_machines").await?;
         let mut inner = self.inner.lock().unwrap();
         for edit in edits {
             let mut spec: MachineSpec = inner
@@ -276,7 +292,7 @@ impl ClusterStore for Memory {
     }
 
     async fn remove_quarantined(&self, key: String) -> Result<Removal, StoreError> {
-        self.answer().await?;
+        self.answer("remove_quarantined").await?;
         let mut inner = self.inner.lock().unwrap();
         if !inner.records.quarantine.contains_key(&key) {
             return Ok(Removal::NotQuarantined);
@@ -288,7 +304,7 @@ impl ClusterStore for Memory {
     async fn subscribe(
         &self,
     ) -> Result<impl Stream<Item = Update> + Send + Unpin + 'static, StoreError> {
-        self.answer().await?;
+        self.answer("subscribe").await?;
         let inner = self.inner.lock().unwrap();
         let updates = BroadcastStream::new(inner.updates.subscribe());
         Ok(updates.map(|update| match update {

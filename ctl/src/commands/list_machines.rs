@@ -86,7 +86,7 @@ fn brake_note(brake: &Brake) -> String {
         .machines
         .iter()
         .take(BRAKE_MACHINES_SHOWN_MAX)
-        .map(|id| id.short());
+        .map(api::types::MachineId::short);
     let mut named = machines.collect::<Vec<_>>().join(", ");
     if lost > BRAKE_MACHINES_SHOWN_MAX {
         named.push_str(", ...");
