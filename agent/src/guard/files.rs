@@ -57,12 +57,14 @@ impl GuardFiles {
         let directory = self.directory.display();
         let links = self.link_directory.display();
         let manager = self.manager.option();
-        // The guard must not be the one that goes when memory is short, nor wait for others when it has to act.
+        // The guard must not be the one that goes when memory is short, nor wait for others when it has to act, nor be refused because
+        // units came and went fast: none of them would start.
         format!(
             "# Written by fleetd.\n\
              [Unit]\n\
              Description=fleet: ends exclusive units before this machine's lease can have ended\n\
              StopWhenUnneeded=yes\n\
+             StartLimitIntervalSec=0\n\
              \n\
              [Service]\n\
              Type=notify\n\

@@ -7,10 +7,11 @@
 //!                                     every exclusive unit, by a drop-in of its own
 //! ```
 //!
-//! [`wait`] is its main process: it sleeps until the deadline, by the clock that goes on while the machine sleeps. [`end`] is what
-//! systemd runs when that process has ended, however it ended: it stops the exclusive units, then kills those that are left. Should
-//! that fail too, `BindsTo=` makes systemd stop them once the guard is gone. systemd starts the guard before the first exclusive
-//! unit, refuses to start one without it, and stops it with the last.
+//! [`wait`] is what its main process does first: it sleeps until the deadline, by the clock that goes on while the machine sleeps.
+//! Then that process does [`end`]: it remembers the exclusive units that run as given up, stops them, and kills those that are left.
+//! systemd runs [`end`] once more when the process has gone, however it went. Should that fail too, `BindsTo=` makes systemd stop them
+//! once the guard is gone. systemd starts the guard before the first exclusive unit, refuses to start one without it, and stops it
+//! with the last.
 
 mod end;
 mod files;

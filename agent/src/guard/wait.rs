@@ -1,4 +1,4 @@
-//! The guard's main process: sleeps until the deadline, and goes on sleeping as long as a later one was set meanwhile.
+//! What the guard's main process does first: sleeps until the deadline, and goes on sleeping as long as a later one was set meanwhile.
 
 use std::io;
 

@@ -90,8 +90,15 @@ impl Systemd {
         };
         guard.set_deadline(Deadline::PASSED).map_err(failed)?;
         self.link().reached().await;
-        if self.running_exclusive(guard).await?.is_empty() {
+        let running = self.running_exclusive(guard).await?;
+        if running.is_empty() {
             return Ok(());
+        }
+        // Before the guard is gone: systemd stops what is bound to it at once, and the guard would not see that it ran.
+        for unit in &running {
+            if let Err(error) = guard.give_up(unit.name.as_str()) {
+                tracing::warn!(unit = %unit.name, %error, "it cannot be remembered that this unit is given up");
+            }
         }
         let signal = self
             .link()

@@ -9,9 +9,9 @@ use crate::notify;
 /// Which of the two.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum GuardCommand {
-    /// Waits for the deadline.
+    /// Waits for the deadline, then ends the units.
     Wait,
-    /// Ends the units.
+    /// Ends the units that are left when the first has gone, however it went.
     End,
 }
 
@@ -19,12 +19,18 @@ pub(crate) enum GuardCommand {
 pub(crate) fn run(command: GuardCommand, files: &GuardFiles) -> ExitCode {
     let say = |text: &str| eprintln!("fleet-guard: {text}");
     let outcome = match command {
-        // That it returns at all means that the units have to end: systemd runs the other process next.
-        GuardCommand::Wait => guard::wait(files, notify::ready).map(|_| ExitCode::FAILURE),
-        GuardCommand::End => guard::end(files, &say).map(|()| ExitCode::SUCCESS),
+        // While we live: once we are gone systemd stops what is bound to us, and what stops fast was then never seen running, and
+        // would not be remembered as given up. However this ends, systemd runs the other process next.
+        GuardCommand::Wait => {
+            guard::wait(files, notify::ready).and_then(|_| guard::end(files, &say))
+        }
+        GuardCommand::End => guard::end(files, &say),
     };
-    outcome.unwrap_or_else(|error| {
-        say(&format!("{:#}", anyhow::Error::from(error)));
-        ExitCode::FAILURE
-    })
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{:#}", anyhow::Error::from(error)));
+            ExitCode::FAILURE
+        }
+    }
 }
