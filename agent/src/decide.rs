@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::reconcile::{LoadReason, Step};
-use crate::run::{Agent, Ended, TRANSITION_DELAY};
+use crate::run::{Agent, Ended, STORE_RETRY, TRANSITION_DELAY};
 use crate::steps::{LookAfter, carry_out};
 use crate::units::{Advance, Work};
 
@@ -134,6 +134,41 @@ impl<S: ServiceManager> Agent<'_, S> {
             let found = files(&registry, &ask).await;
             Ended::Files(ask, found)
         });
+    }
+
+    pub(crate) fn take_files(
+        &mut self,
+        asked: &[FileHash],
+        found: Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError>,
+    ) {
+        for hash in asked {
+            self.fetching.remove(hash);
+        }
+        match found {
+            Ok(found) => {
+                self.missing
+                    .extend(asked.iter().filter(|hash| !found.contains_key(hash)));
+                self.bodies.extend(found);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "unit files cannot be fetched yet");
+                self.refetch_at = Some(Instant::now() + STORE_RETRY);
+                return;
+            }
+        }
+        let names: Vec<UnitName> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                slot.desired
+                    .as_ref()
+                    .is_some_and(|wanted| asked.contains(&wanted.file))
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.touch(&name);
+        }
     }
 
     /// Drops what is no longer needed: files once written, units that are gone.

@@ -61,7 +61,7 @@ async fn take_all_away<S: ServiceManager>(membership: &Membership, manager: Arc<
 async fn take_away<S: ServiceManager>(manager: &S, unit: &ServiceUnit) -> Result<(), ServiceError> {
     let running = !unit.active.is_stopped();
     let mark = unit.mark.as_ref().filter(|_| running).map(Mark::given_up);
-    let end = stop_remembered(manager, &unit.name, mark).await?;
+    let end = stop_remembered(manager, &unit.name, mark).await.result?;
     if end.result != JobResult::Done {
         tracing::warn!(unit = %unit.name, result = %end.result, "the stop did not end well");
     }

@@ -55,7 +55,13 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             }
             match self.held_back_until(&name, status.as_ref(), now) {
                 Some(at) => drop(self.unpublished.insert(name, at)),
-                None => batch.push((name, status)),
+                None => {
+                    if status.is_none() {
+                        // From now on its start waits for a new status, should it be wanted again meanwhile.
+                        self.published.remove(&name);
+                    }
+                    batch.push((name, status));
+                }
             }
         }
         if batch.is_empty() {

@@ -26,7 +26,7 @@ use crate::exclusive::extend;
 use crate::publish::Window;
 use crate::reconcile::Step;
 use crate::steps::{StepEnd, is_refusal};
-use crate::units::{After, Slots};
+use crate::units::{After, Slots, Want};
 
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
 pub(crate) const TRANSITION_DELAY: Duration = Duration::from_millis(100);
@@ -336,8 +336,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             true
         });
         let slot = self.slots.entry(name.clone()).or_default();
-        slot.want(assignment);
-        self.retries.remove(name);
+        if slot.want(assignment) == Want::Changed {
+            self.retries.remove(name);
+        }
         self.touch(name);
     }
 
@@ -395,11 +396,15 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             result,
             observed,
             observed_at,
+            unwritten,
         } = end;
         let Some(slot) = self.slots.get_mut(&name) else {
             return;
         };
         let step = slot.working.as_ref().map(|work| work.step.clone());
+        if let Some(step) = &step {
+            slot.remember(step, &result, unwritten);
+        }
         let tried = step.as_ref().map(ToString::to_string).unwrap_or_default();
         match result {
             Ok(end) => {
@@ -437,10 +442,8 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             }
         }
         if slot.resting {
-            let pause = RETRY_FIRST
-                .saturating_mul(1 << slot.failures.saturating_sub(1).min(6))
-                .min(RETRY_LONGEST);
-            self.retries.insert(name.clone(), Instant::now() + pause);
+            let at = Instant::now() + pause(slot.failures);
+            self.retries.insert(name.clone(), at);
         }
         if self
             .looks
@@ -450,44 +453,15 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             self.looks.remove(&name);
         }
         match observed {
-            Ok(seen) => slot.observed = seen,
+            Ok(seen) => slot.see(seen),
             Err(_) => self.look(&name),
         }
         self.touch(&name);
     }
+}
 
-    fn take_files(
-        &mut self,
-        asked: &[FileHash],
-        found: Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError>,
-    ) {
-        for hash in asked {
-            self.fetching.remove(hash);
-        }
-        match found {
-            Ok(found) => {
-                self.missing
-                    .extend(asked.iter().filter(|hash| !found.contains_key(hash)));
-                self.bodies.extend(found);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "unit files cannot be fetched yet");
-                self.refetch_at = Some(Instant::now() + STORE_RETRY);
-                return;
-            }
-        }
-        let names: Vec<UnitName> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| {
-                slot.desired
-                    .as_ref()
-                    .is_some_and(|wanted| asked.contains(&wanted.file))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in names {
-            self.touch(&name);
-        }
-    }
+/// How long something waits that has failed so often in a row.
+fn pause(failures: u32) -> Duration {
+    let pause = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6));
+    pause.min(RETRY_LONGEST)
 }

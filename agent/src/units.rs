@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use model::{Assignment, Generation, JobEnd, JobKind, JobReport, ServiceUnit, UnitStatus};
+use model::{
+    Assignment, Generation, JobEnd, JobKind, JobReport, Mark, ServiceError, ServiceUnit, UnitStatus,
+};
 use unitfile::{UnitHash, UnitName};
 
 use crate::reconcile::{Progress, Step, next_step, start_still_wanted, status};
+use crate::steps::is_refusal;
 
 /// One unit on this machine.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +19,8 @@ pub(crate) struct Slot {
     pub(crate) unreadable: bool,
     /// What was seen last; none if there is nothing.
     pub(crate) observed: Option<ServiceUnit>,
+    /// It was stopped by us, which could not be written into its mark: this is so nevertheless. Lost with this process.
+    pub(crate) unwritten: Option<Mark>,
     /// What is being done.
     pub(crate) working: Option<Work>,
     /// A start that is no longer wanted is being cut short.
@@ -69,6 +74,14 @@ pub(crate) enum Advance {
     Begin(Work),
     /// The start under way is no longer wanted.
     CutShort,
+}
+
+/// Whether something else is wanted than before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub(crate) enum Want {
+    Same,
+    Changed,
 }
 
 impl Slot {
@@ -155,14 +168,50 @@ impl Slot {
         }
     }
 
-    /// Takes in what the schedule wants now. A change ends the rest after a failure.
-    pub(crate) fn want(&mut self, desired: Option<Assignment>) {
+    /// Takes in what the schedule wants now. A change ends the rest after a failure; the same again, as after a reconnect, does not.
+    pub(crate) fn want(&mut self, desired: Option<Assignment>) -> Want {
         self.unreadable = false;
-        if self.desired != desired {
-            self.desired = desired;
-            self.resting = false;
-            self.unanswered = false;
-            self.failures = 0;
+        if self.desired == desired {
+            return Want::Same;
+        }
+        if self.desired.is_none() {
+            // It was taken away in between: what was dealt with before is no answer to what is asked for now.
+            self.dealt = Generation::default();
+            self.job = None;
+        }
+        self.desired = desired;
+        self.resting = false;
+        self.unanswered = false;
+        self.failures = 0;
+        Want::Changed
+    }
+
+    /// Takes in what a step has left to be remembered.
+    pub(crate) fn remember(
+        &mut self,
+        step: &Step,
+        result: &Result<JobEnd, ServiceError>,
+        unwritten: Option<Mark>,
+    ) {
+        let is_refused = result.as_ref().is_err_and(is_refusal);
+        match step {
+            Step::Stop(_) => self.unwritten = unwritten,
+            // These write what is so now.
+            Step::Load(..) if result.is_ok() => self.unwritten = None,
+            Step::Start(_) | Step::Restart(_) if result.is_ok() || is_refused => {
+                self.unwritten = None;
+            }
+            Step::Load(..) | Step::Start(_) | Step::Restart(_) | Step::Unload | Step::Reload => {}
+        }
+    }
+
+    /// Takes in what is there.
+    pub(crate) fn see(&mut self, seen: Option<ServiceUnit>) {
+        self.observed = seen;
+        match (&mut self.observed, &self.unwritten) {
+            (Some(unit), Some(mark)) => unit.mark = Some(mark.clone()),
+            (Some(_), None) => {}
+            (None, _) => self.unwritten = None,
         }
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::checker::Checker;
 use crate::gate::Gate;
@@ -95,7 +96,8 @@ impl Running {
         work: impl Future<Output = ()> + Send + 'static,
     ) -> Running {
         let mut tasks = JoinSet::new();
-        tasks.spawn(work);
+        let span = tracing::info_span!("process", who = gate.who());
+        tasks.spawn(work.instrument(span));
         Running { gate, leave, tasks }
     }
 

@@ -16,7 +16,7 @@ use sim::{Outcome, Telling, simulate};
 const SEEDS: u64 = 24;
 
 /// Runs that once found a fault of ours, and which.
-const REGRESSIONS: [(u64, &str); 3] = [
+const REGRESSIONS: [(u64, &str); 7] = [
     (
         1,
         "an agent span while it could not list units; a unit that was stopped on leaving stayed down",
@@ -25,6 +25,22 @@ const REGRESSIONS: [(u64, &str); 3] = [
     (
         79,
         "with a full disk a job that had run was run again and again",
+    ),
+    (
+        157,
+        "what had failed was not tried again once the schedule had been read anew",
+    ),
+    (
+        175,
+        "with a full disk a unit that was given up and wanted again stayed stopped",
+    ),
+    (
+        310,
+        "a unit was started while the removal of its earlier status was on its way",
+    ),
+    (
+        312,
+        "a unit that was taken away and scheduled again was reported as dealt with",
     ),
 ];
 
@@ -157,11 +173,22 @@ fn run(first: u64, count: u64) -> Sum {
     sum
 }
 
+/// What the product itself says, with RUST_LOG=agent=debug and the like.
+fn listen() {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .without_time()
+        .with_ansi(false)
+        .init();
+}
+
 #[test]
 fn no_promise_is_broken() {
     let first = number("SEED").unwrap_or(1);
     let count = number("SEEDS").unwrap_or(SEEDS);
     if number("LIVE") == Some(1) {
+        listen();
         let outcome = simulate(first, Telling::Live).unwrap();
         assert_eq!(outcome.violations, []);
         return;
