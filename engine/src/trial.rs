@@ -8,7 +8,7 @@ use model::{
     Change, Decision, Displaced, Generation, Known, MachineId, Outcome, PerMachine, Place, Records,
     Refusal, Trial, TrialPlan, UnitRequest, UnitWrite, resolve,
 };
-use unitfile::UnitName;
+use unitfile::{Requirements, UnitName};
 
 use crate::planner::Planner;
 
@@ -160,6 +160,10 @@ impl Rehearsal {
         let earlier = unit.map_or(0, |unit| unit.generation.0);
         let generation = Generation(records.revision.0.max(earlier) + 1);
         let (write, outcome) = resolve(request, known, generation)?;
+        write.check_ties(|name| {
+            let file = records.units.get(name).and_then(file_of)?;
+            Some(Requirements::of_stored(name, file).0)
+        })?;
         match write {
             UnitWrite::Nothing => {}
             UnitWrite::Put { unit, file } => {

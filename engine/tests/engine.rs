@@ -15,7 +15,7 @@ mod explanations;
 mod leading;
 #[path = "engine/mass_loss.rs"]
 mod mass_loss;
-#[path = "engine/oracle.rs"]
+#[path = "engine/oracle/mod.rs"]
 mod oracle;
 #[path = "engine/picture.rs"]
 mod picture;

@@ -5,6 +5,7 @@
 //! HTTP shapes to `api/types.rs` only.
 
 mod brake;
+mod contradiction;
 mod deadline;
 mod decision;
 mod explanation;
@@ -22,6 +23,7 @@ mod trial;
 mod unit;
 
 pub use brake::{Brake, BrakePhase};
+pub use contradiction::{Contradiction, check_ties};
 pub use deadline::Deadline;
 pub use decision::{
     AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Obstacle, UnassignReason,

@@ -7,7 +7,7 @@ use std::fmt;
 
 use unitfile::{Errors, Requirements, UnitFile, UnitName, check_submission};
 
-use crate::{Generation, MachineId, Relocation, TargetState, Unit};
+use crate::{Contradiction, Generation, MachineId, Relocation, TargetState, Unit, check_ties};
 
 /// A verb.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +101,27 @@ pub enum UnitWrite {
     Delete,
 }
 
+impl UnitWrite {
+    /// Checks a new file against the units that it names, before it is written; `requirements_of` tells of any unit of the cluster.
+    ///
+    /// # Errors
+    /// The refusal, if the unit could never run with those that it needs.
+    pub fn check_ties(
+        &self,
+        requirements_of: impl Fn(&UnitName) -> Option<Requirements>,
+    ) -> Result<(), Refusal> {
+        let UnitWrite::Put {
+            unit,
+            file: Some(file),
+        } = self
+        else {
+            return Ok(());
+        };
+        let (requirements, _) = Requirements::of_stored(&unit.name, file);
+        check_ties(&unit.name, &requirements, requirements_of).map_err(Refusal::Contradiction)
+    }
+}
+
 /// What was done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
@@ -144,6 +165,8 @@ pub enum Refusal {
     TemplateNotFound(UnitName),
     /// Its file cannot be accepted.
     Invalid(Errors),
+    /// It can never run with those that it needs.
+    Contradiction(Contradiction),
     /// A template itself cannot be brought to a machine, only its instances.
     IsTemplate,
     /// The verb needs a unit that is further up.
@@ -163,6 +186,7 @@ impl fmt::Display for Refusal {
                 )
             }
             Refusal::Invalid(errors) => errors.fmt(f),
+            Refusal::Contradiction(contradiction) => contradiction.fmt(f),
             Refusal::IsTemplate => f.write_str("cannot activate template"),
             Refusal::InState(state) => write!(f, "not possible in state {state}"),
             Refusal::Damaged(reason) => {
@@ -197,7 +221,8 @@ pub struct Known<'a> {
     pub template: Option<&'a UnitFile>,
 }
 
-/// Says what to write for `request`, given what the store has, numbering it `generation`.
+/// Says what to write for `request`, given what the store has, numbering it `generation`. Whoever writes it asks
+/// [`UnitWrite::check_ties`] first.
 ///
 /// # Errors
 /// The refusal, if nothing may be written.

@@ -10,7 +10,7 @@ use model::{
     Action, Done, Generation, Known, MachineId, MachineSpec, MetadataEdit, Outcome, RecordKey,
     Refusal, Revision, StoreError, TargetState, Unit, UnitRequest, UnitWrite, resolve,
 };
-use unitfile::{FileHash, UnitFile, UnitName};
+use unitfile::{FileHash, Requirements, UnitFile, UnitName};
 
 use crate::chunks::{CHUNK_BYTES_MAX, IN_FLIGHT_MAX, OPERATIONS_MAX, Write};
 use crate::connection::{Registry, from_revision};
@@ -175,6 +175,10 @@ fn plan_one(
     let earlier = unit.map_or(0, |unit| unit.generation.0);
     let generation = Generation(generation.0.max(earlier + 1));
     let (write, outcome) = resolve(request, known, generation)?;
+    write.check_ties(|name| {
+        let file = unit_of(memory, plans, name).and_then(file_of)?;
+        Some(Requirements::of_stored(name, file).0)
+    })?;
     // A file that the store has lost is put back by whoever has it.
     let lost = unit
         .filter(|unit| file_of(unit).is_none())

@@ -28,5 +28,7 @@ mod proxy;
 mod questions;
 #[path = "store/sample.rs"]
 mod sample;
+#[path = "store/ties.rs"]
+mod ties;
 #[path = "store/viewing.rs"]
 mod viewing;

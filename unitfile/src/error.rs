@@ -164,6 +164,17 @@ pub enum ErrorKind {
     /// `MaxPerMachine` of a unit that no other shares a template with.
     #[error("MaxPerMachine has no meaning for a unit that is not an instance of a template")]
     NoSiblings,
+    /// A unit that is to run everywhere and to wait for one machine.
+    #[error("Sticky contradicts Global")]
+    StickyAndGlobal,
+    /// More of a counted resource than any machine that `MachineMetadata` allows has.
+    #[error("unresolvable requirements: no machine that MachineMetadata allows has {name}={count}")]
+    ResourceMatchesNoMetadata {
+        /// The resource, which is a key of the metadata.
+        name: String,
+        /// How many are needed.
+        count: u64,
+    },
     /// An exclusive unit that is to run everywhere.
     #[error("Exclusive contradicts Global")]
     ExclusiveAndGlobal,

@@ -72,6 +72,7 @@ mod quantity;
 mod requirements;
 mod specifier;
 mod x_fleet;
+mod x_fleet_contradictions;
 mod x_fleet_placement;
 mod x_fleet_policy;
 mod x_fleet_reader;
@@ -88,7 +89,7 @@ pub use limits::{
     MAX_ERRORS, MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATTERN_BYTES, MAX_RUNNABLE_NAME_BYTES,
     MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION, MAX_WEIGHT,
 };
-pub use metadata::{Comparison, Decimal, MetadataTerm, MetadataTest};
+pub use metadata::{Comparison, Decimal, MetadataTerm, MetadataTest, contradicting_key};
 pub use name::{NameError, UnitName, UnitType};
 pub use requirements::{Demand, OnDisconnect, Preference, Requirements, Weight};
 pub use specifier::expand_specifiers;

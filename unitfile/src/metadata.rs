@@ -269,8 +269,8 @@ fn add<T: Clone + PartialEq>(all: &mut Vec<T>, more: &[T]) {
     }
 }
 
-/// A key of which no value can satisfy all of these terms, as far as that can be seen.
-pub(crate) fn contradiction(terms: &[MetadataTerm]) -> Option<&str> {
+/// A key of which no value can satisfy all of these terms, which are in order of their keys, as far as that can be seen.
+pub fn contradicting_key(terms: &[MetadataTerm]) -> Option<&str> {
     terms
         .chunk_by(|one, other| one.key == other.key)
         .find(|of_key| contradict(of_key))

@@ -15,6 +15,7 @@ impl Reader<'_> {
     pub(crate) fn placement<'t>(
         &mut self,
         get: impl Fn(XFleetKey) -> &'t [Occurrence],
+        global: bool,
     ) -> Requirements {
         let number = "a whole number from 1 to 1000";
         let weight = self.value(
@@ -32,6 +33,15 @@ impl Reader<'_> {
             let hint = "Name the unit like web@1.service, or remove the option";
             self.error(first.line, ErrorKind::NoSiblings, hint);
         }
+        let texts = get(XFleetKey::Sticky);
+        let mut sticky = self.truth(XFleetKey::Sticky, texts);
+        if sticky && global {
+            let line = texts.last().map_or(0, |last| last.line);
+            let hint =
+                "Remove one: a global unit is on every machine and has none of its own to wait for";
+            self.error(line, ErrorKind::StickyAndGlobal, hint);
+            sticky = false;
+        }
         Requirements {
             spread: self.value(
                 XFleetKey::Spread,
@@ -43,7 +53,7 @@ impl Reader<'_> {
             weight: weight.map_or_else(Weight::default, Weight),
             demand: self.demand(&get),
             max_per_machine,
-            sticky: self.truth(XFleetKey::Sticky, get(XFleetKey::Sticky)),
+            sticky,
             ..Requirements::default()
         }
     }

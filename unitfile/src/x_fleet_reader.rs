@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, ErrorKind, excerpt};
 use crate::limits::{MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION};
-use crate::metadata::{NotATerm, combine, contradiction};
+use crate::metadata::{NotATerm, combine};
 use crate::x_fleet::{
     X_FLEET, X_FLEET_OPTIONS, XFleetKey, find_option, is_misspelt_section, nearest_option,
     parse_truth, split_quoted,
@@ -34,9 +34,10 @@ pub(crate) fn read(name: &UnitName, file: &UnitFile) -> (Requirements, Vec<Error
     let conflicts = reader.patterns(XFleetKey::Conflicts, get(XFleetKey::Conflicts));
     let replaces = reader.patterns(XFleetKey::Replaces, get(XFleetKey::Replaces));
     let global = reader.truth(XFleetKey::Global, get(XFleetKey::Global));
-    let placement = reader.placement(get);
+    let placement = reader.placement(get, global);
     let policy = reader.policy(get, global);
-    reader.check_contradictions(&machine_of, &conflicts, &replaces);
+    reader.check_names(&machine_of, &conflicts, &replaces);
+    reader.check_counted(get(XFleetKey::Resources), &placement.demand, &metadata);
     let requirements = Requirements {
         machine_id,
         metadata,
@@ -153,10 +154,7 @@ impl Reader<'_> {
             last_line = line;
         }
         let terms = combine(terms);
-        if let Some(key) = contradiction(&terms) {
-            let kind = ErrorKind::ContradictingMetadata { key: excerpt(key) };
-            self.error(last_line, kind, "Remove one of its terms");
-        }
+        self.check_metadata(last_line, &terms);
         terms
     }
 
@@ -328,62 +326,6 @@ impl Reader<'_> {
             }
         }
         result
-    }
-
-    fn check_contradictions(
-        &mut self,
-        peers: &[Located<UnitName>],
-        conflicts: &[Located<Glob>],
-        replaces: &[Located<Glob>],
-    ) {
-        for peer in peers {
-            let name = peer.value.to_string();
-            if peer.value == *self.name {
-                let kind = ErrorKind::PeerIsSelf { peer: name.clone() };
-                self.error(peer.line, kind, "Name other units only");
-            }
-            for conflict in conflicts
-                .iter()
-                .filter(|conflict| conflict.value.matches(&name))
-            {
-                let conflict = conflict.value.to_string();
-                let kind = ErrorKind::PeerMatchesConflict {
-                    peer: name.clone(),
-                    conflict,
-                };
-                self.error(
-                    peer.line,
-                    kind,
-                    "Remove it from MachineOf or from Conflicts",
-                );
-            }
-            for replace in replaces
-                .iter()
-                .filter(|replace| replace.value.matches(&name))
-            {
-                let replace = replace.value.to_string();
-                let kind = ErrorKind::PeerMatchesReplace {
-                    peer: name.clone(),
-                    replace,
-                };
-                self.error(peer.line, kind, "Remove it from MachineOf or from Replaces");
-            }
-        }
-        for conflict in conflicts {
-            if replaces
-                .iter()
-                .any(|replace| replace.value == conflict.value)
-            {
-                let kind = ErrorKind::ConflictIsReplace {
-                    pattern: conflict.value.to_string(),
-                };
-                self.error(
-                    conflict.line,
-                    kind,
-                    "Remove it from Conflicts or from Replaces",
-                );
-            }
-        }
     }
 
     /// The value with specifiers expanded; `None`, with an error, if it becomes too long.

@@ -77,7 +77,9 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> ApiError {
         let status = match &refusal {
             Refusal::NotFound | Refusal::TemplateNotFound(_) => StatusCode::NOT_FOUND,
-            Refusal::Invalid(_) | Refusal::IsTemplate => StatusCode::BAD_REQUEST,
+            Refusal::Invalid(_) | Refusal::Contradiction(_) | Refusal::IsTemplate => {
+                StatusCode::BAD_REQUEST
+            }
             Refusal::InState(_) => StatusCode::CONFLICT,
             Refusal::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };

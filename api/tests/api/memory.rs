@@ -166,6 +166,10 @@ impl Inner {
             });
         }
         let (write, outcome) = resolve(request, known, generation)?;
+        write.check_ties(|name| {
+            let file = records.units.get(name).and_then(file)?;
+            Some(Requirements::of_stored(name, file).0)
+        })?;
         match write {
             UnitWrite::Nothing => {}
             UnitWrite::Put { unit, file } => {

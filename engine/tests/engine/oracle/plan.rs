@@ -1,0 +1,243 @@
+//! What a plan must have kept: who is legal where, that nobody waits without need, that nothing is taken without need.
+
+use model::{
+    Decision, HOLD_OBSTACLES_MAX, HoldReason, MachineId, Obstacle, Records, TargetState,
+    UnassignReason,
+};
+use unitfile::UnitName;
+
+use super::{Oracle, Schedule, on};
+
+impl Oracle<'_> {
+    pub(super) fn check_legal(&self, before: &Schedule, after: &Schedule) -> Result<(), String> {
+        for (unit, machines) in after {
+            if !self.wanted.contains(unit) {
+                continue;
+            }
+            let needs = &self.requirements[unit];
+            if !needs.global && machines.len() > 1 {
+                return Err(format!("{unit} is on {machines:?}"));
+            }
+            for machine in machines {
+                let awaited = needs.sticky || self.is_braked(machine) || self.may_be_alive(machine);
+                if awaited && on(before, unit, machine) && !self.is_live(machine) {
+                    continue;
+                }
+                if !self.is_live(machine) {
+                    return Err(format!("{unit} is on {machine}, which is gone"));
+                }
+                let others: Schedule = after
+                    .iter()
+                    .filter(|(name, _)| *name != unit)
+                    .map(|(k, v)| (k.clone(), v.clone()))
+                    .collect();
+                let is_new = !on(before, unit, machine);
+                match self.obstacle(unit, machine, &others) {
+                    None => {}
+                    // Those that were there already need not leave a cordoned machine, nor for one
+                    // that only stops.
+                    Some(Obstacle::Cordoned) if !is_new => {}
+                    Some(Obstacle::Conflict { with })
+                        if !(is_new || on(after, &with, machine) && self.conflict(unit, &with)) => {
+                    }
+                    // The same of resources: those that only stop there count for new units only.
+                    Some(Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. })
+                        if !is_new && self.fits_beside_scheduled(unit, machine, &others) => {}
+                    Some(obstacle) => return Err(format!("{unit} on {machine}, which {obstacle}")),
+                }
+                if is_new
+                    && !needs.global
+                    && self.seen(unit).into_iter().any(|seen| seen != machine)
+                {
+                    return Err(format!(
+                        "{unit} is put on {machine}, seen on {:?}",
+                        self.seen(unit)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_complete(&self, after: &Schedule, records: &Records) -> Result<(), String> {
+        for unit in &self.wanted {
+            let needs = &self.requirements[unit];
+            let seen = self.seen(unit);
+            let machines = after.get(unit).into_iter().flatten();
+            let (live, gone): (Vec<_>, Vec<_>) = machines.partition(|id| self.is_live(id));
+            let has_one = !live.is_empty();
+            if let Some(machine) = gone.first().filter(|_| !has_one && !needs.global) {
+                if self.may_be_alive(machine) {
+                    continue;
+                }
+                let machine = (*machine).clone();
+                let reason = records.holds.get(unit).map(|hold| &hold.reason);
+                let expected = match needs.sticky {
+                    true => HoldReason::AwaitsMachine { machine },
+                    false => HoldReason::MassLoss { machine },
+                };
+                if reason != Some(&expected) {
+                    return Err(format!("{unit} waits for its machine: {reason:?}"));
+                }
+                continue;
+            }
+            if let Some(HoldReason::Moving { to, .. }) =
+                records.holds.get(unit).map(|hold| &hold.reason)
+                && !has_one
+                && self.is_to_move(unit, to)
+                && self.obstacle(unit, to, after).is_none()
+            {
+                continue;
+            }
+            let mut obstacles = Vec::new();
+            for machine in self.before.machines.keys() {
+                if on(after, unit, machine) || (has_one && !needs.global) {
+                    continue;
+                }
+                match self.obstacle(unit, machine, after) {
+                    Some(obstacle) => obstacles.push((machine.clone(), obstacle)),
+                    None if !needs.global && seen.iter().any(|seen| *seen != machine) => {}
+                    // It gave way to another, and is to be where it need not.
+                    None if !self.able(unit, after).contains(&machine) => {}
+                    None => return Err(format!("{unit} could be on {machine}")),
+                }
+            }
+            self.check_ways(unit, &live, after)?;
+            let hold = records.holds.get(unit);
+            if has_one {
+                if let Some(hold) = hold {
+                    return Err(format!("{unit} has a machine and waits: {hold:?}"));
+                }
+                continue;
+            }
+            let stopping = seen.into_iter().min().filter(|_| !needs.global);
+            let reason = match (stopping, hold.map(|it| &it.reason)) {
+                (Some(on), Some(HoldReason::Moving { to, .. })) if self.is_to_move(unit, to) => {
+                    HoldReason::Moving {
+                        from: on.clone(),
+                        to: to.clone(),
+                    }
+                }
+                (Some(on), _) => HoldReason::Stopping { on: on.clone() },
+                (None, _) if self.before.machines.is_empty() => HoldReason::NoMachines,
+                (None, _) => HoldReason::NothingFits,
+            };
+            let Some(hold) = hold else {
+                return Err(format!("{unit} has no machine and no reason"));
+            };
+            if hold.reason == HoldReason::NothingFits {
+                obstacles.truncate(HOLD_OBSTACLES_MAX);
+            } else {
+                obstacles.clear();
+            }
+            if hold.reason != reason || hold.obstacles != obstacles {
+                return Err(format!(
+                    "{unit} waits: {hold:?}; expected {reason:?} {obstacles:?}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody shares a machine with a unit that replaces it while another could take it.
+    pub(super) fn check_ways(
+        &self,
+        unit: &UnitName,
+        live: &[&MachineId],
+        after: &Schedule,
+    ) -> Result<(), String> {
+        for machine in live {
+            let Some(by) = after
+                .keys()
+                .find(|other| on(after, other, machine) && self.gives_way(unit, other))
+            else {
+                continue;
+            };
+            let elsewhere = self.before.machines.keys().find(|other| {
+                other != machine
+                    && self.is_calm(unit, other, after)
+                    && self.obstacle(unit, other, after).is_none()
+            });
+            if let Some(elsewhere) = elsewhere {
+                return Err(format!(
+                    "{unit} could give way to {by}: {machine} to {elsewhere}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing is taken from a machine without need.
+    pub(super) fn check_removals(
+        &self,
+        decisions: &[Decision],
+        before: &Schedule,
+        after: &Schedule,
+    ) -> Result<(), String> {
+        for decision in decisions {
+            let Decision::Unassign {
+                unit,
+                machine,
+                reason,
+            } = decision
+            else {
+                continue;
+            };
+            let holds = match reason {
+                UnassignReason::Inactive => self.before.units[unit].target == TargetState::Inactive,
+                UnassignReason::Destroyed => {
+                    !self.before.units.contains_key(unit)
+                        && !self.before.quarantined_units.contains(unit)
+                }
+                UnassignReason::MachineGone => {
+                    let needs = self.requirements.get(unit);
+                    let sticky = needs.is_some_and(|needs| needs.sticky && !needs.global);
+                    let others = before[unit].len() > 1;
+                    let is_global = needs.is_some_and(|needs| needs.global);
+                    let braked = self.is_braked(machine) && (is_global || !others);
+                    let stays = sticky && self.wanted.contains(unit) && !others || braked;
+                    !self.is_live(machine) && !stays
+                }
+                UnassignReason::Moved { to } => {
+                    self.is_to_move(unit, to)
+                        && to != machine
+                        && self.before.schedule[unit].contains_key(machine)
+                        && match self.obstacle(unit, to, after) {
+                            None | Some(Obstacle::Conflict { .. }) => true,
+                            Some(Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. }) => true,
+                            Some(_) => false,
+                        }
+                }
+                UnassignReason::Duplicate { kept } => on(before, unit, kept) && kept != machine,
+                UnassignReason::NoLongerFits(Obstacle::MachineOf { peer }) => {
+                    self.requirements[unit].machine_of.contains(peer) && !on(after, peer, machine)
+                }
+                UnassignReason::NoLongerFits(Obstacle::Conflict { with }) => {
+                    self.conflict(unit, with)
+                        && (on(before, with, machine)
+                            || on(after, with, machine)
+                            || self.seen(with).contains(&machine))
+                }
+                // Who stays first is not the oracle's to say: all that were there could not stay.
+                UnassignReason::NoLongerFits(
+                    Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. },
+                ) => {
+                    !self.fits_beside_scheduled(unit, machine, before)
+                        || self.full(unit, machine, after).is_some()
+                }
+                UnassignReason::NoLongerFits(Obstacle::Replaced { by }) => {
+                    self.gives_way(unit, by)
+                        && (on(before, by, machine) || on(after, by, machine))
+                        && self.before.machines.len() > 1
+                }
+                UnassignReason::NoLongerFits(obstacle) => {
+                    self.obstacle(unit, machine, &Schedule::new()).as_ref() == Some(obstacle)
+                }
+            };
+            if !holds {
+                return Err(format!("{unit} leaves {machine} without need: {reason:?}"));
+            }
+        }
+        Ok(())
+    }
+}
