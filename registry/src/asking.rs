@@ -211,8 +211,8 @@ impl Asking {
 
 async fn next_piece(answers: &mut Watch) -> Result<Piece, Stop> {
     loop {
-        for event in events(answers).await?.into_iter().rev() {
-            // Only the last value stands; one that has gone went with our lease.
+        // Only the last value stands; one that has gone went with our lease.
+        if let Some(event) = events(answers).await?.into_iter().next_back() {
             let value = event.ok_or(RegistryError::LeaseEnded)?;
             return layout::read_piece(&value).map_err(|reason| {
                 RegistryError::Protocol {

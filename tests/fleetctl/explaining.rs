@@ -193,7 +193,7 @@ async fn rebalance_says_what_would_move() {
     ROUND⇥UNIT⇥⇥FROM⇥⇥TO⇥⇥BY⇥⇥GAIN
     1⇥web@1.service⇥aaaaaaaa...⇥bbbbbbbb...⇥siblings⇥1 > 0
     [stderr]
-    1 units would move. Nothing was done.
+    1 unit would move. Nothing was done.
     [exit 0]
     "#);
     assert_snapshot!(cluster.run("fleetctl rebalance --dry-run --max-moves 1 -o json").await, @r#"

@@ -168,7 +168,7 @@ impl Inner {
         let (write, outcome) = resolve(request, known, generation)?;
         write.check_ties(|name| {
             let file = records.units.get(name).and_then(file)?;
-            Some(Requirements::of_stored(name, file).0)
+            Some(unitfile::Requirements::of_stored(name, file).0)
         })?;
         match write {
             UnitWrite::Nothing => {}

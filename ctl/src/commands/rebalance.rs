@@ -60,15 +60,25 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     if args.format.format.language().is_none() {
         let verdict = match (all.len(), args.dry_run) {
             (0, _) => "Every unit is where it would be placed now: nothing to move.".to_owned(),
-            (count, true) => format!("{count} units would move. Nothing was done."),
+            (count, true) => format!("{} would move. Nothing was done.", units(count)),
+            (1, false) if args.wait.no_block => {
+                "Triggered 1 move; those after it are for the next time.".to_owned()
+            }
             (count, false) if args.wait.no_block => {
                 format!("Triggered {count} moves; those after them are for the next time.")
             }
-            (count, false) => format!("Moved {count} units."),
+            (count, false) => format!("Moved {}.", units(count)),
         };
         session.output.note(&verdict);
     }
     Ok(())
+}
+
+fn units(count: usize) -> String {
+    match count {
+        1 => "1 unit".to_owned(),
+        _ => format!("{count} units"),
+    }
 }
 
 async fn ask(
