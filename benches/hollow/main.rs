@@ -3,29 +3,25 @@
 //! units there are.
 //!
 //! etcd runs on loopback with its data on disk, one member. All of it is `fleetd hollow`, which prints what it does; this
-//! program only starts both for each size and puts the figures side by side.
+//! program only starts both for each size and puts the figures side by side. At the end, or alone with `-- lists`, what the lists of
+//! 5,000 units cost a shell.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use tempfile::TempDir;
-use testbed::until;
+
+mod etcd;
+mod lists;
+
+use etcd::Etcd;
 
 /// Machines and units of each cluster; the first is the one that is judged.
 const SIZES: &[(u32, u32)] = &[(1000, 10_000), (1000, 1000), (250, 2500), (250, 250)];
 
 /// How long each cluster is watched while nothing happens.
 const IDLE_S: &str = "60";
-
-/// How long etcd may take to answer at all.
-const ETCD_START_LIMIT: Duration = Duration::from_secs(30);
-
-/// How long one answer may take before it is asked again.
-const ETCD_ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 fn main() -> Result<()> {
     if Command::new("etcd")
@@ -37,6 +33,9 @@ fn main() -> Result<()> {
         println!("SKIP: etcd is not installed; make setup does that");
         return Ok(());
     }
+    if std::env::args().any(|argument| argument == "lists") {
+        return lists::measure();
+    }
     let mut rows = Vec::new();
     for (machines, units) in SIZES {
         println!("--- {machines} machines, {units} units");
@@ -44,7 +43,7 @@ fn main() -> Result<()> {
         rows.push(((*machines, *units), figures));
     }
     println!("\n{}", table(&rows)?);
-    Ok(())
+    lists::measure()
 }
 
 /// What `fleetd hollow` told of each stretch, by its name.
@@ -216,71 +215,4 @@ fn table(rows: &[((u32, u32), Figures)]) -> Result<String> {
         }
     }
     Ok(text)
-}
-
-/// A new etcd on loopback, killed and forgotten when this is dropped.
-struct Etcd {
-    process: Child,
-    endpoint: String,
-    _data: TempDir,
-}
-
-impl Etcd {
-    fn start() -> Result<Etcd> {
-        let data = tempfile::tempdir()?;
-        let (client, peer) = (free_port()?, free_port()?);
-        let (endpoint, peer) = (
-            format!("http://127.0.0.1:{client}"),
-            format!("http://127.0.0.1:{peer}"),
-        );
-        let process = Command::new("etcd")
-            .args(["--name", "one", "--data-dir"])
-            .arg(data.path())
-            .args(["--listen-client-urls", &endpoint])
-            .args(["--advertise-client-urls", &endpoint])
-            .args(["--listen-peer-urls", &peer])
-            .args(["--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("one={peer}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot run etcd")?;
-        let etcd = Etcd {
-            process,
-            endpoint,
-            _data: data,
-        };
-        until("etcd to be well", ETCD_START_LIMIT, || {
-            match health(client) {
-                Ok(answer) if answer.contains("\"health\":\"true\"") => Ok(()),
-                Ok(answer) => Err(answer),
-                Err(error) => Err(error.to_string()),
-            }
-        })?;
-        Ok(etcd)
-    }
-}
-
-/// What etcd says of itself.
-fn health(port: u16) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(ETCD_ANSWER_LIMIT))?;
-    stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        if let Err(error) = self.process.kill().and_then(|()| self.process.wait()) {
-            eprintln!("etcd could not be ended: {error}");
-        }
-    }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
