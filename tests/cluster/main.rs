@@ -10,5 +10,6 @@ mod faults;
 mod looking;
 mod main_job;
 mod power_cut;
+mod renewing;
 mod replacing;
 mod standalone;
