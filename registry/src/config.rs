@@ -1,9 +1,7 @@
 //! How to reach the store: what an operator sets, checked before anything is connected.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-use etcd_client::{Certificate, Identity, TlsOptions};
 
 const HTTP: &str = "http://";
 const HTTPS: &str = "https://";
@@ -110,7 +108,7 @@ impl std::fmt::Debug for Config {
 }
 
 impl TlsFiles {
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ca.is_none() && self.cert.is_none() && self.key.is_none()
     }
 }
@@ -152,22 +150,6 @@ impl Config {
         }
     }
 
-    /// What TLS needs; the server is verified whatever is given.
-    pub(crate) async fn tls_options(&self) -> Result<TlsOptions, ConfigError> {
-        let mut options = TlsOptions::new();
-        options = match &self.tls.ca {
-            Some(ca) => options.ca_certificate(Certificate::from_pem(read(ca).await?)),
-            None => options.with_enabled_roots(),
-        };
-        match (&self.tls.cert, &self.tls.key) {
-            (Some(cert), Some(key)) => {
-                Ok(options.identity(Identity::from_pem(read(cert).await?, read(key).await?)))
-            }
-            (None, None) => Ok(options),
-            (Some(_), None) | (None, Some(_)) => Err(ConfigError::HalfIdentity),
-        }
-    }
-
     /// Checks what needs no file.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.key_prefix.is_empty() || self.key_prefix.chars().any(char::is_control) {
@@ -180,13 +162,4 @@ impl Config {
         }
         Ok(())
     }
-}
-
-async fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    tokio::fs::read(path)
-        .await
-        .map_err(|source| ConfigError::File {
-            path: path.to_owned(),
-            source,
-        })
 }

@@ -74,7 +74,7 @@ impl Registry {
     /// If the configuration cannot be used.
     pub async fn connect(config: &Config) -> Result<Registry, ConfigError> {
         config.check()?;
-        let endpoints = Endpoints::new(&config.urls()?, &config.tls_options().await?)?;
+        let endpoints = Endpoints::new(&config.urls()?, &config.tls).await?;
         let channel = Channel::Custom(BoxCloneSyncService::new(endpoints.clone()));
         Ok(Registry::new(Inner {
             channel,

@@ -5,17 +5,20 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use etcd_client::TlsOptions;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::{BoxError, Service, ServiceExt};
 
-use crate::config::ConfigError;
+use crate::certificates::Certificates;
+use crate::config::{ConfigError, TlsFiles};
 
 /// How often an idle connection is probed, so that a frozen store or a dead link is noticed.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -25,6 +28,9 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long making a connection may take: a LAN needs milliseconds, a lost SYN is sent again after 1 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often certificates are read again at most, while the store refuses us.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 type HttpRequest = tonic::codegen::http::Request<Body>;
 type HttpResponse = tonic::codegen::http::Response<Body>;
@@ -38,7 +44,11 @@ pub(crate) struct Endpoints {
 #[derive(Debug)]
 struct Shared {
     urls: Vec<String>,
-    channels: Vec<Channel>,
+    channels: RwLock<Vec<Channel>>,
+    /// Where certificates are; none if there are none to renew.
+    files: Option<TlsFiles>,
+    /// What was read last, and when.
+    certificates: Mutex<(Certificates, Instant)>,
     /// Counts failures; the endpoint in use is this modulo their number.
     turn: AtomicUsize,
 }
@@ -54,34 +64,33 @@ pub(crate) struct Turn(usize);
 
 impl Endpoints {
     /// Prepares a channel to each of `urls`; nothing is connected before the first request.
-    pub(crate) fn new(urls: &[String], tls: &TlsOptions) -> Result<Endpoints, ConfigError> {
-        let channels = urls
-            .iter()
-            .map(|url| channel(url, tls))
-            .collect::<Result<Vec<_>, _>>()?;
+    pub(crate) async fn new(urls: &[String], files: &TlsFiles) -> Result<Endpoints, ConfigError> {
+        let certificates = Certificates::read(files).await?;
+        let channels = channels(urls, &certificates)?;
         if channels.is_empty() {
             return Err(ConfigError::NoEndpoints);
         }
-        let turn = AtomicUsize::new(0);
         Ok(Endpoints {
             shared: Arc::new(Shared {
                 urls: urls.to_vec(),
-                channels,
-                turn,
+                channels: RwLock::new(channels),
+                files: (!files.is_empty()).then(|| files.clone()),
+                certificates: Mutex::new((certificates, Instant::now())),
+                turn: AtomicUsize::new(0),
             }),
         })
     }
 
     /// How many endpoints there are.
     pub(crate) fn count(&self) -> usize {
-        self.shared.channels.len()
+        self.shared.urls.len()
     }
 
     /// Each endpoint as a channel of its own, by its URL.
     pub(crate) fn each(&self) -> Vec<(String, etcd_client::Channel)> {
         let urls = self.shared.urls.iter().cloned();
-        let channels = self.shared.channels.iter().cloned();
-        urls.zip(channels.map(etcd_client::Channel::Tonic))
+        let channels = self.shared.channels().clone();
+        urls.zip(channels.into_iter().map(etcd_client::Channel::Tonic))
             .collect()
     }
 
@@ -97,14 +106,47 @@ impl Endpoints {
 }
 
 impl Shared {
+    fn channels(&self) -> std::sync::RwLockReadGuard<'_, Vec<Channel>> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the channels anew if the certificates have been renewed since they were read.
+    async fn renew(&self) {
+        let (Some(files), Ok(mut last)) = (&self.files, self.certificates.try_lock()) else {
+            return;
+        };
+        if last.1.elapsed() < RENEWAL_INTERVAL {
+            return;
+        }
+        last.1 = Instant::now();
+        let renewed = match Certificates::read(files).await {
+            Ok(found) if found == last.0 => return,
+            Ok(found) => channels(&self.urls, &found).map(|channels| (found, channels)),
+            Err(error) => Err(error),
+        };
+        match renewed {
+            Ok((found, channels)) => {
+                tracing::info!("the certificates for etcd were renewed");
+                last.0 = found;
+                *self
+                    .channels
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = channels;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the certificates for etcd cannot be renewed");
+            }
+        }
+    }
+
     fn failed(&self, Turn(seen): Turn) {
         let next = seen.wrapping_add(1);
         let moved = self
             .turn
             .compare_exchange(seen, next, Ordering::Relaxed, Ordering::Relaxed);
-        if moved.is_ok() && self.channels.len() > 1 {
+        if moved.is_ok() && self.urls.len() > 1 {
             tracing::debug!(
-                endpoint = next % self.channels.len(),
+                endpoint = next % self.urls.len(),
                 "moving to the next etcd endpoint"
             );
         }
@@ -124,11 +166,15 @@ impl Service<HttpRequest> for Endpoints {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             let turn = Turn(shared.turn.load(Ordering::Relaxed));
-            let mut channel = shared.channels[turn.0 % shared.channels.len()].clone();
+            let mut channel = {
+                let channels = shared.channels();
+                channels[turn.0 % channels.len()].clone()
+            };
             let ready = match channel.ready().await {
                 Ok(ready) => ready,
                 Err(error) => {
                     shared.failed(turn);
+                    shared.renew().await;
                     return Err(NotSent(error.into()).into());
                 }
             };
@@ -136,7 +182,10 @@ impl Service<HttpRequest> for Endpoints {
             match &answer {
                 Ok(response) if is_unavailable(response) => shared.failed(turn),
                 Ok(_) => {}
-                Err(_) => shared.failed(turn),
+                Err(_) => {
+                    shared.failed(turn);
+                    shared.renew().await;
+                }
             }
             answer.map_err(Into::into)
         })
@@ -147,6 +196,11 @@ impl Service<HttpRequest> for Endpoints {
 fn is_unavailable(response: &HttpResponse) -> bool {
     let status = response.headers().get("grpc-status");
     status.is_some_and(|code| code.as_bytes() == b"14")
+}
+
+fn channels(urls: &[String], certificates: &Certificates) -> Result<Vec<Channel>, ConfigError> {
+    let tls = certificates.options();
+    urls.iter().map(|url| channel(url, &tls)).collect()
 }
 
 fn channel(url: &str, tls: &TlsOptions) -> Result<Channel, ConfigError> {

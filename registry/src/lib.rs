@@ -10,6 +10,7 @@
 mod asking;
 mod backoff;
 mod batch;
+mod certificates;
 mod chunks;
 mod clock;
 mod config;

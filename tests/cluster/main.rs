@@ -7,6 +7,7 @@ mod lab;
 mod bad_days;
 mod cut_off;
 mod faults;
+mod hands_off;
 mod looking;
 mod main_job;
 mod power_cut;
