@@ -40,6 +40,19 @@ impl Bits {
         }
     }
 
+    /// Becomes as the other, without a new allocation.
+    pub(crate) fn copy_from(&mut self, other: &Bits) {
+        self.words.clone_from(&other.words);
+    }
+
+    /// True if the other has all that this has.
+    pub(crate) fn is_within(&self, other: &Bits) -> bool {
+        self.words
+            .iter()
+            .zip(&other.words)
+            .all(|(word, other)| word & !other == 0)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.words.fill(0);
     }
@@ -157,6 +170,7 @@ mod tests {
         assert_eq!(left, right);
         let mut seventy = Bits::empty(200);
         seventy.insert(70);
+        assert!(seventy.is_within(&left) && !left.is_within(&seventy));
         left.subtract(&seventy);
         assert_eq!(left.iter().collect::<Vec<_>>(), [4, 150]);
     }

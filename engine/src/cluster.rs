@@ -124,7 +124,7 @@ impl Cluster {
     /// The order of unit names, then machine ids.
     pub(crate) fn by_names(&self, one: &Entry, other: &Entry) -> Ordering {
         self.by_name(one.0, other.0)
-            .then_with(|| self.machine(one.1).cmp(self.machine(other.1)))
+            .then_with(|| self.machines.order(one.1, other.1))
     }
 
     /// True if the two must not share a machine. A unit never conflicts with itself or its own

@@ -50,8 +50,9 @@ impl Cluster {
             cluster.nodes[index].template = cluster.book.template(name);
             cluster.fill(records, UnitIndex(index), found);
         }
-        for pattern in 0..cluster.book.globs().len() {
-            cluster.match_pattern(PatternIndex(pattern));
+        let mut from = 0;
+        for pattern in cluster.book.by_prefix() {
+            from = cluster.match_pattern_from(pattern, from).0;
         }
         cluster.machines.learn(&cluster.book);
         cluster.book.all_read();
@@ -138,7 +139,12 @@ impl Cluster {
         scheduled.sort_unstable();
         statuses.sort_unstable();
         self.fill_traces(records, unit, &name, found);
-        self.set_destination(records, unit);
+        // Looked up only of those that were asked to move: they are few.
+        let relocation = found.unit.and_then(|unit| unit.relocation.as_ref());
+        match relocation {
+            Some(_) => self.set_destination(records, unit),
+            None => self.nodes[unit.0].destination = None,
+        }
         let node = &mut self.nodes[unit.0];
         node.want = want;
         node.rules = rules;
@@ -197,10 +203,27 @@ impl Cluster {
     /// Notes at each unit whose name the pattern matches that it does. Goes from the pattern to the
     /// names that begin alike, because the product of all names and all patterns is too large.
     fn match_pattern(&mut self, pattern: PatternIndex) -> Vec<UnitIndex> {
+        self.match_pattern_from(pattern, 0).1
+    }
+
+    /// The same, if no name before `from` can match. Returns also before which name none can.
+    fn match_pattern_from(
+        &mut self,
+        pattern: PatternIndex,
+        from: usize,
+    ) -> (usize, Vec<UnitIndex>) {
         let glob = &self.book.globs()[pattern.0];
         let prefix = glob.literal_prefix();
         let sorted = &self.nodes[..self.sorted];
-        let start = sorted.partition_point(|node| node.name.as_str() < prefix.as_str());
+        let is_before = |node: &Node| node.name.as_str() < prefix.as_str();
+        // Where the last pattern's names were those of this one are near.
+        let (mut near, mut step) = (from, 1);
+        while sorted.get(near + step).is_some_and(is_before) {
+            near += step;
+            step *= 2;
+        }
+        let end = sorted.len().min(near + step + 1);
+        let start = near + sorted[near..end].partition_point(is_before);
         let mut matched: Vec<UnitIndex> = (start..self.sorted)
             .take_while(|index| sorted[*index].name.as_str().starts_with(&prefix))
             .filter(|index| glob.matches(sorted[*index].name.as_str()))
@@ -225,7 +248,7 @@ impl Cluster {
                 matches.insert(at, pattern);
             }
         }
-        matched
+        (start, matched)
     }
 }
 
@@ -255,9 +278,11 @@ fn names(records: &Records) -> Vec<&UnitName> {
         .chain(records.schedule.keys())
         .chain(records.statuses.keys())
         .collect();
-    // Three ordered runs: the sort merges them.
-    names.sort();
-    names.dedup();
+    if names.len() > records.units.len() {
+        // Three ordered runs: the sort merges them.
+        names.sort();
+        names.dedup();
+    }
     names
 }
 

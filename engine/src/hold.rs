@@ -12,7 +12,16 @@ pub(crate) struct Looked {
     pub(crate) hold: Hold,
     /// The last machine that was asked; none if it does not depend on machines. While no machine up
     /// to it changes, and there are any machines, the unit waits for the same reason.
-    pub(crate) last: Option<MachineIndex>,
+    pub(crate) last: Option<Last>,
+}
+
+/// How far one had to look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Last {
+    /// Up to this machine.
+    Of(MachineIndex),
+    /// At all: one that comes will be asked too.
+    OfAll,
 }
 
 impl Looked {
@@ -77,8 +86,8 @@ fn nowhere(
         return bare(HoldReason::NoMachines);
     }
     let mut looked = bare(HoldReason::NothingFits);
-    for machine in cluster.machines.live().iter().map(MachineIndex) {
-        looked.last = Some(machine);
+    for machine in cluster.machines.in_order(cluster.machines.live()) {
+        looked.last = Some(Last::Of(machine));
         if let Some(failed) = obstacle(cluster, occupancy, unit, machine) {
             let named = (cluster.machine(machine).clone(), failed);
             looked.hold.obstacles.push(named);
@@ -87,7 +96,6 @@ fn nowhere(
             return looked;
         }
     }
-    // All were asked: one that comes behind them will be asked too.
-    looked.last = Some(MachineIndex(usize::MAX));
+    looked.last = Some(Last::OfAll);
     looked
 }

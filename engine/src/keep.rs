@@ -152,10 +152,11 @@ fn single(
     removed: &mut Removed,
 ) -> MachineIndex {
     let statuses = &cluster.node(unit).statuses;
-    let kept = machines
-        .iter()
-        .copied()
-        .min_by_key(|machine| (!statuses.contains(machine), *machine));
+    let is_unseen = |machine: &MachineIndex| !statuses.contains(machine);
+    let kept = machines.iter().copied().min_by(|one, other| {
+        let by_id = || cluster.machines.order(*one, *other);
+        is_unseen(one).cmp(&is_unseen(other)).then_with(by_id)
+    });
     let kept = kept.unwrap_or(MachineIndex(0));
     for machine in machines.iter().filter(|machine| **machine != kept) {
         let reason = UnassignReason::Duplicate {

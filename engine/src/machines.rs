@@ -3,8 +3,11 @@
 //!
 //! A number stays with its machine for as long as the numbering lives, also while the machine is
 //! away, so that losing one and getting it back costs what was on it, not the size of the cluster.
+//! Machines that join later have numbers behind those, in the order in which they came, so that one
+//! that joins costs little too. So numbers must not be compared where the order of ids decides:
+//! [`Machines::order`] does, and [`Machines::in_order`].
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Capacity, MachineId, Records, Schedulable};
@@ -13,7 +16,7 @@ use unitfile::{MetadataTerm, MetadataTest, Preference};
 use crate::bits::Bits;
 use crate::rules::{ClassIndex, ClassKey, RuleBook, TasteIndex};
 
-/// One machine. Smaller is first by id, for all that have been there.
+/// One machine.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct MachineIndex(pub(crate) usize);
 
@@ -22,17 +25,23 @@ pub(crate) struct MachineIndex(pub(crate) usize);
 pub(crate) enum Numbering {
     /// Its number is good.
     Holds,
-    /// It has none between its neighbours: all must be numbered anew.
+    /// There is none left for it, or it is one of those that are only spoken of: all must be numbered
+    /// anew.
     Broken,
 }
 
 /// The machines, numbered.
 #[derive(Debug)]
 pub(crate) struct Machines {
-    /// Those that have been there in order of their ids; then others that are only spoken of.
+    /// Those that have been there: so many in order of their ids, then those that joined later.
     ids: Vec<MachineId>,
-    /// How many have been there.
+    sorted: usize,
+    /// How many there may be before all are numbered anew.
     slots: usize,
+    /// Those that joined later.
+    late: BTreeMap<MachineId, MachineIndex>,
+    /// Others that are only spoken of; their numbers begin at `slots`.
+    others: Vec<MachineId>,
     spoken_of: BTreeMap<MachineId, MachineIndex>,
     live: Bits,
     live_count: usize,
@@ -61,10 +70,14 @@ pub(crate) struct Machines {
 impl Machines {
     pub(crate) fn of(records: &Records) -> Machines {
         let ids: Vec<MachineId> = records.machines.keys().cloned().collect();
-        let slots = ids.len();
+        let sorted = ids.len();
+        let slots = sorted + LATE_MACHINES_MIN + sorted / MACHINES_PER_LATE;
         let mut machines = Machines {
             ids,
+            sorted,
             slots,
+            late: BTreeMap::new(),
+            others: Vec::new(),
             spoken_of: BTreeMap::new(),
             unreadable: records.quarantined_machines.clone(),
             live: Bits::empty(slots),
@@ -81,7 +94,7 @@ impl Machines {
             fitting_open: Vec::new(),
             fitting_open_count: Vec::new(),
         };
-        for slot in 0..slots {
+        for slot in 0..sorted {
             machines.enter(records, MachineIndex(slot));
         }
         machines.brake(records);
@@ -94,7 +107,46 @@ impl Machines {
     }
 
     pub(crate) fn id(&self, machine: MachineIndex) -> &MachineId {
-        &self.ids[machine.0]
+        match machine.0.checked_sub(self.slots) {
+            None => &self.ids[machine.0],
+            Some(other) => &self.others[other],
+        }
+    }
+
+    /// The order of their ids.
+    pub(crate) fn order(&self, one: MachineIndex, other: MachineIndex) -> Ordering {
+        if one.0 < self.sorted && other.0 < self.sorted {
+            return one.cmp(&other);
+        }
+        self.id(one).cmp(self.id(other))
+    }
+
+    /// The members of the set in order of their ids.
+    pub(crate) fn in_order<'m>(&'m self, set: &'m Bits) -> impl Iterator<Item = MachineIndex> + 'm {
+        let early = set.iter().take_while(|slot| *slot < self.sorted);
+        let mut early = early.map(MachineIndex).peekable();
+        let late = self.late.values().copied();
+        let mut late = late.filter(|machine| set.contains(machine.0)).peekable();
+        std::iter::from_fn(move || match (early.peek(), late.peek()) {
+            (Some(one), Some(other)) if self.order(*other, *one) == Ordering::Less => late.next(),
+            (Some(_), _) => early.next(),
+            (None, _) => late.next(),
+        })
+    }
+
+    /// The first by id that both sets have.
+    pub(crate) fn first_common(&self, one: &Bits, other: &Bits) -> Option<MachineIndex> {
+        let first = one.first_common(other).map(MachineIndex);
+        if self.late.is_empty() {
+            return first;
+        }
+        let early = first.filter(|machine| machine.0 < self.sorted);
+        let mut late = self.late.values().copied();
+        let late = late.find(|machine| one.contains(machine.0) && other.contains(machine.0));
+        early
+            .into_iter()
+            .chain(late)
+            .min_by(|one, other| self.order(*one, *other))
     }
 
     pub(crate) fn is_live(&self, machine: MachineIndex) -> bool {
@@ -173,9 +225,13 @@ impl Machines {
     }
 
     pub(crate) fn find(&self, id: &MachineId) -> Option<MachineIndex> {
-        match self.ids[..self.slots].binary_search(id) {
+        match self.ids[..self.sorted].binary_search(id) {
             Ok(index) => Some(MachineIndex(index)),
-            Err(_) => self.spoken_of.get(id).copied(),
+            Err(_) => self
+                .late
+                .get(id)
+                .or_else(|| self.spoken_of.get(id))
+                .copied(),
         }
     }
 
@@ -184,31 +240,40 @@ impl Machines {
         if let Some(index) = self.find(id) {
             return index;
         }
-        let index = MachineIndex(self.ids.len());
-        self.ids.push(id.clone());
+        let index = MachineIndex(self.slots + self.others.len());
+        self.others.push(id.clone());
         self.spoken_of.insert(id.clone(), index);
         index
     }
 
     /// Takes in what the records have of a machine now.
     pub(crate) fn update(&mut self, records: &Records, id: &MachineId) -> Numbering {
-        match self.ids[..self.slots].binary_search(id) {
-            Ok(slot) => {
-                self.leave(MachineIndex(slot));
-                if records.machines.contains_key(id) {
-                    self.enter(records, MachineIndex(slot));
+        let is_there = records.machines.contains_key(id);
+        match self.find(id) {
+            Some(machine) if machine.0 < self.slots => {
+                self.leave(machine);
+                if is_there {
+                    self.enter(records, machine);
                 }
                 Numbering::Holds
             }
-            Err(_) if records.machines.contains_key(id) => Numbering::Broken,
-            Err(_) => Numbering::Holds,
+            None if is_there && self.ids.len() < self.slots => {
+                let machine = MachineIndex(self.ids.len());
+                self.ids.push(id.clone());
+                self.late.insert(id.clone(), machine);
+                self.enter(records, machine);
+                Numbering::Holds
+            }
+            Some(_) | None if is_there => Numbering::Broken,
+            Some(_) | None => Numbering::Holds,
         }
     }
 
     /// True if so many of the numbers are of machines that are away that numbering anew is worth
     /// it.
     pub(crate) fn is_sparse(&self) -> bool {
-        self.ids.len() - self.live_count > self.live_count + SPARE_SLOTS
+        let known = self.ids.len() + self.others.len();
+        known - self.live_count > self.live_count + SPARE_SLOTS
     }
 
     /// Finds the machines of classes and preferences that were not asked for before.
@@ -328,7 +393,7 @@ impl Machines {
             Some(wanted) => {
                 // A short id is the beginning of the full one: the two lie side by side.
                 let mut named = Bits::empty(self.slots);
-                let ids = &self.ids[..self.slots];
+                let ids = &self.ids[..self.sorted];
                 let start = ids.partition_point(|id| id.as_str() < wanted.as_str());
                 ids[start..]
                     .iter()
@@ -336,6 +401,8 @@ impl Machines {
                     .enumerate()
                     .filter(|(_, id)| id.is_named(wanted))
                     .for_each(|(offset, _)| named.insert(start + offset));
+                let late = self.late.iter().filter(|(id, _)| id.is_named(wanted));
+                late.for_each(|(_, machine)| named.insert(machine.0));
                 named.intersect(&self.live);
                 named
             }
@@ -390,6 +457,13 @@ fn score(taste: &[Preference], metadata: &BTreeMap<String, String>) -> u64 {
         .map(|preference| u64::from(preference.weight))
         .sum()
 }
+
+/// So many machines may join in any case before all are numbered anew,
+const LATE_MACHINES_MIN: usize = 64;
+
+/// and one more for so many that were there: numbering anew costs what the cluster's size is, each
+/// time that the cluster has grown by a thirtieth, and room for so many costs every set as much.
+const MACHINES_PER_LATE: usize = 32;
 
 /// How many numbers of machines that are away are kept in any case.
 const SPARE_SLOTS: usize = 64;

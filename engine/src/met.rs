@@ -64,6 +64,16 @@ impl Met {
         }
     }
 
+    /// True if it has all of these machines.
+    pub(crate) fn covers(&self, machines: &Bits) -> bool {
+        match &self.dense {
+            Some(dense) => machines.is_within(dense),
+            None => machines
+                .iter()
+                .all(|machine| self.counts.contains_key(&MachineIndex(machine))),
+        }
+    }
+
     pub(crate) fn contains(&self, machine: MachineIndex) -> bool {
         self.counts.contains_key(&machine)
     }

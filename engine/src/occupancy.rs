@@ -28,7 +28,7 @@ pub(crate) struct Occupancy {
     /// By machine.
     loads: Vec<usize>,
     /// By load: the live machines that have it.
-    by_load: BTreeMap<usize, Bits>,
+    by_load: BTreeMap<usize, Level>,
     /// By pattern: machines with an occupant whose name it matches.
     matched: Vec<Met>,
     /// By pattern: machines with an occupant that declares it.
@@ -43,6 +43,13 @@ pub(crate) struct Occupancy {
     /// Machines from which an occupant went, or which came, since the last plan.
     released: Bits,
     slots: usize,
+}
+
+/// The machines of one load.
+#[derive(Debug)]
+struct Level {
+    machines: Bits,
+    count: usize,
 }
 
 /// The machine that a unit is to have, and what it was chosen from.
@@ -61,7 +68,13 @@ impl Occupancy {
             residents: vec![Vec::new(); slots],
             lingering: vec![Vec::new(); slots],
             loads: vec![0; slots],
-            by_load: BTreeMap::from([(0, cluster.machines.live().clone())]),
+            by_load: BTreeMap::from([(
+                0,
+                Level {
+                    machines: cluster.machines.live().clone(),
+                    count: cluster.machines.live_count(),
+                },
+            )]),
             matched: Vec::new(),
             declared: Vec::new(),
             replacing: Vec::new(),
@@ -91,7 +104,7 @@ impl Occupancy {
     pub(crate) fn add_machine(&mut self, cluster: &Cluster, machine: MachineIndex) {
         self.room.update(&cluster.machines, machine);
         self.loads[machine.0] = 0;
-        self.bits_of_load(0).insert(machine.0);
+        self.put_into_load(machine);
         self.note(machine, Step::Leave);
     }
 
@@ -276,11 +289,11 @@ impl Occupancy {
     }
 
     /// Of these machines the one with the smallest load, then the smallest id.
-    pub(crate) fn least_loaded(&self, among: &Bits) -> Option<LeastLoaded> {
-        self.by_load.iter().find_map(|(load, machines)| {
-            let machine = machines.first_common(among)?;
+    pub(crate) fn least_loaded(&self, cluster: &Cluster, among: &Bits) -> Option<LeastLoaded> {
+        self.by_load.iter().find_map(|(load, level)| {
+            let machine = cluster.machines.first_common(&level.machines, among)?;
             Some(LeastLoaded {
-                machine: MachineIndex(machine),
+                machine,
                 load: *load,
             })
         })
@@ -289,23 +302,28 @@ impl Occupancy {
     fn reload(&mut self, machine: MachineIndex, to: usize) {
         self.drop_from_load(machine);
         self.loads[machine.0] = to;
-        self.bits_of_load(to).insert(machine.0);
+        self.put_into_load(machine);
     }
 
-    fn bits_of_load(&mut self, load: usize) -> &mut Bits {
-        let slots = self.slots;
-        self.by_load
-            .entry(load)
-            .or_insert_with(|| Bits::empty(slots))
+    fn put_into_load(&mut self, machine: MachineIndex) {
+        let level = self.by_load.entry(self.loads[machine.0]);
+        let level = level.or_insert_with(|| Level {
+            machines: Bits::empty(self.slots),
+            count: 0,
+        });
+        level.count += usize::from(!level.machines.contains(machine.0));
+        level.machines.insert(machine.0);
     }
 
     fn drop_from_load(&mut self, machine: MachineIndex) {
         let load = self.loads[machine.0];
-        if let Some(machines) = self.by_load.get_mut(&load) {
-            machines.remove(machine.0);
-            if machines.is_empty() {
-                self.by_load.remove(&load);
-            }
+        let Some(level) = self.by_load.get_mut(&load) else {
+            return;
+        };
+        level.count -= usize::from(level.machines.contains(machine.0));
+        level.machines.remove(machine.0);
+        if level.count == 0 {
+            self.by_load.remove(&load);
         }
     }
 

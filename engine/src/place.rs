@@ -9,10 +9,10 @@
 use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::keep::Removed;
-use crate::occupancy::Occupancy;
+use crate::occupancy::{LeastLoaded, Occupancy};
 use crate::order::{Merit, is_particular, keep_best};
 use crate::replace::{prefer_calm, would_give_way};
-use crate::ties::{Knot, Ties, ties};
+use crate::ties::{Group, Knot, Ties, ties};
 
 /// Why a unit is where it was put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,15 +59,18 @@ pub(crate) fn place(
         cluster,
         occupancy,
         removed,
-        placements: Vec::new(),
+        placements: Vec::with_capacity(open.len()),
+        scratch: Bits::default(),
     };
     placer.place_all(&ties);
     let mut placed = placer.placements.len();
     // What was placed last may be what another waits for, across global units. Each round places at
     // least one unit.
     ties.wide.retain(|knot| has_peers(cluster, knot));
-    ties.groups
-        .retain(|group| group.iter().any(|knot| has_peers(cluster, knot)));
+    ties.groups.retain(|group| match group {
+        Group::Alone(_) => false,
+        Group::Tied(knots) => knots.iter().any(|knot| has_peers(cluster, knot)),
+    });
     while !ties.wide.is_empty() || !ties.groups.is_empty() {
         placer.place_all(&ties);
         if placer.placements.len() == placed {
@@ -80,9 +83,9 @@ pub(crate) fn place(
 }
 
 /// True if a unit of the group is or was on a live machine.
-fn is_somewhere(cluster: &Cluster, group: &[Knot]) -> bool {
-    group.iter().flatten().any(|unit| {
-        let node = cluster.node(*unit);
+fn is_somewhere(cluster: &Cluster, group: &Group) -> bool {
+    group.units().any(|unit| {
+        let node = cluster.node(unit);
         node.scheduled
             .iter()
             .chain(&node.statuses)
@@ -91,13 +94,12 @@ fn is_somewhere(cluster: &Cluster, group: &[Knot]) -> bool {
 }
 
 /// How many machines the most particular unit of the group can choose from.
-fn choice(cluster: &Cluster, group: &[Knot]) -> usize {
-    let count = |unit: &UnitIndex| {
-        cluster
-            .machines
-            .fitting_open_count(cluster.node(*unit).rules.class)
+fn choice(cluster: &Cluster, group: &Group) -> usize {
+    let count = |unit: UnitIndex| {
+        let class = cluster.node(unit).rules.class;
+        cluster.machines.fitting_open_count(class)
     };
-    group.iter().flatten().map(count).min().unwrap_or(0)
+    group.units().map(count).min().unwrap_or(0)
 }
 
 fn has_peers(cluster: &Cluster, knot: &Knot) -> bool {
@@ -110,6 +112,8 @@ struct Placer<'p> {
     occupancy: &'p mut Occupancy,
     removed: &'p Removed,
     placements: Vec<Placement>,
+    /// A set for whoever needs one for a moment.
+    scratch: Bits,
 }
 
 impl Placer<'_> {
@@ -118,7 +122,10 @@ impl Placer<'_> {
             self.place_everywhere(knot);
         }
         for group in &ties.groups {
-            self.place_group(group);
+            match group {
+                Group::Alone(unit) => self.place_alone(*unit),
+                Group::Tied(knots) => self.place_group(knots),
+            }
         }
     }
 
@@ -131,7 +138,7 @@ impl Placer<'_> {
         while placed != self.placements.len() {
             placed = self.placements.len();
             for unit in &movers {
-                self.place_group(&[vec![*unit]]);
+                self.place_alone(*unit);
             }
         }
     }
@@ -144,21 +151,37 @@ impl Placer<'_> {
         if let [unit] = knot[..] {
             machines.subtract(&self.places(unit));
         }
-        for machine in machines.iter().map(MachineIndex) {
+        for machine in self.cluster.machines.in_order(&machines) {
             for unit in knot {
                 self.put(*unit, machine, Why::Everywhere);
             }
         }
     }
 
+    /// Places a unit that nothing ties to another.
+    fn place_alone(&mut self, unit: UnitIndex) {
+        let node = self.cluster.node(unit);
+        let is_new = node.peers.is_empty()
+            && node.statuses.is_empty()
+            && node.scheduled.is_empty()
+            && node.traces.is_empty()
+            && self.cluster.destination(unit).is_none();
+        if !is_new {
+            return self.place_group(&[vec![unit]]);
+        }
+        if node.want != Want::One || !self.occupancy.machines_of(unit).is_empty() {
+            return;
+        }
+        let is_particular = is_particular(self.cluster, unit);
+        if self.cluster.is_peaceful(unit) && !node.rules.has_demand() && !is_particular {
+            self.place_simple(unit);
+        } else {
+            self.place_new(unit);
+        }
+    }
+
     fn place_group(&mut self, group: &[Knot]) {
         let mut rest: Vec<&Knot> = group.iter().filter(|knot| self.is_unplaced(knot)).collect();
-        if let [knot] = rest[..]
-            && let [unit] = knot[..]
-            && self.is_simple(unit)
-        {
-            return self.place_simple(unit);
-        }
         while !rest.is_empty() {
             // As many as can be together, leaders first; then the others by themselves.
             let mut machines: Option<Bits> = None;
@@ -187,23 +210,12 @@ impl Placer<'_> {
         })
     }
 
-    /// True if no rule but those about the machine alone concerns the unit, and it is seen nowhere.
-    fn is_simple(&self, unit: UnitIndex) -> bool {
-        let node = self.cluster.node(unit);
-        node.peers.is_empty()
-            && node.statuses.is_empty()
-            && node.scheduled.is_empty()
-            && self.cluster.is_peaceful(unit)
-            && !node.rules.has_demand()
-            && !is_particular(self.cluster, unit)
-            && self.cluster.destination(unit).is_none()
-    }
-
+    /// Places a unit that no rule concerns but those about the machine alone.
     fn place_simple(&mut self, unit: UnitIndex) {
         let class = self.cluster.node(unit).rules.class;
         let Some(chosen) = self
             .occupancy
-            .least_loaded(self.cluster.machines.fitting_open(class))
+            .least_loaded(self.cluster, self.cluster.machines.fitting_open(class))
         else {
             return;
         };
@@ -216,6 +228,38 @@ impl Placer<'_> {
                 candidates,
             },
         );
+    }
+
+    /// Places a unit that is and was nowhere: as a group of its own would be, with less to ask.
+    fn place_new(&mut self, unit: UnitIndex) {
+        let cluster = self.cluster;
+        let mut machines = std::mem::take(&mut self.scratch);
+        machines.copy_from(
+            cluster
+                .machines
+                .fitting_open(cluster.node(unit).rules.class),
+        );
+        self.occupancy
+            .without_conflicts(cluster, unit, &mut machines);
+        self.occupancy.without_full(cluster, unit, &mut machines);
+        prefer_calm(cluster, self.occupancy, unit, None, &mut machines);
+        let candidates = machines.count();
+        let merit = is_particular(cluster, unit)
+            .then(|| keep_best(cluster, self.occupancy, unit, &mut machines));
+        let chosen = self.occupancy.least_loaded(cluster, &machines);
+        self.scratch = machines;
+        let Some(LeastLoaded { machine, load }) = chosen else {
+            return;
+        };
+        let why = match merit {
+            Some(merit) => Why::Best {
+                merit,
+                load,
+                candidates,
+            },
+            None => Why::LeastLoaded { load, candidates },
+        };
+        self.put(unit, machine, why);
     }
 
     /// Of `machines` (none: of all) those that can take the knot beside `together`; none if there
@@ -375,7 +419,7 @@ impl Placer<'_> {
                 merits.push((unit, merit));
             }
         }
-        let Some(chosen) = self.occupancy.least_loaded(&best) else {
+        let Some(chosen) = self.occupancy.least_loaded(self.cluster, &best) else {
             return;
         };
         let machine = chosen.machine;

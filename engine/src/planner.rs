@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{Decision, HoldReason, MachineId, Records};
 use unitfile::{UnitHash, UnitName};
 
-use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex, Want};
+use crate::cluster::{Cluster, Entry, UnitIndex, Want};
+use crate::hold::Last;
 use crate::keep::{Removed, keep};
 use crate::machines::Numbering;
 use crate::occupancy::Occupancy;
@@ -44,7 +45,7 @@ pub struct Planner {
     /// Units with an entry that may say something else than their users ask for.
     behind: BTreeSet<UnitIndex>,
     /// Units that wait, and the last machine on which the reason depends.
-    waiting: BTreeMap<UnitIndex, Option<MachineIndex>>,
+    waiting: BTreeMap<UnitIndex, Option<Last>>,
     /// Units that are to be everywhere.
     global: BTreeSet<UnitIndex>,
     /// Units that name others in `Replaces=`.
@@ -109,6 +110,7 @@ impl Planner {
         behind.sort_by(|one, other| self.cluster.by_name(*one, *other));
         behind.retain(|unit| plan.renew(*unit, &mut decisions) > 0);
         self.behind = behind.into_iter().collect();
+        decisions.reserve(placements.len());
         let assigned = placements
             .iter()
             .filter_map(|placement| plan.assign(placement));
@@ -322,9 +324,12 @@ impl Planner {
     ) -> Vec<UnitIndex> {
         let mut units: Vec<UnitIndex> = read.to_vec();
         if !self.fresh {
-            let touched = self.occupancy.touched().iter().next();
-            let depends = |last: &Option<MachineIndex>| {
-                last.is_some_and(|last| touched.is_some_and(|first| first <= last.0))
+            let machines = &self.cluster.machines;
+            let touched = machines.in_order(self.occupancy.touched()).next();
+            let depends = |last: &Option<Last>| match (last, touched) {
+                (None, _) | (_, None) => false,
+                (Some(Last::OfAll), Some(_)) => true,
+                (Some(Last::Of(last)), Some(first)) => machines.order(first, *last).is_le(),
             };
             let waiting = self.waiting.iter();
             let changed = waiting.filter(|(_, last)| self.emptied || depends(last));

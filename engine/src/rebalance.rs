@@ -183,7 +183,9 @@ impl Balance<'_> {
             Criterion::Preference => node.rules.taste != TasteIndex(0),
             Criterion::Load | Criterion::Id => {
                 let weight = node.rules.weight();
-                let least = self.occupancy.least_loaded(self.cluster.machines.open());
+                let least = self
+                    .occupancy
+                    .least_loaded(self.cluster, self.cluster.machines.open());
                 least.is_some_and(|least| least.load + weight < self.load(from))
             }
         }

@@ -63,10 +63,8 @@ impl Siblings {
     /// Keeps of these machines those that have the fewest. Returns how many that is.
     pub(crate) fn keep_fewest(&self, machines: &mut Bits) -> usize {
         for (count, more) in self.more_than.iter().enumerate() {
-            let mut rest = machines.clone();
-            more.take_from(&mut rest);
-            if !rest.is_empty() {
-                *machines = rest;
+            if !more.covers(machines) {
+                more.take_from(machines);
                 return count;
             }
         }

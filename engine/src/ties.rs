@@ -12,27 +12,70 @@ use crate::cluster::{Cluster, UnitIndex, Want};
 /// Units that need each other: all or none of them are on a machine.
 pub(crate) type Knot = Vec<UnitIndex>;
 
+/// Units that are placed as one.
+#[derive(Debug)]
+pub(crate) enum Group {
+    /// A unit that nothing ties.
+    Alone(UnitIndex),
+    /// Knots, each after those it needs.
+    Tied(Vec<Knot>),
+}
+
+impl Group {
+    pub(crate) fn units(&self) -> impl Iterator<Item = UnitIndex> + '_ {
+        let (alone, tied) = match self {
+            Group::Alone(unit) => (Some(*unit), None),
+            Group::Tied(knots) => (None, Some(knots.iter().flatten().copied())),
+        };
+        alone.into_iter().chain(tied.into_iter().flatten())
+    }
+}
+
 /// What is to be placed, tied together.
 #[derive(Debug, Default)]
 pub(crate) struct Ties {
     /// Knots of global units only, each after those it needs.
     pub(crate) wide: Vec<Knot>,
-    /// Groups of knots; within a group each knot is after those it needs.
-    pub(crate) groups: Vec<Vec<Knot>>,
+    /// All others, in order of the first name of each.
+    pub(crate) groups: Vec<Group>,
 }
 
 /// Ties together units that are to be placed, which are in order of their names and hold, with one
 /// unit, all others to be placed that it is tied to.
 pub(crate) fn ties(cluster: &Cluster, open: &[UnitIndex]) -> Ties {
+    let is_alone = |unit: &UnitIndex| {
+        let node = cluster.node(*unit);
+        node.want == Want::One && node.peers.is_empty() && node.followers.is_empty()
+    };
+    let tied: Vec<UnitIndex> = open.iter().copied().filter(|it| !is_alone(it)).collect();
+    let (wide, groups) = tie(cluster, &tied);
+    let mut ties = Ties {
+        wide,
+        groups: Vec::with_capacity(open.len()),
+    };
+    // Each group is where its first unit is.
+    let mut groups = groups.into_iter();
+    for unit in open {
+        if is_alone(unit) {
+            ties.groups.push(Group::Alone(*unit));
+        } else if let Some(group) = groups.next().filter(|group| !group.is_empty()) {
+            ties.groups.push(Group::Tied(group));
+        }
+    }
+    ties
+}
+
+/// Knots of global units only, and at the place of each unit the group of which it is the first.
+fn tie(cluster: &Cluster, open: &[UnitIndex]) -> (Vec<Knot>, Vec<Vec<Knot>>) {
     let links = Links::of(cluster, open);
     let mut forest = Forest::new(open.len());
     let mut narrow = Vec::new();
-    let mut ties = Ties::default();
+    let mut wide = Vec::new();
     let is_single = |unit: &usize| cluster.node(open[*unit]).want == Want::One;
     let numbered = |knot: &[usize]| -> Knot { knot.iter().map(|unit| open[*unit]).collect() };
     for knot in knots(&links) {
         let Some(first) = knot.iter().copied().find(is_single) else {
-            ties.wide.push(numbered(&knot));
+            wide.push(numbered(&knot));
             continue;
         };
         for unit in knot.iter().copied().filter(is_single) {
@@ -47,9 +90,7 @@ pub(crate) fn ties(cluster: &Cluster, open: &[UnitIndex]) -> Ties {
     for (unit, knot) in narrow {
         groups[forest.root(unit)].push(knot);
     }
-    groups.retain(|group| !group.is_empty());
-    ties.groups = groups;
-    ties
+    (wide, groups)
 }
 
 /// Which of the units to be placed name which in `MachineOf=`, by their places in the list.

@@ -113,6 +113,16 @@ impl UnitName {
         self.instance().is_some()
     }
 
+    /// Whether this is an instance of this template: what [`UnitName::template`] would say, without making it.
+    pub fn is_instance_of(&self, template: &UnitName) -> bool {
+        template.0.split_once('@').is_some_and(|(prefix, suffix)| {
+            let rest = self.0.strip_prefix(prefix);
+            let rest = rest.and_then(|rest| rest.strip_prefix('@'));
+            rest.and_then(|rest| rest.strip_suffix(suffix))
+                .is_some_and(|instance| !instance.is_empty() && suffix.starts_with('.'))
+        })
+    }
+
     /// The template that an instance is made from; `None` unless this is an instance.
     pub fn template(&self) -> Option<UnitName> {
         self.instance()?;

@@ -59,6 +59,8 @@ fn a_name_has_parts() {
         assert_eq!(name.instance(), instance);
         assert_eq!(name.template().as_ref().map(UnitName::as_str), template);
         assert_eq!(name.is_instance(), instance.is_some());
+        let of = UnitName::parse("foo@.socket").expect("valid");
+        assert_eq!(name.is_instance_of(&of), name.template() == Some(of));
     }
     check("foo.service", ("foo", "foo", None, None));
     check("foo@.service", ("foo@", "foo", None, None));

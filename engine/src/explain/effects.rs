@@ -251,7 +251,7 @@ impl Survey {
         for failed in 1..more_than.len() {
             let mut exactly = more_than[failed - 1].clone();
             exactly.subtract(&more_than[failed]);
-            for machine in exactly.iter().map(MachineIndex) {
+            for machine in cluster.machines.in_order(&exactly) {
                 if nearest.len() == count {
                     return nearest;
                 }

@@ -32,7 +32,7 @@ pub(crate) fn best_of(
     while standings.len() < count {
         let mut best = among.clone();
         let merit = keep_best(cluster, occupancy, unit, &mut best);
-        let Some(chosen) = occupancy.least_loaded(&best) else {
+        let Some(chosen) = occupancy.least_loaded(cluster, &best) else {
             break;
         };
         standings.push(of(cluster, occupancy, chosen.machine, merit));

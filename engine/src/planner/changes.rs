@@ -213,15 +213,18 @@ impl Planner {
             self.occupancy.remove_machine(machine);
         }
         self.numbering = self.cluster.machines.update(records, id);
-        let Some(machine) = machine.filter(|machine| self.cluster.is_live(*machine)) else {
+        let now = self.cluster.machines.find(id);
+        let Some(now) = now.filter(|machine| self.cluster.is_live(*machine)) else {
             self.emptied |= self.cluster.machines.live_count() <= 1;
             return;
         };
-        self.occupancy.add_machine(&self.cluster, machine);
+        self.occupancy.add_machine(&self.cluster, now);
         if was_live {
             return;
         }
         self.emptied |= self.cluster.machines.live_count() <= 1;
+        // Of one that joins nothing spoke so far.
+        let Some(machine) = machine else { return };
         let mut traced = Vec::new();
         for unit in self.cluster.units() {
             let node = self.cluster.node(unit);

@@ -133,7 +133,9 @@ pub fn steps() -> impl Strategy<Value = Vec<Vec<String>>> {
 
 /// Many steps of few commands each, after one that makes a cluster.
 fn steps_of_few() -> impl Strategy<Value = Vec<Vec<String>>> {
-    let machines: Vec<String> = MACHINES.iter().map(|id| format!("machine {id}")).collect();
+    // Others join later, before, between and behind these.
+    let there = MACHINES.iter().skip(1).step_by(2);
+    let machines: Vec<String> = there.map(|id| format!("machine {id}")).collect();
     let also = prop_oneof![
         20 => command(),
         1 => unit().prop_map(|unit| format!("restart-if-there {unit}")),
