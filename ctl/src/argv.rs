@@ -1,7 +1,7 @@
 //! PURE. Turns arguments as fleet's users have always written them into the dialect of the argument parser.
 //!
 //! Go's flag package took long flags with one dash (`-no-block=true`, `-debug`), and documentation and scripts of the
-//! years before 1.0 are full of them.
+//! years before 1.0 are full of them. The command that `fleetctl ssh` runs elsewhere is nobody's arguments but its own.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,19 +12,74 @@ pub(crate) fn asks_for_version(arguments: &[OsString]) -> bool {
     matches!(first, Some("--version" | "-version" | "-v"))
 }
 
-/// Gives long flags written with one dash their second one. What follows `--` is left alone.
-pub(crate) fn normalize(arguments: Vec<OsString>, long_flags: &BTreeSet<String>) -> Vec<OsString> {
-    let mut after_separator = false;
-    let rewrite = |argument: OsString| {
-        after_separator |= argument == "--";
-        match argument.to_str().and_then(|text| text.strip_prefix('-')) {
-            Some(flag) if !after_separator && is_long(flag, long_flags) => {
-                format!("--{flag}").into()
+/// The flags that there are, by name without dashes.
+#[derive(Debug, Default)]
+pub(crate) struct Flags {
+    /// Long ones, of all verbs.
+    pub(crate) long: BTreeSet<String>,
+    /// Long ones and letters whose value may be the next argument.
+    pub(crate) with_value: BTreeSet<String>,
+}
+
+/// Gives long flags written with one dash their second one. What follows `--` is left alone, and so is what follows the first
+/// word behind `ssh`, a machine or already a command.
+pub(crate) fn normalize(arguments: Vec<OsString>, flags: &Flags) -> Vec<OsString> {
+    let mut reading = Reading::default();
+    let rewrite = |(index, argument): (usize, OsString)| {
+        // The first is the program's own name.
+        if index == 0 || reading.verbatim {
+            return argument;
+        }
+        if std::mem::take(&mut reading.value_follows) {
+            return argument;
+        }
+        let text = argument.to_str().unwrap_or_default();
+        reading.verbatim = text == "--";
+        match text.strip_prefix('-').filter(|flag| !flag.is_empty()) {
+            None => {
+                reading.word(text);
+                argument
             }
-            Some(_) | None => argument,
+            Some(flag) => {
+                let bare = flag.strip_prefix('-').unwrap_or(flag);
+                reading.value_follows = flags.with_value.contains(bare);
+                match is_long(flag, &flags.long) {
+                    true => format!("--{flag}").into(),
+                    false => argument,
+                }
+            }
         }
     };
-    arguments.into_iter().map(rewrite).collect()
+    arguments.into_iter().enumerate().map(rewrite).collect()
+}
+
+/// How far the arguments are read.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Whether a verb was there, and whether it was `ssh`.
+    verb: Option<Verb>,
+    /// The next argument is a flag's value.
+    value_follows: bool,
+    /// All others are left as they are.
+    verbatim: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Verb {
+    Ssh,
+    Other,
+}
+
+impl Reading {
+    /// Takes a word that is neither a flag nor one's value.
+    fn word(&mut self, word: &str) {
+        match self.verb {
+            None if "ssh".starts_with(word) => self.verb = Some(Verb::Ssh),
+            None => self.verb = Some(Verb::Other),
+            Some(Verb::Ssh) => self.verbatim = true,
+            Some(Verb::Other) => {}
+        }
+    }
 }
 
 /// A single letter is a short flag, whatever long flags there are.
@@ -38,7 +93,13 @@ mod tests {
     use super::*;
 
     fn check(line: &str, expected: &str) {
-        let flags = ["debug", "no-block", "full", "l"].map(str::to_owned).into();
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let flags = Flags {
+            long: set(&[
+                "debug", "no-block", "full", "l", "machine", "version", "tunnel",
+            ]),
+            with_value: set(&["machine", "m", "tunnel"]),
+        };
         let words = line.split(' ').map(OsString::from).collect();
         let words: Vec<_> = normalize(words, &flags)
             .into_iter()
@@ -59,6 +120,39 @@ mod tests {
         );
         check("fleetctl cat -- -debug", "fleetctl cat -- -debug");
         check("fleetctl cat - -unknown", "fleetctl cat - -unknown");
+    }
+
+    #[test]
+    fn the_command_of_ssh_is_left_alone() {
+        for (line, expected) in [
+            (
+                "fleetctl -debug ssh -full M echo -version -full",
+                "fleetctl --debug ssh --full M echo -version -full",
+            ),
+            (
+                "fleetctl -tunnel ssh ss -machine M -debug echo -version",
+                "fleetctl --tunnel ssh ss --machine M --debug echo -version",
+            ),
+            (
+                "fleetctl ssh -m M uname -full",
+                "fleetctl ssh -m M uname -full",
+            ),
+            (
+                "fleetctl ssh -machine=M -debug uname -full",
+                "fleetctl ssh --machine=M --debug uname -full",
+            ),
+            // Another verb's words may be called so, too.
+            (
+                "fleetctl cat ssh -debug x -full",
+                "fleetctl cat ssh --debug x --full",
+            ),
+            (
+                "fleetctl -tunnel -debug list-units -full",
+                "fleetctl --tunnel -debug list-units --full",
+            ),
+        ] {
+            check(line, expected);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use clap::{ArgAction, Args, CommandFactory, Parser};
 
+use crate::argv::Flags;
 use crate::commands::Command;
 use crate::error::CommandError;
 use crate::format::FormatArgs;
@@ -171,15 +172,22 @@ pub(crate) struct TableArgs {
     pub(crate) ignored: Vec<String>,
 }
 
-/// Every long flag there is, without dashes, so that `argv` knows what `-no-block` means.
-pub(crate) fn long_flags() -> BTreeSet<String> {
+/// Every flag there is, without dashes, so that `argv` knows what `-no-block` means.
+pub(crate) fn flags() -> Flags {
     let command = Cli::command();
-    let mut flags = BTreeSet::new();
+    let mut flags = Flags::default();
     for of in std::iter::once(&command).chain(command.get_subcommands()) {
         for argument in of.get_arguments() {
             let aliases = argument.get_all_aliases().unwrap_or_default();
             let names = argument.get_long().into_iter().chain(aliases);
-            flags.extend(names.map(str::to_owned));
+            let names: BTreeSet<String> = names.map(str::to_owned).collect();
+            if argument.get_action().takes_values() && !argument.is_require_equals_set() {
+                flags
+                    .with_value
+                    .extend(argument.get_short().map(String::from));
+                flags.with_value.extend(names.iter().cloned());
+            }
+            flags.long.extend(names);
         }
     }
     flags
@@ -205,7 +213,7 @@ mod tests {
 
     #[test]
     fn long_flags_of_all_verbs_are_known() {
-        let flags = long_flags();
+        let Flags { long, with_value } = flags();
         let some = [
             "endpoint",
             "no-block",
@@ -217,7 +225,13 @@ mod tests {
             "help",
         ];
         for flag in some {
-            assert!(flags.contains(flag), "{flag} is missing in {flags:?}");
+            assert!(long.contains(flag), "{flag} is missing in {long:?}");
+        }
+        for flag in ["endpoint", "machine", "m", "u", "ssh-port", "lines"] {
+            assert!(with_value.contains(flag), "{flag}: {with_value:?}");
+        }
+        for flag in ["no-block", "help", "A", "full"] {
+            assert!(!with_value.contains(flag), "{flag}: {with_value:?}");
         }
     }
 }

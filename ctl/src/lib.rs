@@ -12,6 +12,7 @@ mod cli;
 mod commands;
 mod completion;
 
+mod account;
 mod argv;
 mod help;
 mod prefixes;
@@ -54,6 +55,7 @@ use crate::error::CommandError;
 use crate::output::Output;
 use crate::session::Session;
 use crate::settings::{Environment, Settings};
+use crate::ssh::Asking;
 
 /// The version of fleetctl, as `fleetctl version` prints it.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -76,7 +78,7 @@ fn run(
     if argv::asks_for_version(&arguments) {
         return output.line(&commands::version_line());
     }
-    let arguments = argv::normalize(arguments, &cli::long_flags());
+    let arguments = argv::normalize(arguments, &cli::flags());
     let definition = prefixes::kept(help::laid_out(Cli::command(), output.columns()));
     let read = definition
         .try_get_matches_from(&arguments)
@@ -91,7 +93,10 @@ fn run(
     if let Some(result) = command.run_alone(output) {
         return result;
     }
-    let settings = Settings::resolve(&cli.global, environment)?;
+    let mut settings = Settings::resolve(&cli.global, environment)?;
+    if command.is_for_completion() {
+        settings.ssh.asking = Asking::Nobody;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use api::types::MachineId;
 use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt, TryStreamExt};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::error::{CommandError, Kind};
@@ -188,7 +188,8 @@ fn said_by(mut child: Child) -> Running {
 fn lines(from: impl AsyncRead + Unpin) -> impl Stream<Item = io::Result<Vec<u8>>> {
     stream::try_unfold(BufReader::new(from), async |mut reader| {
         let mut line = Vec::new();
-        let bytes = reader.read_until(b'\n', &mut line).await?;
+        let mut bounded = (&mut reader).take(LINE_BYTES_MAX as u64);
+        let bytes = bounded.read_until(b'\n', &mut line).await?;
         Ok((bytes > 0).then_some((line, reader)))
     })
 }
@@ -237,6 +238,13 @@ mod tests {
             said,
             [Ok(Said::Talk(b"wrong\n".to_vec())), Ok(Said::End(255))]
         );
+        let endless = format!("head -c {} /dev/zero", LINE_BYTES_MAX + 1);
+        let said = all(&["sh", "-c", &endless]).await;
+        let lengths = said.iter().map(|said| match said {
+            Ok(Said::Line(line)) => line.len(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(lengths.take(2).collect::<Vec<_>>(), [LINE_BYTES_MAX, 1]);
         let said = all(&["/no/such/tool"]).await;
         assert_eq!(
             said,

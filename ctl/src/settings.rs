@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use api::client::Endpoint;
 
+use crate::account;
 use crate::cli::{GlobalArgs, SshArgs, boolean};
 use crate::error::CommandError;
-use crate::ssh::{Checking, SshError, SshSettings};
+use crate::ssh::{Asking, Checking, Homeless, SshError, SshSettings};
 
 /// Where fleetd listens on a machine of the cluster.
 const ENDPOINT_DEFAULT: &str = "unix:///var/run/fleet.sock";
@@ -104,13 +105,13 @@ fn ssh(args: &SshArgs, environment: &Environment<'_>) -> Result<SshSettings, Com
         }
         None => true,
     };
-    let home = path("HOME");
+    let home = path("HOME").or_else(|| account::mine().map(|account| account.home));
     let file = given("known-hosts-file", &args.known_hosts_file)?;
     let file = file.unwrap_or_else(|| KNOWN_HOSTS_DEFAULT.to_owned());
-    let known_hosts_file = match (file.strip_prefix("~/"), &home) {
-        (Some(rest), Some(home)) => home.join(rest),
-        (Some(_), None) | (None, _) => PathBuf::from(file),
-    };
+    let home_of = |user: &str| account::named(user).map(|account| account.home);
+    // Only who needs SSH needs the file.
+    let known_hosts_file =
+        account::expand_tilde(&file, home.as_deref(), home_of).ok_or(Homeless { written: file });
     Ok(SshSettings {
         tunnel,
         username: given("ssh-username", &args.ssh_username)?,
@@ -121,6 +122,7 @@ fn ssh(args: &SshArgs, environment: &Environment<'_>) -> Result<SshSettings, Com
         } else {
             Checking::Off
         },
+        asking: Asking::Person,
         home,
         agent_socket: path("SSH_AUTH_SOCK"),
     })
@@ -255,9 +257,24 @@ mod tests {
         assert_eq!(ssh.checking, Checking::Off);
         assert_eq!(
             ssh.known_hosts_file,
-            PathBuf::from("/h/.fleetctl/known_hosts")
+            Ok(PathBuf::from("/h/.fleetctl/known_hosts"))
         );
         assert_eq!(ssh.agent_socket, Some(PathBuf::from("/a")));
+        // Without HOME the account has one; of the current directory nothing is trusted.
+        let ssh = resolve("fleetctl list-units", &[]).unwrap().ssh;
+        let home = account::mine().map(|account| account.home);
+        assert_eq!(
+            ssh.known_hosts_file.ok(),
+            home.map(|home| home.join(".fleetctl/known_hosts"))
+        );
+        let ssh = resolve(
+            "fleetctl --known-hosts-file=~no:user/k list-units",
+            &[("HOME", "/h")],
+        )
+        .unwrap()
+        .ssh;
+        let written = "~no:user/k".to_owned();
+        assert_eq!(ssh.known_hosts_file, Err(Homeless { written }));
         let ssh = resolve("fleetctl list-units", &[]).unwrap().ssh;
         assert_eq!(
             (ssh.timeout, ssh.checking),

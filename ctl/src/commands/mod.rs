@@ -103,6 +103,11 @@ impl Command {
         }
     }
 
+    /// Whether a shell runs this while the person types: questions would go unseen, and answers be missing elsewhere.
+    pub(crate) fn is_for_completion(&self) -> bool {
+        matches!(self, Command::Complete(_))
+    }
+
     /// Runs the verb.
     pub(crate) async fn run(&self, session: &mut Session<'_>) -> Result<(), CommandError> {
         match self {

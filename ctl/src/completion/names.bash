@@ -1,7 +1,7 @@
 
 # Names of units and machines, from the cluster. No cluster, no names.
 _fleetctl_names() {
-    fleetctl --request-timeout=2 complete "$1" 2>/dev/null
+    fleetctl --request-timeout=2 --ssh-timeout=2 complete "$1" </dev/null 2>/dev/null
 }
 
 _fleetctl_with_names() {

@@ -10,13 +10,16 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, SendError, Signer};
 use tokio::net::UnixStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::SshError;
 use super::callbacks::Callbacks;
 use super::connection::{Tools, timed_out};
 use super::hop::{AgentKeys, Hop};
 use super::key_ring::{FileKey, public_of};
+
+/// The part of the time for a login that ssh-agent has to name its keys: without it there may be key files.
+const AGENT_SHARE: f64 = 0.3;
 
 type Agent = AgentClient<UnixStream>;
 
@@ -36,17 +39,21 @@ pub(super) async fn log_in(
         tried: Vec::new(),
         agent_error: None,
     };
-    match (login.run().await?, login.agent_error) {
+    match (login.run().await?, login.agent_error.take()) {
         (Outcome::In, _) => Ok(()),
         (Outcome::Out, Some(error)) if login.tried.is_empty() => Err(error),
         (Outcome::Out, _) if login.tried.is_empty() => Err(SshError::NoKeys {
             host: hop.shown(),
             agent: hop.agent_socket.clone(),
         }),
-        (Outcome::Out, _) => Err(SshError::Refused {
-            host: hop.shown(),
-            tried: login.tried.join(", "),
-        }),
+        (Outcome::Out, error) => {
+            let error = error.map(|error| error.to_string());
+            login.tried.extend(error);
+            Err(SshError::Refused {
+                host: hop.shown(),
+                tried: login.tried.join(", "),
+            })
+        }
     }
 }
 
@@ -78,7 +85,7 @@ impl Login<'_> {
             .filter_map(|path| public_of(path))
             .collect();
         let mut of_agent = Vec::new();
-        if let Some((mut agent, keys)) = self.agent().await? {
+        if let Some((mut agent, keys)) = self.agent().await {
             for identity in in_order(keys, &of_files, self.hop.agent_keys) {
                 of_agent.push(identity.public_key().key_data().clone());
                 if self.try_agent_key(&mut agent, identity).await? == Outcome::In {
@@ -88,15 +95,17 @@ impl Login<'_> {
         }
         let mut locked = Vec::new();
         for path in &self.hop.key_files {
-            match self.tools.key_ring.read(path)? {
-                None => {}
-                Some(FileKey::Open(key)) => {
+            match self.tools.key_ring.read(path) {
+                // The next one may do.
+                Err(error) => self.tried.push(error.to_string()),
+                Ok(None) => {}
+                Ok(Some(FileKey::Open(key))) => {
                     let known = of_agent.contains(key.public_key().key_data());
                     if !known && self.try_key(path, key).await? == Outcome::In {
                         return Ok(Outcome::In);
                     }
                 }
-                Some(FileKey::Locked(public)) => {
+                Ok(Some(FileKey::Locked(public))) => {
                     let known = public
                         .as_ref()
                         .is_some_and(|key| of_agent.contains(key.key_data()));
@@ -193,8 +202,15 @@ impl Login<'_> {
                 Err(_elapsed) => return Err(timed_out(self.hop, self.tools)),
             }
         }
-        match self.tools.key_ring.open(path)? {
-            None => {
+        let opened = self.tools.key_ring.open(path);
+        // A person may have taken a while.
+        self.deadline = Instant::now() + self.tools.settings.timeout;
+        match opened {
+            Err(error) => {
+                self.tried.push(error.to_string());
+                Ok(Outcome::Out)
+            }
+            Ok(None) => {
                 let text = format!(
                     "{}, encrypted, and there is no terminal to ask for its passphrase",
                     path.display()
@@ -202,10 +218,7 @@ impl Login<'_> {
                 self.tried.push(text);
                 Ok(Outcome::Out)
             }
-            Some(key) => {
-                self.deadline = Instant::now() + self.tools.settings.timeout;
-                self.try_key(path, key).await
-            }
+            Ok(Some(key)) => self.try_key(path, key).await,
         }
     }
 
@@ -256,21 +269,19 @@ impl Login<'_> {
     }
 
     /// The agent and its keys; none if there is no agent or it does not answer.
-    async fn agent(&mut self) -> Result<Option<(Agent, Vec<AgentIdentity>)>, SshError> {
-        let Some(socket) = &self.hop.agent_socket else {
-            return Ok(None);
-        };
-        match timeout_at(self.deadline, ask_agent(socket)).await {
-            Ok(Ok(found)) => Ok(Some(found)),
-            Ok(Err(error)) => {
-                self.agent_error = Some(error);
-                Ok(None)
-            }
-            Err(_elapsed) => Err(SshError::Agent {
+    async fn agent(&mut self) -> Option<(Agent, Vec<AgentIdentity>)> {
+        let socket = self.hop.agent_socket.as_ref()?;
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let error = match timeout(left.mul_f64(AGENT_SHARE), ask_agent(socket)).await {
+            Ok(Ok(found)) => return Some(found),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => SshError::Agent {
                 socket: socket.clone(),
                 reason: "it takes too long".to_owned(),
-            }),
-        }
+            },
+        };
+        self.agent_error = Some(error);
+        None
     }
 }
 

@@ -23,10 +23,11 @@ use super::stream::ChannelIo;
 use super::{SshError, SshSettings, authentication};
 
 /// A host that says nothing is asked whether it is there this many times per `--ssh-timeout`.
-const QUESTIONS_PER_TIMEOUT: u32 = 6;
+const QUESTIONS_PER_TIMEOUT: u32 = 10;
 
-/// Questions without an answer after which a host is given up; two questions' time later, says the library.
-const QUESTIONS_UNANSWERED_MAX: usize = 2;
+/// Questions without an answer after which a host is given up, when the next would be due. The first is asked one interval after
+/// the last word of the host, so that nine intervals of ten are over then.
+const QUESTIONS_UNANSWERED_MAX: usize = 8;
 
 /// Messages of one channel that wait to be read. A channel that is full stops all others of its connection, and fleetctl makes a
 /// request while events of another are not read: so many that a cluster's worth of them fits.

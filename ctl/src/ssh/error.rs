@@ -47,6 +47,11 @@ pub(crate) enum SshError {
         #[source]
         source: io::Error,
     },
+    /// The file of known hosts is in a home that there is not.
+    #[error(
+        "there is no home in which {file} could be: neither HOME nor the machine's accounts name one"
+    )]
+    NoHome { file: String },
     /// Nobody vouches for an unknown host.
     #[error("unauthorized host: {host} is not known and was not accepted ({key})")]
     Unauthorized {
@@ -135,6 +140,9 @@ impl SshError {
                 "The host needs another key: this one was declared unsafe by line {line} of {}.",
                 file.display()
             ),
+            SshError::NoHome { .. } => {
+                "Set HOME, or give --known-hosts-file=/an/absolute/path.".to_owned()
+            }
             SshError::NoKeys { .. } => {
                 "Start ssh-agent and add a key (eval $(ssh-agent); ssh-add), or name a key file with IdentityFile in ~/.ssh/config.".to_owned()
             }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::config_path::{Facts, PathError, Surroundings, expand};
 use super::spec::{HostSpec, HostSpecError, PORT, jumps};
 
 /// The user to log in as if nothing says otherwise, as in fleet 1.0.
@@ -60,6 +61,8 @@ pub(super) struct Asked<'a> {
     pub(super) home: Option<&'a Path>,
     /// Where ssh-agent listens.
     pub(super) agent_socket: Option<&'a Path>,
+    /// This machine.
+    pub(super) here: &'a dyn Surroundings,
 }
 
 /// Why a host's configuration cannot be followed.
@@ -73,6 +76,13 @@ pub(super) enum HopError {
         text: String,
         /// What is wrong with it.
         reason: HostSpecError,
+    },
+    /// It names a file in a way that means nothing.
+    Path {
+        /// As it is written.
+        text: String,
+        /// What is wrong with it.
+        reason: PathError,
     },
 }
 
@@ -97,24 +107,36 @@ pub(super) fn read(asked: &Asked<'_>, text: &str) -> Result<(Hop, Vec<HostSpec>)
     let user = given.or(value("user")).unwrap_or(USER_DEFAULT).to_owned();
     let host = value("hostname").unwrap_or(&spec.host).to_owned();
     let port = value("port").and_then(|port| port.parse().ok());
-    let path = |path: &str| expand(path, asked.home, &user, &host);
-    let files = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("identityfile "));
-    let key_files = files.filter(|file| *file != "none").map(path).collect();
+    let port = spec.port.or(port).unwrap_or(PORT);
+    let key_alias = value("hostkeyalias");
+    let list = value("proxyjump").unwrap_or("none");
+    let facts = Facts {
+        here: asked.here,
+        home: asked.home,
+        written: &spec.host,
+        host: &host,
+        port,
+        user: &user,
+        key_alias,
+        jumps: if list == "none" { "" } else { list },
+    };
+    let key_files = key_files(text, &facts)?;
     let agent_socket = match value("identityagent") {
         None | Some("SSH_AUTH_SOCK") => asked.agent_socket.map(Path::to_path_buf),
         Some("none") => None,
-        Some(socket) => Some(path(socket)),
+        // `$NAME` is the whole of the socket's path; `${NAME}` may be a part of it.
+        Some(socket) => match socket.strip_prefix('$') {
+            Some(name) if !name.starts_with('{') => asked.here.variable(name).map(PathBuf::from),
+            Some(_) | None => Some(path(socket, &facts)?),
+        },
     };
-    let list = value("proxyjump").unwrap_or("none");
     let jumps = jumps(list).map_err(|reason| HopError::Jump {
         text: list.to_owned(),
         reason,
     })?;
     let hop = Hop {
-        port: spec.port.or(port).unwrap_or(PORT),
-        key_alias: value("hostkeyalias").map(str::to_owned),
+        port,
+        key_alias: key_alias.map(str::to_owned),
         key_files,
         agent_keys: match value("identitiesonly") {
             Some("yes") => AgentKeys::OfFiles,
@@ -127,24 +149,48 @@ pub(super) fn read(asked: &Asked<'_>, text: &str) -> Result<(Hop, Vec<HostSpec>)
     Ok((hop, jumps))
 }
 
-/// A path of the configuration: `~` and the tokens that key files are named with.
-fn expand(path: &str, home: Option<&Path>, user: &str, host: &str) -> PathBuf {
-    let home = home.unwrap_or(Path::new("/")).to_string_lossy();
-    let path = match path.strip_prefix("~/") {
-        Some(rest) => format!("{home}/{rest}"),
-        None => path.to_owned(),
-    };
-    let path = path
-        .replace("%d", &home)
-        .replace("%h", host)
-        .replace("%r", user)
-        .replace("%%", "%");
-    PathBuf::from(path)
+/// The files that `IdentityFile` names; those in a home that there is not are none.
+fn key_files(text: &str, facts: &Facts<'_>) -> Result<Vec<PathBuf>, HopError> {
+    let files = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("identityfile "))
+        .filter(|file| *file != "none")
+        .filter(|file| facts.home.is_some() || !file.starts_with("~/"));
+    files.map(|file| path(file, facts)).collect()
+}
+
+fn path(text: &str, facts: &Facts<'_>) -> Result<PathBuf, HopError> {
+    expand(text, facts).map_err(|reason| HopError::Path {
+        text: text.to_owned(),
+        reason,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A machine of which nothing is known but variables.
+    #[derive(Debug)]
+    struct Nowhere;
+
+    impl Surroundings for Nowhere {
+        fn home_of(&self, _user: &str) -> Option<PathBuf> {
+            None
+        }
+        fn variable(&self, name: &str) -> Option<String> {
+            Some(format!("/of/{name}"))
+        }
+        fn user(&self) -> Option<String> {
+            None
+        }
+        fn user_id(&self) -> u32 {
+            0
+        }
+        fn host_name(&self) -> String {
+            String::new()
+        }
+    }
 
     #[test]
     fn without_openssh_there_are_defaults() {
@@ -154,6 +200,7 @@ mod tests {
             username: None,
             home: Some(Path::new("/h")),
             agent_socket: None,
+            here: &Nowhere,
         };
         let (hop, jumps) = read(&asked, &defaults()).unwrap();
         assert_eq!(hop.shown(), "core@a");
@@ -169,11 +216,20 @@ mod tests {
             username: None,
             home: None,
             agent_socket: Some(Path::new("/agent")),
+            here: &Nowhere,
         };
         let (hop, _) = read(&asked, "identityfile none\nidentityagent SSH_AUTH_SOCK\n").unwrap();
         assert_eq!(hop.key_files, [] as [PathBuf; 0]);
         assert_eq!(hop.agent_socket, Some(PathBuf::from("/agent")));
         let error = read(&asked, "proxyjump a,b:c\n").unwrap_err();
         assert!(matches!(error, HopError::Jump { .. }), "{error:?}");
+        let error = read(&asked, "identityfile /%z\n").unwrap_err();
+        assert!(matches!(error, HopError::Path { .. }), "{error:?}");
+        // Without a home there is nothing in it.
+        let text = format!("{}identityfile /keys/%r_%n:%p\nport 33\n", defaults());
+        let (hop, _) = read(&asked, &text).unwrap();
+        assert_eq!(hop.key_files, [PathBuf::from("/keys/core_a:33")]);
+        let (hop, _) = read(&asked, "identityagent $SOCKET\n").unwrap();
+        assert_eq!(hop.agent_socket, Some(PathBuf::from("/of/SOCKET")));
     }
 }

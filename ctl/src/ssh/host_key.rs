@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::known_hosts::{self, Verdict};
-use super::{SshError, person};
+use super::{Asking, Homeless, SshError, person};
 
 /// Whether host keys are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +32,24 @@ pub(super) struct Host {
 /// The keys of hosts.
 #[derive(Debug)]
 pub(super) struct HostKeys {
-    file: PathBuf,
+    file: Result<PathBuf, Homeless>,
     checking: Checking,
+    asking: Asking,
     /// Accepted in this run: the file may be one that cannot be written.
     accepted: Mutex<Vec<(String, PublicKey)>>,
 }
 
 impl HostKeys {
     /// Nothing is read before a host is asked about.
-    pub(super) fn new(file: PathBuf, checking: Checking) -> HostKeys {
+    pub(super) fn new(
+        file: Result<PathBuf, Homeless>,
+        checking: Checking,
+        asking: Asking,
+    ) -> HostKeys {
         HostKeys {
             file,
             checking,
+            asking,
             accepted: Mutex::default(),
         }
     }
@@ -53,11 +59,11 @@ impl HostKeys {
         if self.checking == Checking::Off || self.was_accepted(host, key) {
             return Some(Ok(()));
         }
-        let text = match self.text() {
-            Ok(text) => text,
-            Err(error) => return Some(Err(error)),
+        let (text, file) = match (self.text(), self.file()) {
+            (Ok(text), Ok(file)) => (text, file.to_path_buf()),
+            (Err(error), _) | (_, Err(error)) => return Some(Err(error)),
         };
-        let (shown, file) = (host.shown.clone(), self.file.clone());
+        let shown = host.shown.clone();
         match known_hosts::judge(&text, &host.names, key) {
             Verdict::Known => Some(Ok(())),
             Verdict::Unknown => None,
@@ -79,10 +85,20 @@ impl HostKeys {
     /// Asks the person whether the host is the right one, and remembers it. In fleet 1.0's words, but for the fingerprint.
     pub(super) fn ask(&self, host: &Host, key: &PublicKey) -> Result<(), SshError> {
         let name = host.names.first().unwrap_or(&host.shown);
-        let kind = kind(key);
+        let (kind, file) = (kind(key), self.file()?);
+        let unauthorized = || SshError::Unauthorized {
+            host: host.shown.clone(),
+            name: name.clone(),
+            key: fingerprint(key),
+            file: file.to_path_buf(),
+        };
+        match self.asking {
+            Asking::Person => {}
+            Asking::Nobody => return Err(unauthorized()),
+        }
         // What is meant to be known may stand on a line that is not understood.
         for line in known_hosts::unreadable(&self.text()?) {
-            let file = self.file.display();
+            let file = file.display();
             person::tell(&format!(
                 "WARNING: {file}:{line} - cannot be understood and counts for nothing"
             ));
@@ -96,25 +112,20 @@ impl HostKeys {
             Ok(false) | Err(_) => {
                 // The question is a line of its own for whoever reads what comes.
                 person::tell("\nHost key verification failed.");
-                return Err(SshError::Unauthorized {
-                    host: host.shown.clone(),
-                    name: name.clone(),
-                    key: fingerprint(key),
-                    file: self.file.clone(),
-                });
+                return Err(unauthorized());
             }
         }
         self.accepted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push((name.clone(), key.clone()));
-        match self.append(name, key) {
+        match append(file, name, key) {
             Ok(()) => person::tell(&format!(
                 "Warning: Permanently added '{name}' ({kind}) to the list of known hosts."
             )),
             Err(error) => person::tell(&format!(
                 "Failed to add the host to the list of known hosts ({}): {error}",
-                self.file.display()
+                file.display()
             )),
         }
         Ok(())
@@ -135,37 +146,47 @@ impl HostKeys {
             .any(|(name, known)| host.names.contains(name) && known.key_data() == key.key_data())
     }
 
-    /// The file; a missing one is as good as an empty one.
-    fn text(&self) -> Result<String, SshError> {
-        match fs::read(&self.file) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            Err(source) => Err(SshError::KnownHosts {
-                path: self.file.clone(),
-                source,
+    fn file(&self) -> Result<&Path, SshError> {
+        match &self.file {
+            Ok(file) => Ok(file),
+            Err(Homeless { written }) => Err(SshError::NoHome {
+                file: written.clone(),
             }),
         }
     }
 
-    fn append(&self, name: &str, key: &PublicKey) -> io::Result<()> {
-        if let Some(folder) = self.file.parent().filter(|folder| *folder != Path::new("")) {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)?;
+    /// What the file says; a missing one is as good as an empty one.
+    fn text(&self) -> Result<String, SshError> {
+        let file = self.file()?;
+        match fs::read(file) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            Err(source) => Err(SshError::KnownHosts {
+                path: file.to_path_buf(),
+                source,
+            }),
         }
-        let mut file = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o644)
-            .open(&self.file)?;
-        let key = PublicKey::from(key.key_data().clone());
-        let key = key.to_openssh().map_err(io::Error::other)?;
-        let end = if ends_open(&mut file)? { "\n" } else { "" };
-        // One write: other runs may be adding, too.
-        file.write_all(format!("{end}{name} {}\n", key.trim()).as_bytes())
     }
+}
+
+fn append(path: &Path, name: &str, key: &PublicKey) -> io::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let mut file = File::options()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o644)
+        .open(path)?;
+    let key = PublicKey::from(key.key_data().clone());
+    let key = key.to_openssh().map_err(io::Error::other)?;
+    let end = if ends_open(&mut file)? { "\n" } else { "" };
+    // One write: other runs may be adding, too.
+    file.write_all(format!("{end}{name} {}\n", key.trim()).as_bytes())
 }
 
 /// Whether the last line lacks its end.
@@ -217,10 +238,13 @@ mod tests {
     fn what_is_learned_is_known_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/known_hosts");
-        let keys = HostKeys::new(path.clone(), Checking::Strict);
+        let keys = HostKeys::new(Ok(path.clone()), Checking::Strict, Asking::Nobody);
         let (one, two) = (ONE.parse().unwrap(), TWO.parse().unwrap());
         assert!(keys.check(&host(), &one).is_none());
-        keys.append("10.0.0.1", &one).unwrap();
+        // Nobody is asked where nobody sees the question: stdin stays as it is.
+        let error = keys.ask(&host(), &one).unwrap_err();
+        assert!(matches!(error, SshError::Unauthorized { .. }), "{error}");
+        append(&path, "10.0.0.1", &one).unwrap();
         assert!(keys.check(&host(), &one).unwrap().is_ok());
         let error = keys.check(&host(), &two).unwrap().unwrap_err();
         assert!(
@@ -242,8 +266,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known_hosts");
         fs::write(&path, format!("other {TWO}")).unwrap();
-        let keys = HostKeys::new(path.clone(), Checking::Strict);
-        keys.append("10.0.0.1", &ONE.parse().unwrap()).unwrap();
+        append(&path, "10.0.0.1", &ONE.parse().unwrap()).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             format!("other {TWO}\n10.0.0.1 {ONE}\n")
@@ -253,8 +276,25 @@ mod tests {
     #[test]
     fn without_checking_any_key_is_right() {
         let folder = tempfile::tempdir().unwrap();
-        let keys = HostKeys::new(folder.path().join("none"), Checking::Off);
+        let file = Ok(folder.path().join("none"));
+        let keys = HostKeys::new(file, Checking::Off, Asking::Nobody);
         assert!(keys.check(&host(), &ONE.parse().unwrap()).unwrap().is_ok());
         assert!(!folder.path().join("none").exists());
+    }
+
+    #[test]
+    fn without_a_home_there_is_no_trust() {
+        let homeless = Homeless {
+            written: "~/.fleetctl/known_hosts".to_owned(),
+        };
+        let keys = HostKeys::new(Err(homeless.clone()), Checking::Strict, Asking::Person);
+        let key = ONE.parse().unwrap();
+        let error = keys.check(&host(), &key).unwrap().unwrap_err();
+        assert!(matches!(error, SshError::NoHome { .. }), "{error}");
+        assert!(keys.algorithms(&host()).is_err());
+        assert!(keys.ask(&host(), &key).is_err());
+        // Where nothing is checked, nothing is read.
+        let keys = HostKeys::new(Err(homeless), Checking::Off, Asking::Person);
+        assert!(keys.check(&host(), &key).unwrap().is_ok());
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::keys::{self, PrivateKey, PublicKey, decode_secret_key};
 
-use super::{SshError, person};
+use super::{Asking, SshError, person};
 
 /// The longest key file that is read, in bytes. The largest keys take a few thousand.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -22,13 +22,22 @@ pub(super) enum FileKey {
 }
 
 /// The keys that were opened in this run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct KeyRing {
+    asking: Asking,
     opened: Mutex<BTreeMap<PathBuf, Arc<PrivateKey>>>,
 }
 
 impl KeyRing {
-    /// Reads a key file; none if it is not there.
+    /// Without keys so far.
+    pub(super) fn new(asking: Asking) -> KeyRing {
+        KeyRing {
+            asking,
+            opened: Mutex::default(),
+        }
+    }
+
+    /// Reads a key file; none if it is not there, or has a public key only, which says which of the agent's to use.
     pub(super) fn read(&self, path: &Path) -> Result<Option<FileKey>, SshError> {
         let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(key) = opened.get(path) {
@@ -37,6 +46,9 @@ impl KeyRing {
         let Some(text) = text(path)? else {
             return Ok(None);
         };
+        if public_text(&text).is_some() {
+            return Ok(None);
+        }
         match decode_secret_key(&text, None) {
             Ok(key) => Ok(Some(FileKey::Open(Arc::new(key)))),
             Err(keys::Error::KeyIsEncrypted) => Ok(Some(FileKey::Locked(public_half(path, &text)))),
@@ -49,6 +61,10 @@ impl KeyRing {
     /// # Errors
     /// If the passphrase is wrong. None is returned if there is nobody to ask.
     pub(super) fn open(&self, path: &Path) -> Result<Option<Arc<PrivateKey>>, SshError> {
+        match self.asking {
+            Asking::Person => {}
+            Asking::Nobody => return Ok(None),
+        }
         let Some(text) = text(path)? else {
             return Ok(None);
         };
@@ -69,8 +85,8 @@ impl KeyRing {
     }
 }
 
-/// The public key of a file, whatever has to be done to use its private one: OpenSSH's own format has it in the clear, and beside
-/// other files there is often a `.pub`.
+/// The public key of a file, whatever has to be done to use its private one: OpenSSH's own format has it in the clear, beside
+/// other files there is often a `.pub`, and the file may be such a one itself.
 pub(super) fn public_of(path: &Path) -> Option<PublicKey> {
     match text(path) {
         Ok(Some(text)) => public_half(path, &text),
@@ -81,7 +97,7 @@ pub(super) fn public_of(path: &Path) -> Option<PublicKey> {
 fn public_half(path: &Path, text: &str) -> Option<PublicKey> {
     match PrivateKey::from_openssh(text) {
         Ok(key) => Some(key.public_key().clone()),
-        Err(_) => public_file(path),
+        Err(_) => public_text(text).or_else(|| public_file(path)),
     }
 }
 
@@ -89,9 +105,14 @@ fn public_file(path: &Path) -> Option<PublicKey> {
     let mut name = path.as_os_str().to_owned();
     name.push(".pub");
     match text(Path::new(&name)) {
-        Ok(Some(text)) => text.parse().ok(),
+        Ok(Some(text)) => public_text(&text),
         Ok(None) | Err(_) => None,
     }
+}
+
+/// The public key that a text is; none if it is anything else.
+fn public_text(text: &str) -> Option<PublicKey> {
+    text.parse().ok()
 }
 
 fn text(path: &Path) -> Result<Option<String>, SshError> {
@@ -113,5 +134,51 @@ fn unusable(path: &Path, reason: String) -> SshError {
     SshError::KeyFile {
         path: path.to_path_buf(),
         reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn generate(path: &Path, passphrase: &str) {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", passphrase, "-f"])
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
+    }
+
+    #[test]
+    fn a_public_key_file_names_a_key_and_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, public) = (folder.path().join("key"), folder.path().join("key.pub"));
+        generate(&path, "");
+        let key = public_of(&path).unwrap();
+        assert_eq!(public_of(&public).unwrap().key_data(), key.key_data());
+        let ring = KeyRing::new(Asking::Nobody);
+        assert!(matches!(ring.read(&path), Ok(Some(FileKey::Open(_)))));
+        assert!(matches!(ring.read(&public), Ok(None)));
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(ring.read(&path), Ok(None)));
+        assert_eq!(public_of(&public).unwrap().key_data(), key.key_data());
+        std::fs::write(&path, "no key").unwrap();
+        let error = ring.read(&path).unwrap_err().to_string();
+        assert!(error.starts_with("key file "), "{error}");
+    }
+
+    #[test]
+    fn where_nobody_is_asked_a_locked_key_stays_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        generate(&path, "open sesame");
+        let ring = KeyRing::new(Asking::Nobody);
+        assert!(matches!(
+            ring.read(&path),
+            Ok(Some(FileKey::Locked(Some(_))))
+        ));
+        assert!(matches!(ring.open(&path), Ok(None)));
     }
 }

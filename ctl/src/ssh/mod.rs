@@ -1,11 +1,12 @@
 //! SSH: the way to the cluster (`--tunnel`) and to its machines. Host keys are checked against fleetctl's own list.
 //!
-//! [`Remote`] is all that verbs see. Below it: where a host is and how to log in (`spec`, `hop`, `route`), one connection (`connection`,
+//! [`Remote`] is all that verbs see. Below it: where a host is and how to log in (`spec`, `hop`, `config_path`, `route`), one connection (`connection`,
 //! `callbacks`, `authentication`, `key_ring`, `host_key`, `known_hosts`), and what runs through it (`stream`, `tunnel`,
 //! `execution`, `shell`). No connection is made before it is needed, and each only once.
 
 mod spec;
 
+mod config_path;
 mod hop;
 mod route;
 
@@ -55,13 +56,31 @@ pub(crate) struct SshSettings {
     /// Limit for making one connection, and for noticing that one is lost.
     pub(crate) timeout: Duration,
     /// The keys of hosts.
-    pub(crate) known_hosts_file: PathBuf,
+    pub(crate) known_hosts_file: Result<PathBuf, Homeless>,
     /// Whether they are checked.
     pub(crate) checking: Checking,
+    /// Whether there may be a person to ask.
+    pub(crate) asking: Asking,
     /// The user's home.
     pub(crate) home: Option<PathBuf>,
     /// Where ssh-agent listens.
     pub(crate) agent_socket: Option<PathBuf>,
+}
+
+/// A file in a home that there is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Homeless {
+    /// The file as it was written.
+    pub(crate) written: String,
+}
+
+/// Whether questions are asked: whether a host is the right one, and for passphrases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// They are.
+    Person,
+    /// Nobody sees them: the person is in the middle of typing something else.
+    Nobody,
 }
 
 /// The machines of the cluster, as far as SSH leads to them. Cheap to clone; clones share connections.
@@ -91,11 +110,12 @@ impl Remote {
     /// Connects to nothing yet.
     pub(crate) fn new(settings: SshSettings) -> Remote {
         let file = settings.known_hosts_file.clone();
-        let host_keys = Arc::new(HostKeys::new(file, settings.checking));
+        let asking = settings.asking;
+        let host_keys = Arc::new(HostKeys::new(file, settings.checking, asking));
         let tools = Tools {
             settings,
             host_keys,
-            key_ring: KeyRing::default(),
+            key_ring: KeyRing::new(asking),
         };
         Remote {
             inner: Arc::new(Inner {

@@ -2,16 +2,18 @@
 //! `Include`, `Match` and patterns mean what they mean there; without OpenSSH there is no configuration.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::config_path::Surroundings;
 use super::hop::{self, Asked, Hop, HopError, USER_DEFAULT, defaults};
 use super::spec::HostSpec;
 use super::{SshError, SshSettings};
+use crate::account;
 
 /// The longest way, in hosts. More are a circle.
 const HOPS_MAX: usize = 8;
@@ -65,6 +67,7 @@ async fn look_up(
         username: settings.username.as_deref(),
         home: settings.home.as_deref(),
         agent_socket: settings.agent_socket.as_deref(),
+        here: &Here,
     };
     let text = text.unwrap_or_else(defaults);
     hop::read(&asked, &text).map_err(|error| match error {
@@ -72,7 +75,36 @@ async fn look_up(
             host: spec.host.clone(),
         },
         HopError::Jump { text, reason } => SshError::Spec { text, reason },
+        HopError::Path { text, reason } => failed(format!("it names the file {text}: {reason}")),
     })
+}
+
+/// The machine on which this runs.
+#[derive(Debug)]
+struct Here;
+
+impl Surroundings for Here {
+    fn home_of(&self, user: &str) -> Option<PathBuf> {
+        account::named(user).map(|account| account.home)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        // What is no text is as good as unset: it stands in a file of text.
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    fn user(&self) -> Option<String> {
+        account::mine().map(|account| account.name)
+    }
+
+    fn user_id(&self) -> u32 {
+        account::user_id()
+    }
+
+    fn host_name(&self) -> String {
+        let name = rustix::system::uname();
+        name.nodename().to_string_lossy().into_owned()
+    }
 }
 
 /// Runs `ssh -G`; none if there is no OpenSSH.
@@ -128,18 +160,18 @@ fn configuration(home: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
 
     use super::*;
-    use crate::ssh::Checking;
+    use crate::ssh::{Asking, Checking};
 
     fn settings(home: &Path, username: Option<&str>) -> SshSettings {
         SshSettings {
             tunnel: None,
             username: username.map(str::to_owned),
             timeout: std::time::Duration::from_secs(60),
-            known_hosts_file: home.join("known_hosts"),
+            known_hosts_file: Ok(home.join("known_hosts")),
             checking: Checking::Strict,
+            asking: Asking::Person,
             home: Some(home.to_path_buf()),
             agent_socket: Some("/agent".into()),
         }
