@@ -4,7 +4,7 @@
 //! The same rules are applied to all machines at once, as bits, in `place.rs`; a property test
 //! holds the two together.
 
-use model::Obstacle;
+use model::{Obstacle, shortened};
 use unitfile::UnitName;
 
 use crate::cluster::{Cluster, MachineIndex, UnitIndex};
@@ -45,7 +45,7 @@ pub(crate) fn lasting_obstacle(
         && !cluster.machine(machine).is_named(wanted)
     {
         return Some(Obstacle::MachineId {
-            wanted: wanted.clone(),
+            wanted: shortened(wanted),
         });
     }
     let metadata = cluster.machines.metadata(machine);
@@ -55,8 +55,8 @@ pub(crate) fn lasting_obstacle(
             return None;
         }
         Some(Obstacle::Metadata {
-            wanted: term.to_string(),
-            actual: actual.cloned(),
+            wanted: shortened(&term.to_string()),
+            actual: actual.map(|actual| shortened(actual)),
         })
     })
 }

@@ -39,6 +39,7 @@ pub use brake::BrakeLimits;
 pub use explain::{Explainer, explain};
 pub use planner::Planner;
 pub use rebalance::rebalance;
+pub use relevance::may_alter_plan;
 pub use run::{EngineReport, EngineSettings, Role, run};
 pub use schedule::{schedule, unreferenced_files};
 pub use trial::trial;

@@ -4,9 +4,11 @@
 use model::{Change, Records};
 
 /// True if a plan made from `records` may differ once `change` is in them.
-pub(crate) fn may_alter_plan(records: &Records, change: &Change) -> bool {
+pub fn may_alter_plan(records: &Records, change: &Change) -> bool {
     match change {
-        Change::Unit(name, unit) => records.units.get(name) != unit.as_ref(),
+        Change::Unit(name, unit) => {
+            records.units.get(name) != unit.as_ref() || records.quarantined_units.contains(name)
+        }
         Change::File(hash, file) => records.files.contains_key(hash) != file.is_some(),
         Change::Machine(id, machine) => match (records.machines.get(id), machine) {
             (Some(before), Some(after)) => {

@@ -1,6 +1,6 @@
 //! PURE. What is reserved on each machine, and which machines have room for what.
 
-use model::Obstacle;
+use model::{Obstacle, shortened};
 use unitfile::Demand;
 
 use crate::bits::Bits;
@@ -119,6 +119,32 @@ pub(crate) fn add(sum: &mut Demand, demand: &Demand) {
     }
 }
 
+/// Makes `most` of each resource as much as the demand, if it is less.
+pub(crate) fn grow_to(most: &mut Demand, demand: &Demand) {
+    most.memory_bytes = most.memory_bytes.max(demand.memory_bytes);
+    most.cpu_milli = most.cpu_milli.max(demand.cpu_milli);
+    for (name, count) in &demand.counted {
+        let all = most.counted.entry(name.clone()).or_insert(0);
+        *all = (*all).max(*count);
+    }
+}
+
+/// The demand without the resources of which it takes no more than `before` did.
+pub(crate) fn beyond(demand: &Demand, before: &Demand) -> Demand {
+    let or_nothing = |now: u64, before: u64| if now > before { now } else { 0 };
+    let counted = demand.counted.iter().filter(|(name, count)| {
+        let before = before.counted.get(*name).copied();
+        **count > before.unwrap_or(0)
+    });
+    Demand {
+        memory_bytes: or_nothing(demand.memory_bytes, before.memory_bytes),
+        cpu_milli: or_nothing(demand.cpu_milli, before.cpu_milli),
+        counted: counted
+            .map(|(name, count)| (name.clone(), *count))
+            .collect(),
+    }
+}
+
 fn subtract(sum: &mut Demand, demand: &Demand) {
     sum.memory_bytes = sum.memory_bytes.saturating_sub(demand.memory_bytes);
     sum.cpu_milli = sum.cpu_milli.saturating_sub(demand.cpu_milli);
@@ -140,7 +166,7 @@ pub(crate) fn lacking(
     let short = |resource: &str, needed: u64, has: u64, reserved: u64| {
         let left = has.saturating_sub(reserved);
         (needed > left).then(|| Obstacle::NoRoom {
-            resource: resource.to_owned(),
+            resource: shortened(resource),
             needed,
             left,
         })

@@ -157,12 +157,15 @@ impl Plan<'_> {
             Want::Frozen(HoldReason::FileMissing { .. } | HoldReason::Invalid { .. }) => {
                 entry.file == assignment.file
             }
-            // What conflicts with it there must have stopped before it is started.
+            // What conflicts with it there must have stopped before it is started, and what takes
+            // up the room that it needs by another file than before.
             Want::One | Want::Everywhere => {
-                assignment.target != TargetState::Launched
-                    || !self
-                        .occupancy
-                        .conflicts_with_lingering(self.cluster, unit, machine)
+                let occupancy = self.occupancy;
+                let has_room = entry.file == assignment.file
+                    || occupancy.has_room_to_grow(self.cluster, unit, machine);
+                has_room
+                    && (assignment.target != TargetState::Launched
+                        || !occupancy.conflicts_with_lingering(self.cluster, unit, machine))
             }
             Want::Frozen(_) | Want::Untouched | Want::Inactive | Want::Destroyed | Want::Trace => {
                 false

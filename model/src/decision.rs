@@ -4,12 +4,26 @@ use std::fmt;
 
 use unitfile::{FileHash, UnitName};
 
+use crate::machine::SHORT_ID_CHARS;
 use crate::{Assignment, Brake, MachineId};
 
 /// How many machines a hold names, so that a record stays small in a cluster of 10,000; the rest are counted.
 pub const HOLD_OBSTACLES_MAX: usize = 10;
 
-/// Why one machine cannot take one unit: the first rule that fails.
+/// How many characters an obstacle repeats of a text that users wrote: a term of `MachineMetadata=` may name thousands of
+/// values, and a hold repeats it for each machine it names.
+pub const OBSTACLE_CHARS_MAX: usize = 100;
+
+/// The text as an obstacle repeats it: its beginning, if it is longer than [`OBSTACLE_CHARS_MAX`].
+pub fn shortened(text: &str) -> String {
+    if text.len() <= OBSTACLE_CHARS_MAX || text.chars().count() <= OBSTACLE_CHARS_MAX {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(OBSTACLE_CHARS_MAX - 1);
+    kept.chain(['…']).collect()
+}
+
+/// Why one machine cannot take one unit: the first rule that fails. Texts in it are [`shortened`].
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Obstacle {
     /// `MachineID=` names another machine.
@@ -62,9 +76,33 @@ pub enum Obstacle {
     },
 }
 
+impl Obstacle {
+    /// True if both say the same, whatever is left of a resource.
+    fn says_as(&self, other: &Obstacle) -> bool {
+        if let (
+            Obstacle::NoRoom {
+                resource, needed, ..
+            },
+            Obstacle::NoRoom {
+                resource: also,
+                needed: as_much,
+                ..
+            },
+        ) = (self, other)
+        {
+            return resource == also && needed == as_much;
+        }
+        self == other
+    }
+}
+
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Obstacle::MachineId { wanted } if wanted.len() < SHORT_ID_CHARS => write!(
+                f,
+                "is not the machine {wanted} that MachineID= asks for (it takes a whole id, or its first 8 characters)"
+            ),
             Obstacle::MachineId { wanted } => {
                 write!(f, "is not the machine {wanted} that MachineID= asks for")
             }
@@ -192,9 +230,13 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// True if both say the same, whatever the number of machines.
+    /// True if both say the same, whatever the number of machines, and whatever is left there of a resource of which too
+    /// little is left: that changes with every unit that is placed, and who waits would be written anew each time.
     pub fn says_as(&self, other: &Hold) -> bool {
-        self.reason == other.reason && self.obstacles == other.obstacles
+        let mut pairs = self.obstacles.iter().zip(&other.obstacles);
+        self.reason == other.reason
+            && self.obstacles.len() == other.obstacles.len()
+            && pairs.all(|(one, other)| one.0 == other.0 && one.1.says_as(&other.1))
     }
 }
 

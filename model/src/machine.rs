@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The longest machine id accepted, in bytes; `/etc/machine-id` holds 32.
-const MACHINE_ID_BYTES_MAX: usize = 64;
+/// The longest machine id accepted, in bytes.
+const MACHINE_ID_BYTES_MAX: usize = unitfile::MAX_MACHINE_ID_BYTES;
 
 /// How many characters the short form of a machine id has, as in every table of the ancestor.
-const SHORT_ID_CHARS: usize = 8;
+pub(crate) const SHORT_ID_CHARS: usize = 8;
 
 /// Identity of a machine: the content of its `/etc/machine-id`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

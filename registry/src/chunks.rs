@@ -54,7 +54,8 @@ impl Write {
 pub(crate) type Together = BTreeMap<String, Write>;
 
 /// Makes these writes, in as few transactions as possible, each only if all of `fence` holds. Several transactions are under
-/// way at once and may be done in any order: what must not be seen apart, or in another order, goes together.
+/// way at once and may be done in any order: what must not be seen apart, or in another order, goes together. What is
+/// larger than a transaction ought to be comes after all others: etcd may refuse it, and then only it.
 ///
 /// # Errors
 /// [`WriteError::Deposed`] if the fence does not hold. Transactions before and beside that one may have been done.
@@ -63,11 +64,15 @@ pub(crate) async fn write_fenced(
     fence: &[Compare],
     writes: impl IntoIterator<Item = Together>,
 ) -> Result<(), WriteError> {
-    stream::iter(split(writes))
-        .map(|operations| write_chunk(registry, fence, operations))
-        .buffer_unordered(IN_FLIGHT_MAX)
-        .try_collect()
-        .await
+    let split = split(writes);
+    for chunks in [split.chunks, split.oversized] {
+        stream::iter(chunks)
+            .map(|operations| write_chunk(registry, fence, operations))
+            .buffer_unordered(IN_FLIGHT_MAX)
+            .try_collect::<()>()
+            .await?;
+    }
+    Ok(())
 }
 
 async fn write_chunk(
@@ -83,7 +88,15 @@ async fn write_chunk(
     }
 }
 
-fn split(writes: impl IntoIterator<Item = Together>) -> Vec<Vec<TxnOp>> {
+/// Transactions.
+struct Split {
+    /// Of at most [`CHUNK_BYTES_MAX`].
+    chunks: Vec<Vec<TxnOp>>,
+    /// Larger ones.
+    oversized: Vec<Vec<TxnOp>>,
+}
+
+fn split(writes: impl IntoIterator<Item = Together>) -> Split {
     let mut packer = Packer::default();
     for together in writes {
         if together.len() <= OPERATIONS_MAX {
@@ -102,6 +115,7 @@ fn split(writes: impl IntoIterator<Item = Together>) -> Vec<Vec<TxnOp>> {
 #[derive(Default)]
 struct Packer {
     full: Vec<Vec<TxnOp>>,
+    oversized: Vec<Vec<TxnOp>>,
     filling: Vec<TxnOp>,
     bytes: usize,
 }
@@ -112,23 +126,32 @@ impl Packer {
             .iter()
             .map(|(key, write)| key.len() + write.bytes())
             .sum::<usize>();
-        let fits = self.filling.len() + together.len() <= OPERATIONS_MAX
+        let operations = together.len();
+        let writes = together
+            .into_iter()
+            .map(|(key, write)| write.operation(key));
+        if bytes > CHUNK_BYTES_MAX {
+            self.oversized.push(writes.collect());
+            return;
+        }
+        let fits = self.filling.len() + operations <= OPERATIONS_MAX
             && self.bytes + bytes <= CHUNK_BYTES_MAX;
         if !fits && !self.filling.is_empty() {
             self.full.push(std::mem::take(&mut self.filling));
             self.bytes = 0;
         }
         self.bytes += bytes;
-        let operations = together.into_iter();
-        self.filling
-            .extend(operations.map(|(key, write)| write.operation(key)));
+        self.filling.extend(writes);
     }
 
-    fn finish(mut self) -> Vec<Vec<TxnOp>> {
+    fn finish(mut self) -> Split {
         if !self.filling.is_empty() {
             self.full.push(self.filling);
         }
-        self.full
+        Split {
+            chunks: self.full,
+            oversized: self.oversized,
+        }
     }
 }
 
@@ -140,17 +163,28 @@ mod tests {
         Together::from([(key, write)])
     }
 
+    fn sizes_of(writes: impl IntoIterator<Item = Together>) -> Vec<usize> {
+        split(writes).chunks.iter().map(Vec::len).collect()
+    }
+
     #[test]
     fn chunks_keep_to_both_limits_and_lose_nothing() {
         let small = (0..300).map(|n| alone(format!("k{n}"), Write::Delete));
-        let sizes: Vec<usize> = split(small).iter().map(Vec::len).collect();
+        let sizes = sizes_of(small);
         assert_eq!(sizes, [128, 128, 44]);
         let large = (0..40).map(|n| alone(format!("k{n:02}"), Write::Put(vec![0; 64 * 1024])));
-        let sizes: Vec<usize> = split(large).iter().map(Vec::len).collect();
+        let sizes = sizes_of(large);
         assert_eq!(sizes, [15, 15, 10]);
+        assert!(split([]).chunks.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_large_is_kept_apart_from_all_others() {
         let huge = (0..2).map(|n| alone(format!("k{n}"), Write::Put(vec![0; 2 * CHUNK_BYTES_MAX])));
-        assert_eq!(split(huge).len(), 2);
-        assert!(split([]).is_empty());
+        let small = (0..3).map(|n| alone(format!("s{n}"), Write::Delete));
+        let split = split(huge.chain(small));
+        assert_eq!((split.chunks.len(), split.oversized.len()), (1, 2));
+        assert_eq!(split.chunks[0].len(), 3);
     }
 
     #[test]
@@ -160,19 +194,13 @@ mod tests {
                 .map(|key| (key, Write::Delete))
                 .into()
         };
-        let sizes: Vec<usize> = split(
-            [alone("first".to_owned(), Write::Delete)]
-                .into_iter()
-                .chain((0..100).map(pair)),
-        )
-        .iter()
-        .map(Vec::len)
-        .collect();
+        let first = [alone("first".to_owned(), Write::Delete)];
+        let sizes = sizes_of(first.into_iter().chain((0..100).map(pair)));
         assert_eq!(sizes, [127, 74]);
         let everywhere: Together = (0..300)
             .map(|n| (format!("k{n:03}"), Write::Delete))
             .collect();
-        let sizes: Vec<usize> = split([everywhere]).iter().map(Vec::len).collect();
+        let sizes = sizes_of([everywhere]);
         assert_eq!(sizes, [128, 128, 44]);
     }
 }

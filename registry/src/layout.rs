@@ -22,6 +22,10 @@ mod question;
 /// How much of a reason is kept: it is shown on one line.
 const REASON_CHARS_MAX: usize = 300;
 
+/// The longest hold: [`model::HOLD_OBSTACLES_MAX`] obstacles, each with two texts of [`model::OBSTACLE_CHARS_MAX`] characters,
+/// of which JSON makes six bytes at most. Thousands of units may wait, and are written together.
+const HOLD_BYTES_MAX: usize = 16 * 1024;
+
 const UNITS: &str = "units/";
 const FILES: &str = "files/";
 const MACHINES: &str = "machines/";
@@ -193,9 +197,18 @@ pub(crate) fn status(status: &UnitStatus) -> Vec<u8> {
     encode(&json::Status::from(status))
 }
 
-/// Why a unit waits, as it is written down.
+/// Why a unit waits, as it is written down: at most [`HOLD_BYTES_MAX`]. What is longer, though nothing the engine makes is,
+/// leaves its obstacles out, so that one unit that waits never keeps others from being placed.
 pub(crate) fn hold(hold: &Hold) -> Vec<u8> {
-    encode(&json::Hold::from(hold))
+    let written = encode(&json::Hold::from(hold));
+    if written.len() <= HOLD_BYTES_MAX {
+        return written;
+    }
+    encode(&json::Hold::from(&Hold {
+        reason: hold.reason.clone(),
+        obstacles: Vec::new(),
+        machines: hold.machines,
+    }))
 }
 
 /// Who leads, as it is written down.

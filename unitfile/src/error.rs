@@ -190,7 +190,9 @@ pub enum ErrorKind {
         value: String,
     },
     /// A machine id that no machine can have.
-    #[error("MachineID \"{value}\" can never match: no machine id has a blank in it")]
+    #[error(
+        "MachineID \"{value}\" can never match: machine ids have 1 to 64 characters of 0-9 A-Z a-z _ . -"
+    )]
     ImpossibleMachineId {
         /// The value.
         value: String,

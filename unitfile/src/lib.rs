@@ -86,8 +86,8 @@ pub use file::{UnitFile, UnitOption};
 pub use glob::{Glob, GlobError};
 pub use hash::{FileHash, HashError, UnitHash};
 pub use limits::{
-    MAX_ERRORS, MAX_FILE_BYTES, MAX_NAME_BYTES, MAX_PATTERN_BYTES, MAX_RUNNABLE_NAME_BYTES,
-    MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION, MAX_WEIGHT,
+    MAX_ERRORS, MAX_FILE_BYTES, MAX_MACHINE_ID_BYTES, MAX_NAME_BYTES, MAX_PATTERN_BYTES,
+    MAX_RUNNABLE_NAME_BYTES, MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION, MAX_WEIGHT,
 };
 pub use metadata::{Comparison, Decimal, MetadataTerm, MetadataTest, contradicting_key};
 pub use name::{NameError, UnitName, UnitType};

@@ -10,6 +10,9 @@ pub const MAX_FILE_BYTES: usize = 64 * 1024;
 /// Longest unit name in bytes that [`UnitName`](crate::UnitName) accepts. It is the ancestor's limit.
 pub const MAX_NAME_BYTES: usize = 256;
 
+/// Longest machine id in bytes; `/etc/machine-id` holds 32.
+pub const MAX_MACHINE_ID_BYTES: usize = 64;
+
 /// Longest unit name in bytes that a machine can run: systemd and Linux file names end at 255.
 pub const MAX_RUNNABLE_NAME_BYTES: usize = 255;
 

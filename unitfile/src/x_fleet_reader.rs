@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, ErrorKind, excerpt};
-use crate::limits::{MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION};
+use crate::limits::{MAX_MACHINE_ID_BYTES, MAX_VALUE_BYTES, MAX_VALUES_PER_OPTION};
 use crate::metadata::{NotATerm, combine};
 use crate::x_fleet::{
     X_FLEET, X_FLEET_OPTIONS, XFleetKey, find_option, is_misspelt_section, nearest_option,
@@ -135,7 +135,8 @@ impl Reader<'_> {
             .find(|value| !value.trim().is_empty())?;
         let value = self.expand(XFleetKey::MachineId, first.line, &value)?;
         let id = value.trim();
-        if id.contains(char::is_whitespace) {
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        if id.len() > MAX_MACHINE_ID_BYTES || !id.bytes().all(legal) {
             let kind = ErrorKind::ImpossibleMachineId { value: excerpt(id) };
             self.error(
                 first.line,

@@ -2,13 +2,15 @@
 //! `MaxPerMachine=`, `Replaces=`. Of all machines at once as bits, and of one machine with the
 //! reason.
 
+use std::collections::BTreeMap;
+
 use model::Obstacle;
-use unitfile::Demand;
+use unitfile::{Demand, UnitName};
 
 use super::Occupancy;
 use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, UnitIndex};
-use crate::room::{add, lacking};
+use crate::room::{add, beyond, grow_to, lacking};
 use crate::rules::DemandIndex;
 
 impl Occupancy {
@@ -136,6 +138,42 @@ impl Occupancy {
             }
         }
         crowded(cluster, unit, residents.iter())
+    }
+
+    /// True if the unit, which the plan has on the machine but which is not told yet to run there
+    /// by its present file, has room for that beside what has not stopped there. It need not ask
+    /// for what the version that runs there has already; each other unit takes as much as the
+    /// larger of its versions, which never run at once. So of units that are replaced together
+    /// those that shrink are first, and those that grow do not wait for ever.
+    pub(crate) fn has_room_to_grow(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+    ) -> bool {
+        if self.crowded(cluster, unit, machine).is_some() {
+            return false;
+        }
+        let node = cluster.node(unit);
+        if !node.rules.has_demand() {
+            return true;
+        }
+        let mut taken: BTreeMap<&UnitName, Demand> = BTreeMap::new();
+        let there = self.residents[machine.0]
+            .iter()
+            .chain(&self.lingering[machine.0]);
+        for other in there.filter(|other| **other != unit) {
+            let other = cluster.node(*other);
+            let most = taken.entry(&other.name).or_default();
+            grow_to(most, &other.rules.requirements.demand);
+        }
+        let own = taken.remove(&node.name).unwrap_or_default();
+        let grown = beyond(&node.rules.requirements.demand, &own);
+        let mut reserved = Demand::default();
+        for demand in taken.values() {
+            add(&mut reserved, demand);
+        }
+        lacking(&cluster.machines, &reserved, machine, &grown).is_none()
     }
 
     /// True if all of these, none of which lingers there, can be on the machine together as far as

@@ -3,7 +3,7 @@
 
 use crate::oracle;
 use crate::picture::{Picture, id, written};
-use engine::{Planner, schedule};
+use engine::{Planner, may_alter_plan, schedule};
 use model::{Decision, MachineId, Obstacle, Records, UnassignReason};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -141,6 +141,7 @@ fn steps_of_few() -> impl Strategy<Value = Vec<Vec<String>>> {
         1 => unit().prop_map(|unit| format!("restart-if-there {unit}")),
         1 => unit().prop_map(|unit| format!("lose-file-if-there {unit}")),
         1 => unit().prop_map(|unit| format!("damage {unit}")),
+        1 => unit().prop_map(|unit| format!("assign {unit} a\ndamage {unit}\ndestroy {unit}")),
     ];
     let few = vec(vec(also, 0..4), 4..24);
     (vec(command(), 8..30), few).prop_map(move |(first, mut others)| {
@@ -308,6 +309,32 @@ proptest! {
             written(&schedule(&picture.records))
         };
         prop_assert_eq!(without_generations(&one), without_generations(&other));
+    }
+}
+
+proptest! {
+    // Two plans for each change that is said to be idle.
+    #![proptest_config(ProptestConfig { cases: cases() / 4, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_said_not_to_alter_a_plan_does_not(steps in steps_of_few()) {
+        let mut picture = Picture::default();
+        for commands in steps {
+            let mut records = picture.records.clone();
+            picture.changes.clear();
+            picture.draw(&commands.join("\n"));
+            for change in picture.changes.drain(..) {
+                let is_idle = !may_alter_plan(&records, &change);
+                let before = is_idle.then(|| schedule(&records));
+                let said = format!("{change:?}");
+                records.apply(change);
+                if let Some(before) = before {
+                    prop_assert_eq!(before, schedule(&records), "{}", said);
+                }
+            }
+            let decisions = schedule(&picture.records);
+            picture.apply(&decisions);
+        }
     }
 }
 

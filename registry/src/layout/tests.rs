@@ -186,6 +186,31 @@ fn some_hold() -> impl Strategy<Value = Hold> {
     )
 }
 
+#[test]
+fn the_longest_hold_is_written_in_full_and_a_longer_one_without_its_obstacles() {
+    let id = MachineId::parse(&"m".repeat(64)).unwrap();
+    // JSON has no worse than these: six bytes each.
+    let longest = |count: usize| Hold {
+        reason: HoldReason::NothingFits,
+        obstacles: vec![
+            (
+                id.clone(),
+                Obstacle::Metadata {
+                    wanted: "\u{1}".repeat(model::OBSTACLE_CHARS_MAX),
+                    actual: Some("\u{1}".repeat(model::OBSTACLE_CHARS_MAX)),
+                },
+            );
+            count
+        ],
+        machines: usize::MAX,
+    };
+    let written = |count| hold(&longest(count));
+    let all = written(model::HOLD_OBSTACLES_MAX);
+    println!("the longest hold has {} bytes", all.len());
+    assert!(all.len() > HOLD_BYTES_MAX / 2 && all.len() <= HOLD_BYTES_MAX);
+    assert_eq!(written(1_000), written(0));
+}
+
 fn some_brake() -> impl Strategy<Value = Brake> {
     let phase = prop_oneof![
         Just(BrakePhase::Watching),

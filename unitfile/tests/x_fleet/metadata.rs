@@ -21,7 +21,13 @@ fn machine_id() {
     check("MachineID=123\nMachineID=\nMachineID=456", "id=\"456\"");
     check(
         "MachineID=123 456",
-        "line 2: MachineID \"123 456\" can never match: no machine id has a blank in it. \
+        "line 2: MachineID \"123 456\" can never match: machine ids have 1 to 64 characters of 0-9 A-Z a-z _ . -. \
+         Give one id, as list-machines --full shows it",
+    );
+    check("MachineID=8f3a...", "id=\"8f3a...\"");
+    check(
+        "MachineID=8f3a*",
+        "line 2: MachineID \"8f3a*\" can never match: machine ids have 1 to 64 characters of 0-9 A-Z a-z _ . -. \
          Give one id, as list-machines --full shows it",
     );
 }

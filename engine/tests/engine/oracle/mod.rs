@@ -26,10 +26,26 @@ pub struct Oracle<'a> {
 pub fn check(before: &Records, decisions: &[Decision], after: &Records) -> Result<(), String> {
     let oracle = Oracle::of(before);
     let scheduled = schedule_of(after);
-    oracle.check_legal(&schedule_of(before), &scheduled)?;
+    let renewed = renewed(before, after);
+    oracle.check_legal(&schedule_of(before), &scheduled, &renewed)?;
     oracle.check_complete(&scheduled, after)?;
     oracle.check_removals(decisions, &schedule_of(before), &scheduled)?;
     oracle.check_choices(decisions)
+}
+
+/// Units told to run by another file where they are.
+fn renewed(before: &Records, after: &Records) -> Schedule {
+    let mut renewed = Schedule::new();
+    for (unit, entries) in &before.schedule {
+        for (machine, entry) in entries {
+            let now = after.schedule.get(unit).and_then(|all| all.get(machine));
+            if now.is_some_and(|now| now.file != entry.file) {
+                let machines = renewed.entry(unit.clone()).or_default();
+                machines.insert(machine.clone());
+            }
+        }
+    }
+    renewed
 }
 
 pub fn schedule_of(records: &Records) -> Schedule {
@@ -64,6 +80,15 @@ fn holds(term: &MetadataTerm, value: Option<&str>) -> bool {
                     Comparison::GreaterOrEqual => value >= limit,
                 })
         }
+    }
+}
+
+/// The first of a hundred characters and more.
+fn cut(text: &str) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    match characters.len() {
+        0..=100 => text.to_owned(),
+        _ => characters[..99].iter().collect::<String>() + "…",
     }
 }
 
@@ -190,7 +215,7 @@ impl<'a> Oracle<'a> {
         for term in &needs.metadata {
             let actual = metadata.get(&term.key).cloned();
             if !holds(term, actual.as_deref()) {
-                let wanted = term.to_string();
+                let wanted = cut(&term.to_string());
                 return Some(Obstacle::Metadata { wanted, actual });
             }
         }
@@ -304,17 +329,62 @@ impl<'a> Oracle<'a> {
                 })
             })
         });
-        lacking.or_else(|| {
-            let siblings: Vec<&UnitName> = there
-                .iter()
-                .filter(|other| are_siblings(unit, other))
-                .collect();
-            let limits = siblings
-                .iter()
-                .filter_map(|name| self.requirements.get(*name)?.max_per_machine);
-            let limit = limits.chain(needs.max_per_machine).min()? as usize;
-            (siblings.len() >= limit).then_some(Obstacle::MaxPerMachine { limit })
-        })
+        lacking.or_else(|| self.crowded(unit, &there))
+    }
+
+    fn crowded(&self, unit: &UnitName, there: &BTreeSet<UnitName>) -> Option<Obstacle> {
+        let siblings: Vec<&UnitName> = there
+            .iter()
+            .filter(|other| are_siblings(unit, other))
+            .collect();
+        let limits = siblings
+            .iter()
+            .filter_map(|name| self.requirements.get(*name)?.max_per_machine);
+        let own = self.requirements[unit].max_per_machine;
+        let limit = limits.chain(own).min()? as usize;
+        (siblings.len() >= limit).then_some(Obstacle::MaxPerMachine { limit })
+    }
+
+    /// What the unit takes there at most: by its present file if it is to be there or is seen by it, and by the one it is seen
+    /// by.
+    fn most(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        is_there: bool,
+        of: &dyn Fn(&Demand) -> u64,
+    ) -> u64 {
+        let seen = self.before.statuses.get(unit);
+        let seen = seen.and_then(|all| all.get(machine)).map(|it| it.hash);
+        let files = self.before.files.values();
+        let running = files.filter(|file| Some(file.hash()) == seen);
+        let running = running.map(|file| of(&Requirements::of_stored(unit, file).0.demand));
+        let now = self.requirements.get(unit).filter(|_| is_there);
+        running
+            .chain(now.map(|needs| of(&needs.demand)))
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// True if a unit that is replaced where it is has room there at once, though others have not stopped there.
+    fn fits_in_place(&self, unit: &UnitName, machine: &MachineId, others: &Schedule) -> bool {
+        let there = self.occupants(unit, machine, others);
+        let capacity = self.before.machines[machine].capacity;
+        let metadata = self.before.metadata(machine).unwrap();
+        let needs = &self.requirements[unit].demand;
+        let enough = |has: u64, of: &dyn Fn(&Demand) -> u64| {
+            let most = there.iter().map(|it| self.most(it, machine, true, of));
+            of(needs) <= self.most(unit, machine, false, of) || of(needs) + most.sum::<u64>() <= has
+        };
+        enough(capacity.memory_bytes, &|demand| demand.memory_bytes)
+            && enough(capacity.cpu_milli, &|demand| demand.cpu_milli)
+            && needs.counted.keys().all(|name| {
+                let has = metadata.get(name).and_then(|count| count.parse().ok());
+                enough(has.unwrap_or(0), &|demand| {
+                    demand.counted.get(name).copied().unwrap_or(0)
+                })
+            })
+            && self.crowded(unit, &there).is_none()
     }
 
     /// True if `other` is seen on the machine by an earlier file that refuses the unit.

@@ -8,8 +8,24 @@ use unitfile::UnitName;
 
 use super::{Oracle, Schedule, on};
 
+/// What is left of a resource changes without being written.
+fn whatever_is_left(obstacles: &[(MachineId, Obstacle)]) -> Vec<(MachineId, Obstacle)> {
+    let mut obstacles = obstacles.to_vec();
+    for (_, obstacle) in &mut obstacles {
+        if let Obstacle::NoRoom { left, .. } = obstacle {
+            *left = 0;
+        }
+    }
+    obstacles
+}
+
 impl Oracle<'_> {
-    pub(super) fn check_legal(&self, before: &Schedule, after: &Schedule) -> Result<(), String> {
+    pub(super) fn check_legal(
+        &self,
+        before: &Schedule,
+        after: &Schedule,
+        renewed: &Schedule,
+    ) -> Result<(), String> {
         for (unit, machines) in after {
             if !self.wanted.contains(unit) {
                 continue;
@@ -42,7 +58,10 @@ impl Oracle<'_> {
                     }
                     // The same of resources: those that only stop there count for new units only.
                     Some(Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. })
-                        if !is_new && self.fits_beside_scheduled(unit, machine, &others) => {}
+                        if !is_new
+                            && self.fits_beside_scheduled(unit, machine, &others)
+                            && (!on(renewed, unit, machine)
+                                || self.fits_in_place(unit, machine, &others)) => {}
                     Some(obstacle) => return Err(format!("{unit} on {machine}, which {obstacle}")),
                 }
                 if is_new
@@ -130,7 +149,9 @@ impl Oracle<'_> {
             } else {
                 obstacles.clear();
             }
-            if hold.reason != reason || hold.obstacles != obstacles {
+            if hold.reason != reason
+                || whatever_is_left(&hold.obstacles) != whatever_is_left(&obstacles)
+            {
                 return Err(format!(
                     "{unit} waits: {hold:?}; expected {reason:?} {obstacles:?}"
                 ));
