@@ -8,7 +8,7 @@ use registry::{Registry, RegistryError};
 use tokio::time::Instant;
 use unitfile::{FileHash, UnitFile, UnitName};
 
-use crate::reconcile::{LoadReason, Step};
+use crate::reconcile::{LoadReason, Step, StopReason};
 use crate::run::{Agent, Ended, STORE_RETRY, TRANSITION_DELAY};
 use crate::steps::{LookAfter, carry_out};
 use crate::units::{Advance, Work};
@@ -16,9 +16,11 @@ use crate::units::{Advance, Work};
 impl<S: ServiceManager> Agent<'_, S> {
     /// Decides about every unit that is awake. Nothing is decided before the schedule and what is there are known.
     pub(crate) fn decide(&mut self) {
-        if !self.synced || !self.listed {
+        // An engine may take a machine for lost as soon as its lease has ended: what is taken out of the schedule then is no order.
+        if !self.synced || !self.listed || self.membership.may_have_ended() {
             return;
         }
+        self.keep_running();
         let mut wanted_files = BTreeSet::new();
         let mut reloads = Vec::new();
         for name in std::mem::take(&mut self.awake) {
@@ -37,6 +39,7 @@ impl<S: ServiceManager> Agent<'_, S> {
                     }
                     // The engine takes a unit without a status for one that does not run.
                     Step::Start(_) | Step::Restart(_) if !self.published.contains_key(&name) => {}
+                    Step::Stop(StopReason::NotScheduled(_)) if self.kept.contains(&name) => {}
                     Step::Reload => reloads.push((name, work)),
                     Step::Load(..)
                     | Step::Stop(_)

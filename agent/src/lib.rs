@@ -8,6 +8,7 @@ mod drain;
 mod exclusive;
 pub mod fake;
 pub mod guard;
+mod keep;
 mod observe;
 mod offline;
 mod publish;
@@ -25,5 +26,5 @@ pub use offline::start_from_copy;
 pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
 };
-pub use run::{run, run_with_copy};
+pub use run::{Aids, run, run_with};
 pub use systemd::{Bus, Journalctl, OwnJob, SystemState, Systemd, SystemdSettings};

@@ -14,7 +14,7 @@ use model::{
     Assignment, Change, JobEnd, JobResult, MachineId, Quarantined, RecordKey, ServiceChange,
     ServiceError, ServiceManager, ServiceUnit, UnitStatus,
 };
-use registry::{Follow, FollowEvent, Membership, Registry, RegistryError, Scope, WriteError};
+use registry::{Follow, FollowEvent, Membership, Registry, RegistryError, Scope, View, WriteError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -23,6 +23,7 @@ use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::copy::{Schedule, ScheduleCopy};
 use crate::exclusive::extend;
+use crate::keep::Kept;
 use crate::publish::Window;
 use crate::reconcile::Step;
 use crate::steps::{StepEnd, is_refusal};
@@ -52,6 +53,7 @@ pub(crate) enum Ended {
     Cut(UnitName),
     Look(UnitName, u64, Result<Option<ServiceUnit>, ServiceError>),
     List(Result<Vec<ServiceUnit>, ServiceError>),
+    Settled(BTreeSet<UnitName>),
     Files(
         Vec<FileHash>,
         Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError>,
@@ -65,7 +67,12 @@ pub(crate) type Batch = Vec<(UnitName, Option<UnitStatus>)>;
 /// One machine's agent at work.
 pub(crate) struct Agent<'a, S> {
     pub(crate) registry: Registry,
+    pub(crate) machine: MachineId,
     pub(crate) membership: &'a Membership,
+    /// The whole cluster, to be looked at where a machine that was cut off needs it; none if it is not to be had.
+    pub(crate) view: Option<View>,
+    /// What runs on for now, though it is not scheduled here.
+    pub(crate) kept: Kept,
     pub(crate) manager: Arc<S>,
     /// What the schedule has, for the copy of it; none before it was read.
     schedule: watch::Sender<Option<Schedule>>,
@@ -112,30 +119,40 @@ pub async fn run<S: ServiceManager>(
     manager: Arc<S>,
     shutdown: CancellationToken,
 ) {
-    let copy = None;
-    run_with_copy(registry, machine, membership, manager, copy, shutdown).await;
+    let aids = Aids::default();
+    run_with(registry, machine, membership, manager, aids, shutdown).await;
 }
 
-/// As [`run`], and keeps a copy of the schedule on this machine's own disk.
-pub async fn run_with_copy<S: ServiceManager>(
+/// What an agent can do without.
+#[derive(Debug, Default)]
+pub struct Aids {
+    /// Keeps a copy of the schedule on this machine's own disk.
+    pub copy: Option<ScheduleCopy>,
+    /// The whole cluster. With it, a machine that comes back stops what was moved only when it is up elsewhere.
+    pub view: Option<View>,
+}
+
+/// As [`run`], with more.
+pub async fn run_with<S: ServiceManager>(
     registry: Registry,
     machine: MachineId,
     membership: &Membership,
     manager: Arc<S>,
-    copy: Option<ScheduleCopy>,
+    aids: Aids,
     shutdown: CancellationToken,
 ) {
     let (schedule, copied) = watch::channel(None);
     let (guarded, store) = (Arc::clone(&manager), registry.clone());
     let work = async {
-        let follow = registry.follow(Scope::Schedule(machine));
+        let follow = registry.follow(Scope::Schedule(machine.clone()));
         let changes = manager.changes();
-        let mut agent = Agent::new(registry, membership, manager, schedule);
+        let mut agent = Agent::new(registry, machine, membership, manager, schedule);
+        agent.view = aids.view;
         agent.published = agent.published().await;
         agent.work(follow, changes).await;
     };
     let copying = async {
-        match copy {
+        match aids.copy {
             Some(copy) => copy.follow(&store, copied).await,
             None => std::future::pending().await,
         }
@@ -164,6 +181,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         mut changes: impl Stream<Item = ServiceChange> + Unpin,
     ) {
         self.list();
+        let mut confirmations = self.membership.confirmations();
         let mut publishing: Option<Publishing<'_>> = None;
         loop {
             self.decide();
@@ -187,6 +205,8 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                     Err(error) => tracing::error!(%error, "a task of the agent failed"),
                 },
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.wake(),
+                // What was held back is decided on.
+                _ = confirmations.next(), if self.membership.may_have_ended() => {}
                 event = follow.next() => self.take_schedule(event),
                 Some(change) = changes.next() => self.take_change(change),
             }
@@ -197,13 +217,17 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
 
     fn new(
         registry: Registry,
+        machine: MachineId,
         membership: &'a Membership,
         manager: Arc<S>,
         schedule: watch::Sender<Option<Schedule>>,
     ) -> Agent<'a, S> {
         Agent {
             registry,
+            machine,
             membership,
+            view: None,
+            kept: Kept::default(),
             manager,
             schedule,
             slots: Slots::new(),
@@ -335,6 +359,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             };
             true
         });
+        if assignment.is_some() {
+            self.is_back(name);
+        }
         let slot = self.slots.entry(name.clone()).or_default();
         if slot.want(assignment) == Want::Changed {
             self.retries.remove(name);
@@ -381,6 +408,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 self.touch(&name);
             }
             Ended::Look(name, epoch, seen) => self.take_look(&name, epoch, seen),
+            Ended::Settled(units) => self.let_go(units),
             Ended::List(Ok(units)) => self.take_list(units),
             Ended::List(Err(error)) => {
                 tracing::warn!(%error, "units cannot be listed; trying again");

@@ -14,7 +14,7 @@ use crate::chunks::{Together, Write, write_fenced};
 use crate::connection::Registry;
 use crate::error::{RegistryError, WriteError};
 use crate::layout;
-use crate::lease::{Lease, LeaseId, LeaseState};
+use crate::lease::{Lease, LeaseId, LeaseState, Origin};
 use crate::listing::{Range, list};
 
 /// This machine's place in the cluster. It ends with the lease it was made with.
@@ -23,6 +23,7 @@ pub struct Membership {
     registry: Registry,
     machine: MachineId,
     lease: LeaseId,
+    origin: Origin,
     confirmations: Confirmations,
     /// Set once the machine's record has been taken away by ourselves.
     left: AtomicBool,
@@ -42,6 +43,12 @@ impl Confirmations {
         Deadline::of(confirmed.boot_ms, self.lease_ttl)
     }
 
+    fn has_passed(&self, boot_ms: u64) -> bool {
+        let confirmed_ms = self.state.borrow().confirmed.boot_ms;
+        let ttl_ms = u64::try_from(self.lease_ttl.as_millis()).unwrap_or(u64::MAX);
+        boot_ms >= confirmed_ms.saturating_add(ttl_ms)
+    }
+
     /// Waits for the next one. For ever, once the lease is no longer kept alive.
     pub async fn next(&mut self) -> Deadline {
         if self.state.changed().await.is_err() {
@@ -57,6 +64,7 @@ impl Membership {
             registry,
             machine,
             lease: lease.id(),
+            origin: lease.origin(),
             confirmations: Confirmations {
                 state: lease.state(),
                 lease_ttl: lease.ttl(),
@@ -132,6 +140,16 @@ impl Membership {
             return Ok(());
         }
         result
+    }
+
+    /// Where the lease that it was made with comes from.
+    pub fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// True if the lease has not been confirmed for as long as it lives: the cluster may take this machine for lost.
+    pub fn may_have_ended(&self) -> bool {
+        self.confirmations.has_passed(self.registry.boot_ms())
     }
 
     /// How far what must never run twice may run, confirmation by confirmation of the lease.

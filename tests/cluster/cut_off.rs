@@ -220,3 +220,64 @@ fn with_the_store_gone_only_exclusive_units_end_and_they_are_back_with_it() {
     settle(&lab);
     lab.assert_undisturbed(&before, &[]);
 }
+
+/// On the machine that is cut off: one that every machine has, and one that no other may have.
+const AT_HOME: &[&str] = &["every.service", "bound.service"];
+
+#[test]
+fn a_machine_that_comes_back_keeps_what_is_still_its_own() {
+    let what = "cut off, and frozen, for longer than the lease: global and bound units";
+    let Some(lab) = Lab::start(what, STORE) else {
+        return;
+    };
+    let m2 = lab.machine("m2");
+    let sleeper = "[Service]\nExecStart=/bin/sleep infinity\n[X-Fleet]\n";
+    let bound = format!("{sleeper}MachineID={}\n", m2.machine_id());
+    let paths = [
+        lab.unit_file("m1", "every.service", &format!("{sleeper}Global=true\n")),
+        lab.unit_file("m1", "bound.service", &bound),
+        lab.unit_file(
+            "m1",
+            "moves.service",
+            &format!("{sleeper}MachineMetadata=zone=b\n"),
+        ),
+    ];
+    let mut words = vec!["start"];
+    words.extend(paths.iter().map(String::as_str));
+    lab.fleetctl("m1", &words);
+    lab.wait_for("all of them", "m1", |rows| {
+        rows.len() == 5 && rows.iter().all(|row| row.active == "active")
+    });
+    let invocations = || -> Vec<String> {
+        let ids = AT_HOME.iter().map(|unit| lab.state(m2, unit).invocation_id);
+        ids.collect()
+    };
+    let before = invocations();
+    let gone = || lab.wait_for_machines(2);
+    for way in ["cut off", "fleetd frozen"] {
+        println!("m2: {way}");
+        let back = match way {
+            "cut off" => {
+                m2.partition().unwrap();
+                gone();
+                m2.heal().unwrap();
+                std::time::Instant::now()
+            }
+            _ => {
+                m2.signal_unit("fleet.service", "SIGSTOP").unwrap();
+                gone();
+                m2.signal_unit("fleet.service", "SIGCONT").unwrap();
+                std::time::Instant::now()
+            }
+        };
+        lab.wait_for_machines(3);
+        lab.wait_for("each where it belongs", "m1", |rows| {
+            rows.len() == 5 && rows.iter().all(|row| row.active == "active")
+        });
+        println!("as wanted {:?} after that", back.elapsed());
+        assert_eq!(invocations(), before, "{AT_HOME:?} run on: {way}");
+        let copies =
+            ["m1", "m2", "m3"].map(|name| is_active(&lab, lab.machine(name), "moves.service"));
+        assert_eq!(copies.iter().filter(|it| **it).count(), 1, "{copies:?}");
+    }
+}

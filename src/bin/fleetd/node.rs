@@ -66,11 +66,12 @@ pub(crate) async fn run(
     let (probe, noting) = watch_engine(engine_report.subscribe(), shutdown.clone());
     tasks.spawn(noting);
     let engine = (!config.disable_engine).then_some(probe);
+    let view = View::new(store.registry.clone(), shutdown.clone());
     serve_api(
         &config,
         &machine,
         (sockets, engine),
-        &store.registry,
+        view.clone(),
         &tasks,
         &shutdown,
     );
@@ -78,6 +79,7 @@ pub(crate) async fn run(
     let (machine_changed, machine) = watch::channel(machine);
     let mut node = Node {
         registry: store.registry.clone(),
+        view,
         store_name: store.name.clone(),
         lease_file: LeaseFile::in_directory(&directory),
         systemd: Arc::clone(&systemd),
@@ -118,11 +120,10 @@ fn serve_api(
     config: &Config,
     machine: &Machine,
     (sockets, engine): (Vec<Listener>, Option<EngineProbe>),
-    registry: &Registry,
+    view: View,
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) {
-    let view = View::new(registry.clone(), shutdown.clone());
     let settings = Settings {
         token_limit: config.token_limit,
         engine,
@@ -213,6 +214,7 @@ fn connect_systemd(config: &Config, directory: &Path) -> Result<Systemd> {
 /// This machine's part in the cluster.
 struct Node {
     registry: Registry,
+    view: View,
     store_name: String,
     lease_file: LeaseFile,
     systemd: Arc<Systemd>,
@@ -357,12 +359,16 @@ impl Node {
     /// Works under one membership.
     async fn session(&mut self, lease: &Lease, membership: &Membership) -> SessionEnd {
         let ended = CancellationToken::new();
-        let agent = agent::run_with_copy(
+        let aids = agent::Aids {
+            copy: Some(self.copy.clone()),
+            view: Some(self.view.clone()),
+        };
+        let agent = agent::run_with(
             self.registry.clone(),
             self.machine.borrow().id.clone(),
             membership,
             Arc::clone(&self.systemd),
-            Some(self.copy.clone()),
+            aids,
             ended.clone(),
         );
         tokio::pin!(agent);
