@@ -42,6 +42,7 @@ fn main() {
     for (machines, units) in MACHINES.into_iter().zip(UNITS) {
         let records = cluster(machines, units);
         let (took, plan) = best(&records, |_, _| {}, Start::Cold);
+        let alone = processor_time_of_cold(&records);
         let placed = plan
             .iter()
             .filter(|decision| matches!(decision, Decision::Assign { .. }))
@@ -52,8 +53,9 @@ fn main() {
             .count();
         let size = format!("{} machines, {} units", grouped(machines), grouped(units));
         println!(
-            "placement cold: {size}: {} ({} placed, {held} wait, {} placements a second)",
+            "placement cold: {size}: {} ({} of processor time; {} placed, {held} wait, {} placements a second)",
             shown(took),
+            alone.map_or_else(|| "unknown".to_owned(), shown),
             grouped(placed),
             grouped((placed as f64 / took.as_secs_f64()) as usize),
         );
@@ -122,6 +124,24 @@ fn growth(known: &[(usize, usize, Duration)]) {
         });
         println!("{:>12}{}", grouped(units), times.join(""));
     }
+}
+
+/// The shortest time that a processor worked for a cold placement, which others on the same machine
+/// lengthen less. None if the system does not say.
+fn processor_time_of_cold(records: &Records) -> Option<Duration> {
+    let now = || -> Option<Duration> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        let nanoseconds = text.split(' ').next()?.parse().ok()?;
+        Some(Duration::from_nanos(nanoseconds))
+    };
+    let times = (0..RUNS).map(|_| {
+        let started = now()?;
+        let plan = schedule(records);
+        let took = now()?.saturating_sub(started);
+        drop(plan);
+        Some(took)
+    });
+    times.collect::<Option<Vec<Duration>>>()?.into_iter().min()
 }
 
 fn ask(question: &str, size: &str, full: &Records, happens: impl Fn(&mut Records, &mut Planner)) {

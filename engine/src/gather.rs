@@ -41,9 +41,11 @@ impl Cluster {
         let mut units = records.units.iter().peekable();
         let mut schedule = records.schedule.iter().peekable();
         let mut statuses = records.statuses.iter().peekable();
+        let all_are_units = names.len() == records.units.len();
         for (index, name) in names.iter().enumerate() {
+            let unit = units.next_if(|(key, _)| all_are_units || key == name);
             let found = Found {
-                unit: units.next_if(|(key, _)| key == name).map(|(_, it)| it),
+                unit: unit.map(|(_, it)| it),
                 entries: schedule.next_if(|(key, _)| key == name).map(|(_, it)| it),
                 reports: statuses.next_if(|(key, _)| key == name).map(|(_, it)| it),
             };

@@ -55,11 +55,13 @@ pub(crate) fn place(
     let mut ties = ties(cluster, open);
     ties.groups
         .sort_by_cached_key(|group| (!is_somewhere(cluster, group), choice(cluster, group)));
+    // Moving what was placed to where there is more room costs as much as placing some of it.
+    let everywhere = ties.wide.len() * cluster.machines.live_count();
     let mut placer = Placer {
         cluster,
         occupancy,
         removed,
-        placements: Vec::with_capacity(open.len()),
+        placements: Vec::with_capacity(ties.groups.len() + everywhere),
         scratch: Bits::default(),
     };
     placer.place_all(&ties);

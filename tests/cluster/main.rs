@@ -13,4 +13,5 @@ mod main_job;
 mod power_cut;
 mod renewing;
 mod replacing;
+mod scenarios;
 mod standalone;

@@ -1,6 +1,6 @@
-//! Runs every story in `tests/scenarios/`: commands, `----`, and the decisions that must come of
+//! Runs every story in `tests/scenarios/` of the repository: commands, `----`, and the decisions that must come of
 //! them, block by block. After each block the decisions are carried out, and asking again must give
-//! none.
+//! none. Those in `cluster/` are run on real machines too (`tests/cluster/scenarios.rs`).
 //!
 //! `UPDATE_SCENARIOS=1` writes what came instead of comparing; read the difference before you
 //! commit it.
@@ -14,13 +14,20 @@ use engine::schedule;
 
 #[test]
 fn every_scenario_ends_as_written() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
-    let mut paths: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
+    let on_machines = folder.join("cluster");
+    let entries = [folder, on_machines].map(|folder| fs::read_dir(folder).unwrap());
+    let files = entries
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = files.filter(|path| path.is_file()).collect();
     paths.sort();
-    assert!(!paths.is_empty());
+    assert!(
+        paths
+            .iter()
+            .any(|path| path.ends_with("cluster/spread.txt"))
+    );
     let mut failures = String::new();
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
