@@ -169,7 +169,7 @@ impl Lookout {
             phase = BrakePhase::Moving;
             self.due_ms = Some(now_ms.saturating_add(self.limits.give_up_every_ms));
         }
-        let brake = (!machines.is_empty()).then(|| Brake {
+        let brake = (!machines.is_empty()).then_some(Brake {
             phase,
             cluster: match &records.brake {
                 Some(brake) if !lost_now => brake.cluster,
