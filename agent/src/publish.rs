@@ -1,13 +1,13 @@
 //! Publishes what changed, and only that, in one write at a time; what changes meanwhile goes into the next.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::{ServiceManager, UnitStatus};
-use registry::WriteError;
 use tokio::time::Instant;
 use unitfile::UnitName;
 
-use crate::run::{Agent, Batch, Publishing, STORE_RETRY};
+use crate::run::{Agent, Batch, Published, Publishing, STORE_RETRY};
 
 /// How often one unit's status is written within [`WINDOW`] when nobody asked anything of it: a unit that systemd restarts
 /// every 100 ms would otherwise cost the store 20 writes a second. What is kept back is written when the window ends, so a
@@ -47,6 +47,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             .map(|(name, _)| name.clone())
             .collect();
         let mut batch: Batch = Vec::new();
+        let mut first = BTreeSet::new();
         for name in due {
             self.unpublished.remove(&name);
             let status = self.status(&name);
@@ -59,6 +60,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                     if status.is_none() {
                         // From now on its start waits for a new status, should it be wanted again meanwhile.
                         self.published.remove(&name);
+                    }
+                    if status.is_some() && self.is_asked_for(&name) {
+                        first.insert(name.clone());
                     }
                     batch.push((name, status));
                 }
@@ -73,9 +77,24 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         self.wrote_at = now;
         let membership = self.membership;
         Some(Box::pin(async move {
-            let result = membership.publish(batch.clone()).await;
+            let result = membership
+                .publish_where_scheduled(batch.clone(), &first)
+                .await;
             (batch, result)
         }))
+    }
+
+    /// True if the unit's status would take it for this machine: it does not run here yet, and its start waits for that. The
+    /// engine may be giving it to another machine just now.
+    fn is_asked_for(&self, name: &UnitName) -> bool {
+        let Some(slot) = self.slots.get(name) else {
+            return false;
+        };
+        let runs = slot
+            .observed
+            .as_ref()
+            .is_some_and(|unit| !unit.active.is_stopped());
+        slot.desired.is_some() && !runs && !self.published.contains_key(name)
     }
 
     /// Until when a status waits because its unit changes too often; none if it is written now.
@@ -119,14 +138,19 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
     }
 
     /// Takes in how a publication went. One that failed is repeated with what is so by then.
-    pub(crate) fn take_published(&mut self, batch: Batch, result: Result<(), WriteError>) {
+    pub(crate) fn take_published(&mut self, batch: Batch, result: Published) {
         match result {
-            Ok(()) => {
+            Ok(unscheduled) => {
                 let now = Instant::now();
                 let took = now.duration_since(self.wrote_at);
                 let rested = now + (took * RESTRAINT).min(RESTRAINT_MAX);
                 self.publish_at = Some(self.publish_at.map_or(rested, |at| at.max(rested)));
                 for (name, status) in batch {
+                    if unscheduled.contains(&name) {
+                        // The schedule will say so; until then it is not started.
+                        tracing::info!(unit = %name, "it is scheduled here no longer");
+                        continue;
+                    }
                     self.doubtful.remove(&name);
                     if !self.published.contains_key(&name) {
                         // Its start waits for this.

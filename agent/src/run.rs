@@ -60,9 +60,10 @@ pub(crate) enum Ended {
     ),
 }
 
-pub(crate) type Publishing<'a> =
-    Pin<Box<dyn Future<Output = (Batch, Result<(), WriteError>)> + Send + 'a>>;
+pub(crate) type Publishing<'a> = Pin<Box<dyn Future<Output = (Batch, Published)> + Send + 'a>>;
 pub(crate) type Batch = Vec<(UnitName, Option<UnitStatus>)>;
+/// The units of which nothing was published, as the schedule no longer has them here.
+pub(crate) type Published = Result<BTreeSet<UnitName>, WriteError>;
 
 /// One machine's agent at work.
 pub(crate) struct Agent<'a, S> {
@@ -166,7 +167,7 @@ pub async fn run_with<S: ServiceManager>(
     }
 }
 
-async fn pending(publishing: &mut Option<Publishing<'_>>) -> (Batch, Result<(), WriteError>) {
+async fn pending(publishing: &mut Option<Publishing<'_>>) -> (Batch, Published) {
     match publishing {
         Some(publishing) => publishing.as_mut().await,
         None => std::future::pending().await,

@@ -18,6 +18,7 @@ use crate::brake::{BrakeLimits, Lookout};
 use crate::echo::Echo;
 use crate::log::log_decisions;
 use crate::planner::Planner;
+use crate::premises::unreported;
 use crate::relevance::may_alter_plan;
 use crate::run::EngineReport;
 use crate::schedule::unreferenced_files;
@@ -153,6 +154,12 @@ impl Leader<'_> {
             match wrote {
                 Ok(()) => {}
                 Err(WriteError::Deposed) => return StepDown::Deposed,
+                Err(WriteError::Contested) => {
+                    tracing::info!(
+                        "a machine has begun with a unit that was to be elsewhere: deciding again"
+                    );
+                    self.start_over();
+                }
                 Err(WriteError::Store(error)) => {
                     // Some of it may have been done: what the store has now must be read.
                     tracing::warn!(%error, "writing the plan failed; reading everything again");
@@ -298,7 +305,11 @@ impl Leader<'_> {
             return Ok(());
         }
         log_decisions(&decisions);
-        let written = self.elected.leadership.write(&decisions).await;
+        let unreported = unreported(&self.records, &decisions);
+        let leadership = &self.elected.leadership;
+        let written = leadership
+            .write_if_unreported(&decisions, &unreported, self.records.revision)
+            .await;
         if written.is_err() {
             self.report
                 .send_modify(|report| report.count_unwritten(&decisions));

@@ -23,6 +23,7 @@ mod occupancy;
 mod order;
 mod place;
 mod planner;
+mod premises;
 mod rebalance;
 mod relevance;
 mod replace;

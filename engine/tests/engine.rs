@@ -25,5 +25,7 @@ mod properties;
 mod rebalancing;
 #[path = "engine/scenarios.rs"]
 mod scenarios;
+#[path = "engine/taking.rs"]
+mod taking;
 #[path = "engine/trials.rs"]
 mod trials;

@@ -1,11 +1,12 @@
 //! Writes in transactions as large as etcd allows, each of which fails as a whole if a record is no longer as expected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_client::{Compare, PutOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse};
 use futures_util::{StreamExt, TryStreamExt, stream};
+use model::Revision;
 
-use crate::connection::Registry;
+use crate::connection::{Registry, from_revision, to_revision};
 use crate::error::{Effect, RegistryError, WriteError};
 use crate::lease::LeaseId;
 
@@ -53,6 +54,59 @@ impl Write {
 /// Writes that are made in one transaction, all or none, if there are at most [`OPERATIONS_MAX`] of them; by key.
 pub(crate) type Together = BTreeMap<String, Write>;
 
+/// What one group of writes rests on beside the fence: how a record of another stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Premise {
+    pub(crate) key: String,
+    pub(crate) holds: Holds,
+}
+
+/// How a record has to stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Holds {
+    /// It is there.
+    Present,
+    /// It was not written since this revision; it may have gone.
+    UnwrittenSince(Revision),
+}
+
+impl Premise {
+    fn compare(&self) -> Compare {
+        let key = self.key.as_str();
+        match self.holds {
+            Holds::Present => Compare::create_revision(key, CompareOp::Greater, 0),
+            Holds::UnwrittenSince(seen) => {
+                let next = from_revision(seen).saturating_add(1);
+                Compare::mod_revision(key, CompareOp::Less, next)
+            }
+        }
+    }
+
+    /// Whether it holds of a record that was last modified then; zero if it is not there.
+    fn is_met(&self, modified: Revision) -> bool {
+        match self.holds {
+            Holds::Present => modified != Revision::default(),
+            Holds::UnwrittenSince(seen) => modified <= seen,
+        }
+    }
+}
+
+/// Writes that are made together, and what they rest on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) writes: Together,
+    pub(crate) premises: Vec<Premise>,
+}
+
+impl From<Together> for Group {
+    fn from(writes: Together) -> Group {
+        Group {
+            writes,
+            premises: Vec::new(),
+        }
+    }
+}
+
 /// Makes these writes, in as few transactions as possible, each only if all of `fence` holds. Several transactions are under
 /// way at once and may be done in any order: what must not be seen apart, or in another order, goes together. What is
 /// larger than a transaction ought to be comes after all others: etcd may refuse it, and then only it.
@@ -64,88 +118,174 @@ pub(crate) async fn write_fenced(
     fence: &[Compare],
     writes: impl IntoIterator<Item = Together>,
 ) -> Result<(), WriteError> {
-    let split = split(writes);
-    for chunks in [split.chunks, split.oversized] {
-        stream::iter(chunks)
-            .map(|operations| write_chunk(registry, fence, operations))
-            .buffer_unordered(IN_FLIGHT_MAX)
-            .try_collect::<()>()
-            .await?;
-    }
-    Ok(())
+    let groups = writes.into_iter().map(Group::from);
+    write_if(registry, fence, groups).await.map(drop)
 }
 
+/// As [`write_fenced`], each transaction also only if all that its groups rest on holds. Returns the keys of records that stand
+/// otherwise: then the transactions with these were not done, nor any without premises, which go last.
+pub(crate) async fn write_if(
+    registry: &Registry,
+    fence: &[Compare],
+    groups: impl IntoIterator<Item = Group>,
+) -> Result<BTreeSet<String>, WriteError> {
+    let split = split(groups, fence.len());
+    let (with, without): (Vec<Chunk>, Vec<Chunk>) = split
+        .chunks
+        .into_iter()
+        .partition(|chunk| !chunk.premises.is_empty());
+    for chunks in [with, without, split.oversized] {
+        let failed: Vec<BTreeSet<String>> = stream::iter(chunks)
+            .map(|chunk| write_chunk(registry, fence, chunk))
+            .buffer_unordered(IN_FLIGHT_MAX)
+            .try_collect()
+            .await?;
+        let failed: BTreeSet<String> = failed.into_iter().flatten().collect();
+        if !failed.is_empty() {
+            return Ok(failed);
+        }
+    }
+    Ok(BTreeSet::new())
+}
+
+/// Returns the keys of the premises that do not hold.
 async fn write_chunk(
     registry: &Registry,
     fence: &[Compare],
-    operations: Vec<TxnOp>,
-) -> Result<(), WriteError> {
-    let txn = Txn::new().when(fence).and_then(operations);
-    match registry.txn(txn, Effect::Write).await {
-        Ok(answer) if answer.succeeded() => Ok(()),
-        Ok(_) | Err(RegistryError::LeaseEnded) => Err(WriteError::Deposed),
-        Err(error) => Err(error.into()),
+    chunk: Chunk,
+) -> Result<BTreeSet<String>, WriteError> {
+    let Chunk {
+        operations,
+        premises,
+        ..
+    } = chunk;
+    let compares: Vec<Compare> = fence
+        .iter()
+        .cloned()
+        .chain(premises.iter().map(Premise::compare))
+        .collect();
+    let look = |premise: &Premise| {
+        let options = GetOptions::new().with_keys_only();
+        TxnOp::get(premise.key.as_str(), Some(options))
+    };
+    let looks: Vec<TxnOp> = premises.iter().map(look).collect();
+    let txn = Txn::new()
+        .when(compares)
+        .and_then(operations)
+        .or_else(looks);
+    let answer = match registry.txn(txn, Effect::Write).await {
+        Ok(answer) if answer.succeeded() => return Ok(BTreeSet::new()),
+        Ok(answer) => answer,
+        Err(RegistryError::LeaseEnded) => return Err(WriteError::Deposed),
+        Err(error) => return Err(error.into()),
+    };
+    let mut failed = BTreeSet::new();
+    for (premise, response) in premises.iter().zip(answer.op_responses()) {
+        let TxnOpResponse::Get(found) = response else {
+            continue;
+        };
+        let record = found.kvs().first();
+        let modified = record.map(|record| to_revision(record.mod_revision()));
+        if !premise.is_met(modified.unwrap_or_default()) {
+            failed.insert(premise.key.clone());
+        }
     }
+    if failed.is_empty() {
+        // All that they rest on is as it was: so it was the fence.
+        return Err(WriteError::Deposed);
+    }
+    Ok(failed)
 }
 
 /// Transactions.
 struct Split {
     /// Of at most [`CHUNK_BYTES_MAX`].
-    chunks: Vec<Vec<TxnOp>>,
+    chunks: Vec<Chunk>,
     /// Larger ones.
-    oversized: Vec<Vec<TxnOp>>,
+    oversized: Vec<Chunk>,
 }
 
-fn split(writes: impl IntoIterator<Item = Together>) -> Split {
-    let mut packer = Packer::default();
-    for together in writes {
-        if together.len() <= OPERATIONS_MAX {
-            packer.take(together);
+/// Groups with premises come first and share transactions with others only if all fits into one.
+fn split(groups: impl IntoIterator<Item = Group>, fence: usize) -> Split {
+    let mut packer = Packer::new(OPERATIONS_MAX - fence);
+    let (with, without): (Vec<Group>, Vec<Group>) = groups
+        .into_iter()
+        .partition(|group| !group.premises.is_empty());
+    for group in with.into_iter().chain(without) {
+        if group.writes.len() <= OPERATIONS_MAX {
+            packer.take(group);
         } else {
             // A unit that runs everywhere: what is written for one machine does not depend on another's.
-            for (key, write) in together {
-                packer.take(Together::from([(key, write)]));
+            for (key, write) in group.writes {
+                packer.take(Together::from([(key, write)]).into());
             }
         }
     }
     packer.finish()
 }
 
-/// Fills one transaction after the other.
+/// One transaction.
 #[derive(Default)]
-struct Packer {
-    full: Vec<Vec<TxnOp>>,
-    oversized: Vec<Vec<TxnOp>>,
-    filling: Vec<TxnOp>,
+struct Chunk {
+    operations: Vec<TxnOp>,
+    premises: Vec<Premise>,
     bytes: usize,
 }
 
+impl Chunk {
+    fn add(&mut self, group: Group, bytes: usize) {
+        let writes = group.writes.into_iter();
+        self.operations
+            .extend(writes.map(|(key, write)| write.operation(key)));
+        self.premises.extend(group.premises);
+        self.bytes += bytes;
+    }
+}
+
+/// Fills one transaction after the other.
+struct Packer {
+    full: Vec<Chunk>,
+    oversized: Vec<Chunk>,
+    filling: Chunk,
+    premises_max: usize,
+}
+
 impl Packer {
-    fn take(&mut self, together: Together) {
-        let bytes = together
+    fn new(premises_max: usize) -> Packer {
+        Packer {
+            full: Vec::new(),
+            oversized: Vec::new(),
+            filling: Chunk::default(),
+            premises_max,
+        }
+    }
+
+    fn take(&mut self, group: Group) {
+        // A premise is compared, and looked at if it does not hold.
+        let bytes = group
+            .writes
             .iter()
             .map(|(key, write)| key.len() + write.bytes())
+            .chain(group.premises.iter().map(|premise| 2 * premise.key.len()))
             .sum::<usize>();
-        let operations = together.len();
-        let writes = together
-            .into_iter()
-            .map(|(key, write)| write.operation(key));
         if bytes > CHUNK_BYTES_MAX {
-            self.oversized.push(writes.collect());
+            let mut alone = Chunk::default();
+            alone.add(group, bytes);
+            self.oversized.push(alone);
             return;
         }
-        let fits = self.filling.len() + operations <= OPERATIONS_MAX
-            && self.bytes + bytes <= CHUNK_BYTES_MAX;
-        if !fits && !self.filling.is_empty() {
+        let filling = &self.filling;
+        let fits = filling.operations.len() + group.writes.len() <= OPERATIONS_MAX
+            && filling.premises.len() + group.premises.len() <= self.premises_max
+            && filling.bytes + bytes <= CHUNK_BYTES_MAX;
+        if !fits && !filling.operations.is_empty() {
             self.full.push(std::mem::take(&mut self.filling));
-            self.bytes = 0;
         }
-        self.bytes += bytes;
-        self.filling.extend(writes);
+        self.filling.add(group, bytes);
     }
 
     fn finish(mut self) -> Split {
-        if !self.filling.is_empty() {
+        if !self.filling.operations.is_empty() {
             self.full.push(self.filling);
         }
         Split {
@@ -163,28 +303,30 @@ mod tests {
         Together::from([(key, write)])
     }
 
-    fn sizes_of(writes: impl IntoIterator<Item = Together>) -> Vec<usize> {
-        split(writes).chunks.iter().map(Vec::len).collect()
+    fn sizes(writes: impl IntoIterator<Item = Together>) -> Vec<usize> {
+        split(writes.into_iter().map(Group::from), 1)
+            .chunks
+            .iter()
+            .map(|chunk| chunk.operations.len())
+            .collect()
     }
 
     #[test]
     fn chunks_keep_to_both_limits_and_lose_nothing() {
         let small = (0..300).map(|n| alone(format!("k{n}"), Write::Delete));
-        let sizes = sizes_of(small);
-        assert_eq!(sizes, [128, 128, 44]);
+        assert_eq!(sizes(small), [128, 128, 44]);
         let large = (0..40).map(|n| alone(format!("k{n:02}"), Write::Put(vec![0; 64 * 1024])));
-        let sizes = sizes_of(large);
-        assert_eq!(sizes, [15, 15, 10]);
-        assert!(split([]).chunks.is_empty());
+        assert_eq!(sizes(large), [15, 15, 10]);
+        assert!(sizes([]).is_empty());
     }
 
     #[test]
     fn what_is_too_large_is_kept_apart_from_all_others() {
         let huge = (0..2).map(|n| alone(format!("k{n}"), Write::Put(vec![0; 2 * CHUNK_BYTES_MAX])));
         let small = (0..3).map(|n| alone(format!("s{n}"), Write::Delete));
-        let split = split(huge.chain(small));
+        let split = split(huge.chain(small).map(Group::from), 1);
         assert_eq!((split.chunks.len(), split.oversized.len()), (1, 2));
-        assert_eq!(split.chunks[0].len(), 3);
+        assert_eq!(split.chunks[0].operations.len(), 3);
     }
 
     #[test]
@@ -194,13 +336,39 @@ mod tests {
                 .map(|key| (key, Write::Delete))
                 .into()
         };
-        let first = [alone("first".to_owned(), Write::Delete)];
-        let sizes = sizes_of(first.into_iter().chain((0..100).map(pair)));
-        assert_eq!(sizes, [127, 74]);
+        let first = alone("first".to_owned(), Write::Delete);
+        assert_eq!(
+            sizes([first].into_iter().chain((0..100).map(pair))),
+            [127, 74]
+        );
         let everywhere: Together = (0..300)
             .map(|n| (format!("k{n:03}"), Write::Delete))
             .collect();
-        let sizes = sizes_of([everywhere]);
-        assert_eq!(sizes, [128, 128, 44]);
+        assert_eq!(sizes([everywhere]), [128, 128, 44]);
+    }
+
+    #[test]
+    fn fence_and_premises_are_within_what_one_transaction_may_compare() {
+        let group = |n: usize| Group {
+            writes: alone(format!("k{n}"), Write::Delete),
+            premises: vec![Premise {
+                key: format!("p{n}"),
+                holds: Holds::Present,
+            }],
+        };
+        let plain = |n: usize| Group::from(alone(format!("w{n}"), Write::Delete));
+        let groups = (0..100).flat_map(|n| [plain(n), group(n)]);
+        let filled: Vec<(usize, usize)> = split(groups, 1)
+            .chunks
+            .iter()
+            .map(|chunk| (chunk.operations.len(), chunk.premises.len()))
+            .collect();
+        assert_eq!(filled, [(128, 100), (72, 0)], "what rests on others first");
+        let filled: Vec<usize> = split((0..300).map(group), 1)
+            .chunks
+            .iter()
+            .map(|chunk| chunk.premises.len())
+            .collect();
+        assert_eq!(filled, [127, 127, 46]);
     }
 }

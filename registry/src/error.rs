@@ -72,6 +72,9 @@ pub enum WriteError {
     /// The record that gives the right to write is no longer ours: nothing of this and of later transactions was done.
     #[error("another has taken over: the record that gives the right to write is no longer ours")]
     Deposed,
+    /// A machine has begun to report what this rests on its not reporting: decide again, by what the store has now.
+    #[error("what was decided rests on what is no longer so")]
+    Contested,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] RegistryError),

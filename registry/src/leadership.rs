@@ -1,13 +1,13 @@
 //! Leading the cluster: elected by a transaction, and every write compared with the very record that we were elected with, so
 //! that a deposed leader cannot write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
 use model::{Decision, Leader, MachineId, RecordKey, Revision};
 use unitfile::{FileHash, UnitName};
 
-use crate::chunks::{Together, Write, write_fenced};
+use crate::chunks::{Group, Holds, Premise, Write, write_if};
 use crate::connection::{Registry, from_revision, revision_of, to_revision};
 use crate::error::{Effect, RegistryError, WriteError};
 use crate::layout;
@@ -86,10 +86,6 @@ impl Registry {
     }
 }
 
-fn key<'a>((key, _): (&'a String, &'a Write)) -> &'a str {
-    key
-}
-
 impl Leadership {
     /// Writes decisions in transactions of at most 128 operations, a few at once. All about one unit are written in one
     /// transaction, so that it is never seen on two machines, or on none, while it moves; only a unit with more decisions than
@@ -98,19 +94,51 @@ impl Leadership {
     /// # Errors
     /// [`WriteError::Deposed`] if we no longer lead. Some transactions may have been done; deciding again goes on from there.
     pub async fn write(&self, decisions: &[Decision]) -> Result<(), WriteError> {
-        let mut units: BTreeMap<Option<&UnitName>, Together> = BTreeMap::new();
+        self.write_if_unreported(decisions, &BTreeSet::new(), Revision::default())
+            .await
+    }
+
+    /// As [`Leadership::write`], if none of these machines has begun to report this unit since revision `seen`: what takes a unit
+    /// from a machine that may not have begun with it must not give its place away once it has.
+    ///
+    /// # Errors
+    /// As [`Leadership::write`]. [`WriteError::Contested`] if one of them has: some transactions may have been done, and what goes
+    /// with that unit was not.
+    pub async fn write_if_unreported(
+        &self,
+        decisions: &[Decision],
+        unreported: &BTreeSet<(UnitName, MachineId)>,
+        seen: Revision,
+    ) -> Result<(), WriteError> {
+        let mut units: BTreeMap<Option<&UnitName>, Group> = BTreeMap::new();
         for decision in decisions {
             let (key, write) = self.write_of(decision);
-            units.entry(decision.unit()).or_default().insert(key, write);
+            let group = units.entry(decision.unit()).or_default();
+            group.writes.insert(key, write);
         }
-        let mut writes: Vec<Together> = units.into_values().collect();
+        for (unit, machine) in unreported {
+            let record = RecordKey::Status(machine.clone(), unit.clone());
+            if let Some(group) = units.get_mut(&Some(unit)) {
+                group.premises.push(Premise {
+                    key: self.registry.layout().key(&record),
+                    holds: Holds::UnwrittenSince(seen),
+                });
+            }
+        }
+        let mut groups: Vec<Group> = units.into_values().collect();
         // By machine, so that each hears of most of its units at once. Schedules come after holds.
-        writes.sort_by(|a, b| {
-            a.last_key_value()
-                .map(key)
-                .cmp(&b.last_key_value().map(key))
+        groups.sort_by(|a, b| {
+            let last = |group: &Group| group.writes.last_key_value().map(|(key, _)| key.clone());
+            last(a).cmp(&last(b))
         });
-        write_fenced(&self.registry, &[self.fence()], writes).await
+        match write_if(&self.registry, &[self.fence()], groups).await {
+            Ok(reported) if reported.is_empty() => Ok(()),
+            Ok(reported) => {
+                tracing::debug!(?reported, "reported meanwhile");
+                Err(WriteError::Contested)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn write_of(&self, decision: &Decision) -> (String, Write) {

@@ -1,7 +1,7 @@
 //! This machine's own records: who it is and what it reports, all under its lease, and none written once another holds
 //! its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use model::{Change, Deadline, Machine, MachineId, RecordKey, UnitStatus};
 use tokio::sync::watch;
 use unitfile::UnitName;
 
-use crate::chunks::{Together, Write, write_fenced};
+use crate::chunks::{Group, Holds, Premise, Together, Write, write_fenced, write_if};
 use crate::connection::Registry;
 use crate::error::{RegistryError, WriteError};
 use crate::layout;
@@ -82,15 +82,51 @@ impl Membership {
         &self,
         statuses: Vec<(UnitName, Option<UnitStatus>)>,
     ) -> Result<(), WriteError> {
-        let writes = statuses.into_iter().map(|(unit, status)| {
+        self.publish_where_scheduled(statuses, &BTreeSet::new())
+            .await
+            .map(drop)
+    }
+
+    /// As [`Membership::publish`], but of the units `first` only if this machine's schedule has them: by its first status of a
+    /// unit a machine takes it, and from then on it runs nowhere else. Returns those that the schedule no longer has here;
+    /// of these nothing was published, and none may be started.
+    ///
+    /// # Errors
+    /// As [`Membership::publish`].
+    pub async fn publish_where_scheduled(
+        &self,
+        statuses: Vec<(UnitName, Option<UnitStatus>)>,
+        first: &BTreeSet<UnitName>,
+    ) -> Result<BTreeSet<UnitName>, WriteError> {
+        let layout = self.registry.layout();
+        let mut groups: BTreeMap<UnitName, Group> = BTreeMap::new();
+        for (unit, status) in statuses {
             let write = match status {
                 Some(status) => Write::PutLeased(layout::status(&status), self.lease),
                 None => Write::Delete,
             };
-            let record = RecordKey::Status(self.machine.clone(), unit);
-            Together::from([(self.registry.layout().key(&record), write)])
-        });
-        write_fenced(&self.registry, &[self.fence()], writes).await
+            let record = RecordKey::Status(self.machine.clone(), unit.clone());
+            let writes = Together::from([(layout.key(&record), write)]);
+            let premises = first.get(&unit).map(|unit| Premise {
+                key: self.entry(unit),
+                holds: Holds::Present,
+            });
+            let premises = premises.into_iter().collect();
+            groups.insert(unit, Group { writes, premises });
+        }
+        let mut gone = BTreeSet::new();
+        loop {
+            let fence = [self.fence()];
+            let missing = write_if(&self.registry, &fence, groups.values().cloned()).await?;
+            if missing.is_empty() {
+                return Ok(gone);
+            }
+            // Each time there are fewer of them. What was written already is written again.
+            let is_missing =
+                |unit: &UnitName| first.contains(unit) && missing.contains(&self.entry(unit));
+            gone.extend(groups.keys().filter(|unit| is_missing(unit)).cloned());
+            groups.retain(|unit, _| !is_missing(unit));
+        }
     }
 
     /// Publishes what the machine now says of itself.
@@ -133,7 +169,7 @@ impl Membership {
                 list(&self.registry, &range, |_| present = true).await?;
                 !present
             }
-            Err(WriteError::Deposed | WriteError::Store(_)) => false,
+            Err(WriteError::Deposed | WriteError::Contested | WriteError::Store(_)) => false,
         };
         if gone {
             self.left.store(true, Ordering::Relaxed);
@@ -174,6 +210,12 @@ impl Membership {
         })
         .await?;
         Ok(statuses)
+    }
+
+    /// The key of a unit's entry in this machine's schedule.
+    fn entry(&self, unit: &UnitName) -> String {
+        let record = RecordKey::Assignment(self.machine.clone(), unit.clone());
+        self.registry.layout().key(&record)
     }
 
     fn key(&self) -> String {

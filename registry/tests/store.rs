@@ -28,6 +28,8 @@ mod proxy;
 mod questions;
 #[path = "store/sample.rs"]
 mod sample;
+#[path = "store/taking.rs"]
+mod taking;
 #[path = "store/ties.rs"]
 mod ties;
 #[path = "store/viewing.rs"]

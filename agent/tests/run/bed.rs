@@ -171,6 +171,38 @@ impl Bed {
         self.leadership.write(&[decision]).await.unwrap();
     }
 
+    /// Writes entries for these units and takes them away again at once: no agent can keep up.
+    pub(crate) async fn assign_and_take_back(&self, units: &[UnitName], file: &UnitFile) {
+        let assignment = Assignment {
+            file: file.file_hash(),
+            target: TargetState::Launched,
+            generation: Generation(5),
+            start: Generation(5),
+            restart: Generation(0),
+        };
+        let (given, taken): (Vec<Decision>, Vec<Decision>) = units
+            .iter()
+            .map(|unit| {
+                let given = Decision::Assign {
+                    unit: unit.clone(),
+                    machine: self.machine.clone(),
+                    assignment: assignment.clone(),
+                    reason: AssignReason::Requested,
+                };
+                let taken = Decision::Unassign {
+                    unit: unit.clone(),
+                    machine: self.machine.clone(),
+                    reason: UnassignReason::Inactive,
+                };
+                (given, taken)
+            })
+            .unzip();
+        let (given, taken) = (self.leadership.write(&given), self.leadership.write(&taken));
+        let (given, taken) = tokio::join!(biased; given, taken);
+        given.unwrap();
+        taken.unwrap();
+    }
+
     /// Someone writes nonsense over the unit's entry in the schedule.
     pub(crate) async fn damage(&self, unit: &UnitName) {
         let key = format!("{PREFIX}schedule/{}/{unit}", self.machine);

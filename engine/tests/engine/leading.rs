@@ -100,11 +100,21 @@ impl Host {
         }
     }
 
-    async fn report(&self, unit: &str, status: Option<UnitStatus>) {
+    pub async fn report(&self, unit: &str, status: Option<UnitStatus>) {
         self.membership
             .publish(vec![(name(unit), status)])
             .await
             .unwrap();
+    }
+
+    /// The first report of a unit; false if it is scheduled here no longer.
+    pub async fn begin(&self, unit: &str, status: UnitStatus) -> bool {
+        let (unit, status) = (name(unit), Some(status));
+        let first = [unit.clone()].into();
+        let published = self
+            .membership
+            .publish_where_scheduled(vec![(unit, status)], &first);
+        published.await.unwrap().is_empty()
     }
 }
 

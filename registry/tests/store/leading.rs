@@ -31,7 +31,7 @@ fn won(campaign: Campaign) -> Leadership {
     }
 }
 
-async fn records(registry: &Registry) -> model::Records {
+pub(crate) async fn records(registry: &Registry) -> model::Records {
     let mut follow = registry.follow(Scope::Cluster);
     let event = soon("the snapshot", follow.next()).await;
     let FollowEvent::Snapshot { changes, revision } = event else {
