@@ -1,6 +1,7 @@
 //! Reading a part of the cluster in pages, all at one revision.
 
-use etcd_client::{GetOptions, KeyValue, SortOrder, SortTarget};
+use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
+use futures_util::future::{maybe_done, poll_immediate};
 use model::Revision;
 
 use crate::connection::{Registry, from_revision, revision_of};
@@ -79,7 +80,16 @@ impl Range {
     }
 }
 
+/// One request of a listing.
+#[derive(Clone)]
+struct Page {
+    start: Vec<u8>,
+    end: Option<Vec<u8>>,
+    records: i64,
+}
+
 /// Calls `each` with every record of the range as of one revision, the one returned, which is the store's when this began.
+/// While a page is taken in, the next is on its way.
 ///
 /// # Errors
 /// If the store failed, or compacted that revision meanwhile; some records may have been given.
@@ -88,48 +98,68 @@ pub(crate) async fn list(
     range: &Range,
     mut each: impl FnMut(&KeyValue),
 ) -> Result<Listed, RegistryError> {
+    let page = |(start, end, records)| Page {
+        start,
+        end,
+        records,
+    };
+    let mut parts = range.parts().into_iter().map(page);
     let mut at: Option<Listed> = None;
-    for (start, end, page) in range.parts() {
-        let mut page = page;
-        let mut start = start;
-        loop {
-            let mut options = GetOptions::new().with_limit(page);
-            if let Some(end) = &end {
-                options = options.with_range(end.clone());
+    let mut page = parts.next();
+    let mut coming = Box::pin(maybe_done(read(registry, page.clone(), at)));
+    while let Some(asked) = page {
+        coming.as_mut().await;
+        let answer = match coming.as_mut().take_output().flatten() {
+            // Records far larger than ours are someone else's; whatever they are, one at a time fits.
+            Some(Err(RegistryError::TooLarge { .. })) if asked.records > 1 => {
+                let records = (asked.records / 2).max(1);
+                page = Some(Page { records, ..asked });
+                coming.set(maybe_done(read(registry, page.clone(), at)));
+                continue;
             }
-            if let Some(at) = at {
-                options = options.with_revision(from_revision(at.revision));
-            }
-            let answer = match registry.get_raw(start.clone(), options).await {
-                // Records far larger than ours are someone else's; whatever they are, one at a time fits.
-                Err(RegistryError::TooLarge { .. }) if page > 1 => {
-                    page = (page / 2).max(1);
-                    continue;
-                }
-                answer => answer?,
-            };
-            if at.is_none() {
-                let cluster = answer
-                    .header()
-                    .map_or(0, etcd_client::ResponseHeader::cluster_id);
-                at = Some(Listed {
-                    revision: revision_of(answer.header())?,
-                    cluster,
-                });
-            }
-            answer.kvs().iter().for_each(&mut each);
-            match answer.kvs().last() {
-                Some(last) if answer.more() => {
-                    start = last.key().to_vec();
-                    start.push(0);
-                }
-                Some(_) | None => break,
-            }
+            Some(answer) => answer?,
+            None => break,
+        };
+        if at.is_none() {
+            let header = answer.header();
+            at = Some(Listed {
+                revision: revision_of(header)?,
+                cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+            });
         }
+        page = match answer.kvs().last() {
+            Some(last) if answer.more() => {
+                let mut start = last.key().to_vec();
+                start.push(0);
+                Some(Page { start, ..asked })
+            }
+            Some(_) | None => parts.next(),
+        };
+        coming.set(maybe_done(read(registry, page.clone(), at)));
+        // Sends the request; whether it is answered already makes no difference.
+        let _answered: Option<()> = poll_immediate(coming.as_mut()).await;
+        answer.kvs().iter().for_each(&mut each);
     }
     at.ok_or_else(|| RegistryError::Protocol {
         reason: "a range without parts".to_owned(),
     })
+}
+
+/// Reads a page as of the revision of the first; none if there is no page.
+async fn read(
+    registry: &Registry,
+    page: Option<Page>,
+    at: Option<Listed>,
+) -> Option<Result<GetResponse, RegistryError>> {
+    let page = page?;
+    let mut options = GetOptions::new().with_limit(page.records);
+    if let Some(end) = page.end {
+        options = options.with_range(end);
+    }
+    if let Some(at) = at {
+        options = options.with_revision(from_revision(at.revision));
+    }
+    Some(registry.get_raw(page.start, options).await)
 }
 
 /// Reads where the range stands now.
