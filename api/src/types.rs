@@ -34,7 +34,7 @@ pub use diagnosis::{
 };
 pub use event::{Event, EventKind};
 pub use explanation::{Choice, Explanation, Nearest, RuleEffect, Situation, Standing, Why};
-pub use overview::{Brake, Hold, Job, MachineRow, Obstacle, Overview, StateRow, UnitRow};
+pub use overview::{Brake, Hold, Job, MachineRow, Needs, Obstacle, Overview, StateRow, UnitRow};
 pub use plan::{Place, Plan, PlannedUnit};
 pub use rebalance::{RebalanceRequest, Rebalancing, UnitMove};
 

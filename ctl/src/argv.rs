@@ -23,7 +23,12 @@ pub(crate) struct Flags {
 
 /// Gives long flags written with one dash their second one. What follows `--` is left alone, and so is what follows the first
 /// word behind `ssh`, a machine or already a command.
-pub(crate) fn normalize(arguments: Vec<OsString>, flags: &Flags) -> Vec<OsString> {
+///
+/// A `--` that comes first of all separates nothing.
+pub(crate) fn normalize(mut arguments: Vec<OsString>, flags: &Flags) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|first| first == "--") {
+        arguments.remove(1);
+    }
     let mut reading = Reading::default();
     let rewrite = |(index, argument): (usize, OsString)| {
         // The first is the program's own name.
@@ -119,6 +124,7 @@ mod tests {
             "fleetctl list-units -l -l=true --l",
         );
         check("fleetctl cat -- -debug", "fleetctl cat -- -debug");
+        check("fleetctl -- start -debug", "fleetctl start --debug");
         check("fleetctl cat - -unknown", "fleetctl cat - -unknown");
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::count::counted;
+
 use api::types::{BehindUnit, Diagnosis, MachineReport, MemberReport, StoreReport};
 
 /// etcd's default quota is 2 GiB; above half of it there is time to do something.
@@ -228,7 +230,7 @@ fn leases(machines: &[MachineReport]) -> Finding {
     Finding::new(
         Severity::Ok,
         check,
-        format!("{} machines, all in time", machines.len()),
+        format!("{}, all in time", counted(machines.len(), "machine")),
         "",
     )
 }
@@ -311,7 +313,10 @@ fn quarantine(diagnosis: &Diagnosis) -> Finding {
         return Finding::new(
             Severity::Ok,
             check,
-            format!("{}, every record can be read", units(diagnosis.units)),
+            format!(
+                "{}, every record can be read",
+                counted(diagnosis.units, "unit")
+            ),
             "",
         );
     }
@@ -374,13 +379,6 @@ fn failed(diagnosis: &Diagnosis) -> Finding {
         found,
         "See why: fleetctl status UNIT; start it again: fleetctl start UNIT",
     )
-}
-
-fn units(count: usize) -> String {
-    match count {
-        1 => "1 unit".to_owned(),
-        _ => format!("{count} units"),
-    }
 }
 
 /// The first few, and how many more.

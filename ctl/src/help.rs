@@ -14,6 +14,9 @@ const COLUMNS_MAX: usize = 100;
 /// Below this, explanations would be columns of single words.
 const TEXT_COLUMNS_MIN: usize = 24;
 
+/// What the command `help` is for.
+const HELP: &str = "Show a list of commands or help for one command";
+
 /// Said below the flags of the whole program.
 const ROOT_END: &str = "\
 Global options can also be configured via upper-case environment variables prefixed with \"FLEETCTL_\"
@@ -51,14 +54,21 @@ pub(crate) fn root(definition: &Command, columns: usize) -> String {
         .get_subcommands()
         .filter(|command| !command.is_hide_set())
         .map(|command| (command.get_name().to_owned(), summary(command)));
-    let help = (
-        "help".to_owned(),
-        "Show a list of commands or help for one command".to_owned(),
-    );
+    let help = ("help".to_owned(), HELP.to_owned());
     page.list(commands.chain([help]).collect());
     page.section("GLOBAL OPTIONS");
     page.list(options(definition));
     format!("{}\n{ROOT_END}", page.written)
+}
+
+/// The help of `help`, which is a command of the parser's own.
+pub(crate) fn of_help(globals: &Command, columns: usize) -> String {
+    let command = Arg::new("COMMAND").help("The command; without it, all are listed");
+    command_help(
+        &Command::new("help").about(HELP).arg(command),
+        globals,
+        columns,
+    )
 }
 
 fn command_help(command: &Command, globals: &Command, columns: usize) -> String {

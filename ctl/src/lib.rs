@@ -34,6 +34,7 @@ mod targets;
 mod tool;
 mod why;
 
+mod count;
 mod error;
 mod instant;
 mod machine_label;

@@ -3,6 +3,7 @@
 use api::client::{OverviewQuery, Section};
 use api::types::{BatchAction, BatchDone, BatchRequest, BatchResult, ErrorBody, UnitName};
 
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::session::Session;
 use crate::sources::{self, Asked, Local};
@@ -175,7 +176,10 @@ async fn send_chunk(
     answer: &mut Answer,
 ) -> Result<(), CommandError> {
     let requests = as_requests(&asked, action, on_difference);
-    session.debug(&format!("{action:?} of {} units", requests.len()));
+    session.debug(&format!(
+        "{action:?} of {}",
+        counted(requests.len(), "unit")
+    ));
     let outcomes = session.client_for(requests.len()).batch(&requests).await;
     let outcomes = outcomes.map_err(|error| CommandError::request(context, error))?;
     if let Some(error) = outcomes.error {
@@ -191,9 +195,9 @@ async fn send_chunk(
     }
     if outcomes.outcomes.len() != asked.len() {
         let text = format!(
-            "{context}: fleetd answered for {} of {} units",
+            "{context}: fleetd answered for {} of {}",
             outcomes.outcomes.len(),
-            asked.len()
+            counted(asked.len(), "unit")
         );
         return Err(CommandError::new(Kind::Cluster, text));
     }
@@ -256,7 +260,7 @@ fn say_of_file(
         };
         session.output.note(&format!(
             "WARNING: Unit {compared} in registry differs from {kind} {}. Add --replace to override.",
-            asked.argument
+            asked.path
         ));
     }
     if let Some(state) = done.replace_refused_in {
@@ -288,6 +292,7 @@ mod tests {
         Asked {
             name: UnitName::parse("a.service").unwrap(),
             argument: "a".to_owned(),
+            path: "a.service".to_owned(),
             local,
         }
     }

@@ -10,6 +10,7 @@ use unitfile::{
     ErrorKind, Errors, MAX_FILE_BYTES, NameError, UnitFile, UnitName, UnitType, check_submission,
 };
 
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::output::Output;
 
@@ -20,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) name: UnitName,
     /// What the user typed.
     pub(crate) argument: String,
+    /// The same with the type that it leaves out: where a file of its own is, as fleet 1.0 names it.
+    pub(crate) path: String,
     /// The file that was found for it.
     pub(crate) local: Local,
 }
@@ -46,6 +49,7 @@ pub(crate) fn names(arguments: &[String], output: &mut Output) -> Result<Vec<Ask
         match UnitName::from_user(argument) {
             Ok(name) if asked.iter().any(|before| before.name == name) => {}
             Ok(name) => asked.push(Asked {
+                path: path(argument, &name).display().to_string(),
                 name,
                 argument: argument.clone(),
                 local: Local::Nothing,
@@ -104,7 +108,7 @@ pub(crate) fn not_found(asked: &Asked) -> String {
     let text = match name.template() {
         Some(template) => format!(
             "failed getting Unit({}) from template: unable to find template Unit({template}) in Registry or on filesystem",
-            asked.argument
+            asked.path
         ),
         None => format!("unable to find Unit({name}) in Registry or on filesystem"),
     };
@@ -138,10 +142,7 @@ fn refuse(summary: &str, problems: &[String], output: &mut Output) -> Result<(),
     for problem in problems {
         output.note(problem);
     }
-    let count = match problems.len() {
-        1 => "1 error".to_owned(),
-        many => format!("{many} errors"),
-    };
+    let count = counted(problems.len(), "error");
     Err(CommandError::new(
         Kind::Input,
         format!("{summary} ({count})"),
@@ -159,12 +160,18 @@ fn bad_name(argument: &str, error: &NameError) -> String {
     )
 }
 
+/// Where the file of the unit that `argument` names is, if there is one.
+fn path(argument: &str, name: &UnitName) -> PathBuf {
+    Path::new(argument).with_file_name(name.as_str())
+}
+
 fn read_one(argument: &str) -> Result<Asked, Vec<String>> {
     let name = UnitName::from_user(argument).map_err(|error| vec![bad_name(argument, &error)])?;
-    let own = Path::new(argument).with_file_name(name.as_str());
+    let own = path(argument, &name);
     let asked = |local| Asked {
         name: name.clone(),
         argument: argument.to_owned(),
+        path: own.display().to_string(),
         local,
     };
     if let Some(content) = content(&name, &own)? {

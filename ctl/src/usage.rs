@@ -7,7 +7,11 @@ use clap::{CommandFactory, Error};
 
 use crate::cli::Cli;
 use crate::error::CommandError;
+use crate::help;
 use crate::output::Output;
+
+/// How the parser's own help of its command `help` begins.
+const HELP_OF_HELP: &str = "Print this message or the help of the given subcommand(s)";
 
 /// What is said of a number that is none, and in which words it is clear what to write.
 const NUMBERS: [(&str, &str); 4] = [
@@ -36,7 +40,11 @@ pub(crate) fn answer(error: Error, output: &mut Output) -> Result<(), CommandErr
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            output.text(&error.render().to_string())
+            let text = error.render().to_string();
+            if text.starts_with(HELP_OF_HELP) {
+                return output.text(&help::of_help(&Cli::command(), output.columns()));
+            }
+            output.text(&text)
         }
         ErrorKind::InvalidSubcommand => Err(unknown_command(&error)),
         ErrorKind::UnknownArgument => Err(unknown_flag(&error)),

@@ -2,6 +2,7 @@
 
 use api::types::{Explanation, Hold, Situation, UnitName};
 
+use crate::count::counted;
 use crate::machine_label::{Addresses, IdForm};
 use crate::session::Session;
 
@@ -29,7 +30,10 @@ pub(crate) fn lines(
         Some(explanation) if !explanation.nearest.is_empty() => {
             for effect in &explanation.rules {
                 let (rule, left, all) = (&effect.rule, effect.left, explanation.machines);
-                lines.push(format!("{rule} leaves {left} of {all} machines"));
+                lines.push(format!(
+                    "{rule} leaves {left} of {}",
+                    counted(all, "machine")
+                ));
             }
             let nearest = explanation.nearest.iter();
             let nearest: Vec<_> = nearest.map(|it| (&it.machine_id, &it.reason)).collect();
@@ -47,7 +51,7 @@ pub(crate) fn lines(
     }
     let unnamed = all.saturating_sub(named.len());
     if unnamed > 0 && !named.is_empty() {
-        lines.push(format!("and {unnamed} more machines"));
+        lines.push(format!("and {}", counted(unnamed, "more machine")));
     }
     lines.iter().map(|line| format!("\n  {line}")).collect()
 }

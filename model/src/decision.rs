@@ -229,7 +229,50 @@ pub struct Hold {
     pub machines: usize,
 }
 
+/// What has to happen until a unit that waits has a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Needs {
+    /// Nothing but time: what keeps it waiting is on its way, and ends by itself.
+    Time,
+    /// Somebody has to change something: the unit, other units, or the machines.
+    Change,
+}
+
+impl HoldReason {
+    /// What has to happen until the unit has a machine, if these are what keeps it from machines.
+    pub fn needs<'o>(&self, obstacles: impl IntoIterator<Item = &'o Obstacle>) -> Needs {
+        let stops = |obstacle: &Obstacle| match obstacle {
+            Obstacle::Stopping { .. } => true,
+            Obstacle::MachineId { .. }
+            | Obstacle::Metadata { .. }
+            | Obstacle::MachineOf { .. }
+            | Obstacle::Conflict { .. }
+            | Obstacle::NoRoom { .. }
+            | Obstacle::MaxPerMachine { .. }
+            | Obstacle::Replaced { .. }
+            | Obstacle::Cordoned => false,
+        };
+        match self {
+            HoldReason::Stopping { .. }
+            | HoldReason::Moving { .. }
+            | HoldReason::MassLoss { .. } => Needs::Time,
+            HoldReason::NothingFits if obstacles.into_iter().any(stops) => Needs::Time,
+            HoldReason::NothingFits
+            | HoldReason::NoMachines
+            | HoldReason::AwaitsMachine { .. }
+            | HoldReason::FileMissing { .. }
+            | HoldReason::Invalid { .. } => Needs::Change,
+        }
+    }
+}
+
 impl Hold {
+    /// What has to happen until the unit has a machine.
+    pub fn needs(&self) -> Needs {
+        self.reason
+            .needs(self.obstacles.iter().map(|(_, obstacle)| obstacle))
+    }
+
     /// True if both say the same, whatever the number of machines, and whatever is left there of a resource of which too
     /// little is left: that changes with every unit that is placed, and who waits would be written anew each time.
     pub fn says_as(&self, other: &Hold) -> bool {
@@ -344,5 +387,36 @@ impl Decision {
             | Decision::Release { unit } => Some(unit),
             Decision::Brake(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_needs_only_time() {
+        let machine = || MachineId::parse("0123456789abcdef0123456789abcdef").unwrap();
+        let needs = |reason, obstacles: &[Obstacle]| {
+            let obstacles = obstacles.iter().map(|it| (machine(), it.clone())).collect();
+            let machines = 2;
+            Hold {
+                reason,
+                obstacles,
+                machines,
+            }
+            .needs()
+        };
+        let stopping = Obstacle::Stopping { on: machine() };
+        let fits = HoldReason::NothingFits;
+        assert_eq!(needs(fits.clone(), &[Obstacle::Cordoned]), Needs::Change);
+        assert_eq!(needs(fits, &[Obstacle::Cordoned, stopping]), Needs::Time);
+        assert_eq!(
+            needs(HoldReason::Stopping { on: machine() }, &[]),
+            Needs::Time
+        );
+        assert_eq!(needs(HoldReason::NoMachines, &[]), Needs::Change);
+        let lost = HoldReason::AwaitsMachine { machine: machine() };
+        assert_eq!(needs(lost, &[]), Needs::Change);
     }
 }

@@ -26,8 +26,8 @@ pub use brake::{Brake, BrakePhase};
 pub use contradiction::{Contradiction, check_ties};
 pub use deadline::Deadline;
 pub use decision::{
-    AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, OBSTACLE_CHARS_MAX, Obstacle,
-    UnassignReason, shortened,
+    AssignReason, Decision, HOLD_OBSTACLES_MAX, Hold, HoldReason, Needs, OBSTACLE_CHARS_MAX,
+    Obstacle, UnassignReason, shortened,
 };
 pub use explanation::{
     Criterion, Explanation, GLOBAL_MACHINES_MAX, NEAREST_MAX, Nearest, Rule, RuleEffect, Situation,

@@ -112,7 +112,8 @@ async fn names_that_are_none() {
     "#);
     assert_snapshot!(unchanged(&cluster, "fleetctl cat foo%.service").await, @r#"
     [stderr]
-    foo%.service: invalid character '%' in unit name
+    foo%.service: invalid character '%' in unit name. A unit name is made of 0-9 A-Z a-z : - _ . \ @ and ends in its type, such as .service
+    Nothing was done (1 error)
     [exit 1]
     "#);
     cluster.file("notes", "of a meeting");
@@ -142,13 +143,13 @@ async fn units_that_are_nowhere() {
     assert_snapshot!(unchanged(&cluster, "fleetctl start good nothing app@1").await, @r#"
     [stderr]
     Error creating units: unable to find Unit(nothing.service) in Registry or on filesystem
-    Error creating units: failed getting Unit(app@1) from template: unable to find template Unit(app@.service) in Registry or on filesystem
+    Error creating units: failed getting Unit(app@1.service) from template: unable to find template Unit(app@.service) in Registry or on filesystem
     Nothing was created.
     [exit 1]
     "#);
     assert_snapshot!(unchanged(&cluster, "fleetctl submit app@1").await, @r#"
     [stderr]
-    Error creating units: failed getting Unit(app@1) from template: unable to find template Unit(app@.service) in Registry or on filesystem
+    Error creating units: failed getting Unit(app@1.service) from template: unable to find template Unit(app@.service) in Registry or on filesystem
     [exit 1]
     "#);
     cluster.end().await;

@@ -164,7 +164,7 @@ async fn a_changed_file_is_told_and_replaced_only_if_asked() {
     [stdout]
     Unit web.service launched on aaaaaaaa.../10.0.0.1
     [stderr]
-    WARNING: Unit web.service in registry differs from local unit file web. Add --replace to override.
+    WARNING: Unit web.service in registry differs from local unit file web.service. Add --replace to override.
     [exit 0]
     "#);
     assert_snapshot!(cluster.run("fleetctl submit --replace web").await, @r#"

@@ -241,9 +241,9 @@ async fn a_wait_goes_on_at_the_next_endpoint_where_it_broke_off() {
     let [first, second] = streams[..] else {
         panic!("{seen}")
     };
-    assert_eq!(first, "DEBUG unix://SOCKET: events of 1 units");
+    assert_eq!(first, "DEBUG unix://SOCKET: events of 1 unit");
     assert!(
-        second.starts_with("DEBUG http://OTHER: events of 1 units since "),
+        second.starts_with("DEBUG http://OTHER: events of 1 unit since "),
         "{second}"
     );
     other.end().await;

@@ -33,7 +33,7 @@ async fn a_file_of_the_instances_own_name_counts_first_then_the_clusters_templat
     [stdout]
     Unit app@1.service inactive
     [stderr]
-    WARNING: Unit app@.service in registry differs from local template unit file app@1. Add --replace to override.
+    WARNING: Unit app@.service in registry differs from local template unit file app@1.service. Add --replace to override.
     [exit 0]
     "#);
     assert_eq!(program(&cluster, "app@1").await, "1");
@@ -45,7 +45,7 @@ async fn a_file_of_the_instances_own_name_counts_first_then_the_clusters_templat
     assert_eq!(program(&cluster, "app@2").await, "2");
     assert_snapshot!(cluster.run("fleetctl submit other@1").await, @r#"
     [stderr]
-    Error creating units: failed getting Unit(other@1) from template: unable to find template Unit(other@.service) in Registry or on filesystem
+    Error creating units: failed getting Unit(other@1.service) from template: unable to find template Unit(other@.service) in Registry or on filesystem
     [exit 1]
     "#);
     cluster.file("other@.service", sleeps(4));
@@ -68,7 +68,7 @@ async fn an_instance_that_differs_from_the_local_template_is_told_and_replaced_o
     [stdout]
     Unit app@1.service launched on aaaaaaaa.../10.0.0.1
     [stderr]
-    WARNING: Unit app@1.service in registry differs from local template unit file app@1. Add --replace to override.
+    WARNING: Unit app@1.service in registry differs from local template unit file app@1.service. Add --replace to override.
     [exit 0]
     "#);
     assert_eq!(program(&cluster, "app@1").await, "1");

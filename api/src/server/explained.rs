@@ -47,9 +47,20 @@ pub(super) fn explanation(explanation: &Explanation) -> types::Explanation {
         failed: near.failed,
         reason: near.obstacle.to_string(),
     });
+    let needs = match &explanation.situation {
+        Situation::Waiting(reason) => {
+            let obstacles = explanation.nearest.iter().map(|near| &near.obstacle);
+            Some(rows::needs(reason.needs(obstacles)))
+        }
+        Situation::Inactive
+        | Situation::Damaged
+        | Situation::Placed { .. }
+        | Situation::Everywhere { .. } => None,
+    };
     types::Explanation {
         name: explanation.unit.clone(),
         situation,
+        needs,
         summary: summary(explanation),
         pending: explanation.pending,
         machines: explanation.machines,

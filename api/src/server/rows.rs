@@ -72,8 +72,17 @@ pub(super) fn hold(hold: &Hold) -> types::Hold {
     };
     types::Hold {
         reason: hold.reason.to_string(),
+        needs: needs(hold.needs()),
         machines: hold.machines,
         obstacles: hold.obstacles.iter().map(obstacle).collect(),
+    }
+}
+
+/// What has to happen until a unit has a machine.
+pub(super) fn needs(needs: model::Needs) -> types::Needs {
+    match needs {
+        model::Needs::Time => types::Needs::Time,
+        model::Needs::Change => types::Needs::Change,
     }
 }
 

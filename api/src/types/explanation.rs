@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MachineId, UnitName, text};
+use super::{MachineId, Needs, UnitName, text};
 
 /// How it stands with a unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Explanation {
     /// This is decided and about to be written.
     #[serde(default)]
     pub pending: bool,
+    /// Of a unit that waits: what has to happen until it has a machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
     /// How many machines there are.
     pub machines: usize,
     /// Of a unit that is placed.

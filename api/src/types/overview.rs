@@ -101,12 +101,26 @@ pub struct UnitRow {
 pub struct Hold {
     /// For people.
     pub reason: String,
+    /// What has to happen until it has a machine.
+    #[serde(default)]
+    pub needs: Needs,
     /// How many machines were looked at.
     #[serde(default)]
     pub machines: usize,
     /// The first rule each machine fails; for a few machines only.
     #[serde(default)]
     pub obstacles: Vec<Obstacle>,
+}
+
+/// What has to happen until a unit that waits has a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Needs {
+    /// Nothing but time: what keeps it waiting ends by itself.
+    Time,
+    /// Somebody has to change the unit, other units or the machines. An earlier fleetd does not say.
+    #[default]
+    Change,
 }
 
 /// Why one machine cannot take a unit.

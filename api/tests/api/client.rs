@@ -243,6 +243,7 @@ async fn the_overview_has_everything_and_can_be_narrowed() {
           "generation": 101,
           "hold": {
             "reason": "no machine can run it",
+            "needs": "change",
             "machines": 2,
             "obstacles": [
               {

@@ -264,6 +264,7 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         ("Unit", "units/everywhere.service"),
         ("Explanation", "units/a.service/explanation"),
         ("Explanation", "units/everywhere.service/explanation"),
+        ("Explanation", "units/c.service/explanation"),
         ("StatePage", "state"),
         ("UnitState", "state/a.service"),
         ("MachinePage", "machines"),

@@ -112,8 +112,8 @@ async fn the_present_comes_first_and_then_changes() {
     assert_snapshot!(
         until(&mut stream, |kind| matches!(kind, EventKind::Hold(..))).await, @r#"
     unit {"name":"a.service","hash":"f392349514e58de034c952564ce97774d191284b","description":"A <sleep>","desiredState":"launched","currentState":"inactive","global":false,"generation":103}
-    unit {"name":"a.service","hash":"f392349514e58de034c952564ce97774d191284b","description":"A <sleep>","desiredState":"launched","currentState":"inactive","global":false,"generation":103,"hold":{"reason":"there is no machine in the cluster","machines":0,"obstacles":[]}}
-    hold {"name":"a.service","reason":"there is no machine in the cluster","machines":0,"obstacles":[]}
+    unit {"name":"a.service","hash":"f392349514e58de034c952564ce97774d191284b","description":"A <sleep>","desiredState":"launched","currentState":"inactive","global":false,"generation":103,"hold":{"reason":"there is no machine in the cluster","needs":"change","machines":0,"obstacles":[]}}
+    hold {"name":"a.service","reason":"there is no machine in the cluster","needs":"change","machines":0,"obstacles":[]}
     "#
     );
     server.store.change([

@@ -7,6 +7,7 @@ use crate::error::{CommandError, Kind};
 use crate::format::{self, FormatArgs};
 use crate::selection::{Scope, expand_strictly};
 use crate::session::Session;
+use crate::sources;
 
 /// Output the contents of a submitted unit, byte for byte.
 ///
@@ -30,12 +31,8 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     }
     let context = "Error retrieving units";
     let units = expand_strictly(session, context, &args.units, Scope::All).await?;
-    let mut names = Vec::new();
-    for unit in &units {
-        let name = UnitName::from_user(unit)
-            .map_err(|error| CommandError::new(Kind::Input, format!("{unit}: {error}")))?;
-        names.push(name);
-    }
+    let named = sources::names(&units, session.output)?.into_iter();
+    let names: Vec<UnitName> = named.map(|asked| asked.name).collect();
     match args.format.format.language() {
         None => print(session, &names).await,
         Some(language) => {

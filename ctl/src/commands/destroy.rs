@@ -5,6 +5,7 @@ use api::types::BatchAction;
 use crate::cli::WaitArgs;
 use crate::commands::lowering::{Unknown, request_of_names, say_unmatched};
 use crate::commands::no_units_given;
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::output::Answer;
 use crate::selection::{Scope, expand};
@@ -76,12 +77,13 @@ fn confirm(
     context: &str,
     matched: &[String],
 ) -> Result<(), CommandError> {
-    let (units, these) = match matched.len() {
-        1 => ("1 unit".to_owned(), "it"),
-        many => (format!("{many} units"), "them"),
+    let these = match matched.len() {
+        1 => "it",
+        _ => "them",
     };
     session.output.note(&format!(
-        "This destroys {units}:\n  {}",
+        "This destroys {}:\n  {}",
+        counted(matched.len(), "unit"),
         matched.join("\n  ")
     ));
     let answer = session.output.ask(&format!("Destroy {these}?"));

@@ -5,6 +5,7 @@ use api::client::{Client, ClientError, OverviewQuery};
 use api::types::{Hold, JournalForm, UnitName};
 use futures_util::{Stream, StreamExt, stream};
 
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::machine_choice::choose;
 use crate::machine_label::{Addresses, IdForm};
@@ -78,7 +79,7 @@ pub(crate) async fn find(
         .into_iter()
         .map(|asked| asked.name)
         .collect();
-    session.debug(&format!("where {} units are", names.len()));
+    session.debug(&format!("where to find {}", counted(names.len(), "unit")));
     let query = OverviewQuery {
         units: names.clone(),
         sections: Vec::new(),

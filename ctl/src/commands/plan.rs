@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::ReplaceArgs;
 use crate::commands::explain::table;
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::format::{self, FormatArgs, Language};
 use crate::machine_label::IdForm;
@@ -56,7 +57,8 @@ pub(super) async fn rehearse(
     let asked = sources::read(&units, session.output)?;
     let on_difference = OnDifference::of_flag(replace.replace);
     let requests = as_requests(&asked, BatchAction::Start, on_difference);
-    session.debug(&format!("what starting {} units would do", requests.len()));
+    let units = counted(requests.len(), "unit");
+    session.debug(&format!("what starting {units} would do"));
     let answer = session.client_for(requests.len()).plan(&requests).await;
     let plan = match answer.map_err(|error| CommandError::request(FAILED, error))? {
         Ok(plan) => plan,

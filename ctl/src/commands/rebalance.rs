@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{WaitArgs, boolean};
 use crate::commands::explain::table;
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::format::{self, FormatArgs};
 use crate::machine_label::IdForm;
@@ -60,25 +61,18 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     if args.format.format.language().is_none() {
         let verdict = match (all.len(), args.dry_run) {
             (0, _) => "Every unit is where it would be placed now: nothing to move.".to_owned(),
-            (count, true) => format!("{} would move. Nothing was done.", units(count)),
+            (count, true) => format!("{} would move. Nothing was done.", counted(count, "unit")),
             (1, false) if args.wait.no_block => {
                 "Triggered 1 move; those after it are for the next time.".to_owned()
             }
             (count, false) if args.wait.no_block => {
                 format!("Triggered {count} moves; those after them are for the next time.")
             }
-            (count, false) => format!("Moved {}.", units(count)),
+            (count, false) => format!("Moved {}.", counted(count, "unit")),
         };
         session.output.note(&verdict);
     }
     Ok(())
-}
-
-fn units(count: usize) -> String {
-    match count {
-        1 => "1 unit".to_owned(),
-        _ => format!("{count} units"),
-    }
 }
 
 async fn ask(

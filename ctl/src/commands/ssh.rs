@@ -84,15 +84,18 @@ fn wanted(args: &Args) -> Result<(Wanted, &[String]), CommandError> {
         Some((first, rest)) if first == "--" => rest,
         Some(_) | None => &args.words,
     };
-    match (&args.machine, &args.unit) {
+    // An empty name is none, as in fleet 1.0.
+    let given = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    match (given(&args.machine), given(&args.unit)) {
         (Some(_), Some(_)) => Err(CommandError::new(
             Kind::Usage,
             "Both machine and unit flags provided, please specify only one.",
         )),
-        (Some(machine), None) => Ok((Wanted::Machine(machine.clone()), words)),
-        (None, Some(unit)) => Ok((Wanted::Unit(unit.clone()), words)),
+        (Some(machine), None) => Ok((Wanted::Machine(machine), words)),
+        (None, Some(unit)) => Ok((Wanted::Unit(unit), words)),
         (None, None) => {
-            let Some((either, rest)) = words.split_first() else {
+            let Some((either, rest)) = words.split_first().filter(|(name, _)| !name.is_empty())
+            else {
                 let text = "Unable to proceed: one machine or unit must be provided";
                 return Err(CommandError::new(Kind::Usage, text));
             };

@@ -10,6 +10,7 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, SendError, Signer};
 use tokio::net::UnixStream;
+use tokio::sync::RwLockReadGuard;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::SshError;
@@ -24,13 +25,15 @@ const AGENT_SHARE: f64 = 0.3;
 type Agent = AgentClient<UnixStream>;
 
 /// Logs in, until `deadline`; the time that a person takes for a passphrase does not count.
-pub(super) async fn log_in(
-    handle: &mut Handle<Callbacks>,
-    hop: &Hop,
-    tools: &Tools,
+pub(super) async fn log_in<'a>(
+    handle: &'a mut Handle<Callbacks>,
+    hop: &'a Hop,
+    tools: &'a Tools,
     deadline: Instant,
+    quiet: RwLockReadGuard<'a, ()>,
 ) -> Result<(), SshError> {
     let mut login = Login {
+        quiet: Some(quiet),
         handle,
         hop,
         tools,
@@ -64,6 +67,8 @@ enum Outcome {
 }
 
 struct Login<'a> {
+    /// None while a person is asked.
+    quiet: Option<RwLockReadGuard<'a, ()>>,
     handle: &'a mut Handle<Callbacks>,
     hop: &'a Hop,
     tools: &'a Tools,
@@ -202,7 +207,7 @@ impl Login<'_> {
                 Err(_elapsed) => return Err(timed_out(self.hop, self.tools)),
             }
         }
-        let opened = self.tools.key_ring.open(path);
+        let opened = self.opened(path).await;
         // A person may have taken a while.
         self.deadline = Instant::now() + self.tools.settings.timeout;
         match opened {
@@ -220,6 +225,21 @@ impl Login<'_> {
             }
             Ok(Some(key)) => self.try_key(path, key).await,
         }
+    }
+
+    /// The key behind a passphrase, which a person is asked for while no other host waits; none if there is nobody to ask.
+    async fn opened(&mut self, path: &Path) -> Result<Option<Arc<PrivateKey>>, SshError> {
+        self.quiet = None;
+        let alone = self.tools.quiet.write().await;
+        // Another connection may have asked.
+        let key = match self.tools.key_ring.read(path) {
+            Ok(Some(FileKey::Open(key))) => Ok(Some(key)),
+            Ok(Some(FileKey::Locked(_)) | None) => self.tools.key_ring.open(path),
+            Err(error) => Err(error),
+        };
+        drop(alone);
+        self.quiet = Some(self.tools.quiet.read().await);
+        key
     }
 
     fn outcome(&self, result: &AuthResult) -> Result<Outcome, SshError> {

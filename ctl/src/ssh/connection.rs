@@ -12,6 +12,7 @@ use russh::keys::Algorithm;
 use russh::{Channel, Preferred};
 use rustix::net::sockopt;
 use tokio::net::TcpStream;
+use tokio::sync::RwLock;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::callbacks::{Callbacks, Judged, Judgement, Lost};
@@ -42,6 +43,9 @@ pub(super) struct Tools {
     pub(super) settings: SshSettings,
     pub(super) host_keys: Arc<HostKeys>,
     pub(super) key_ring: KeyRing,
+    /// Held for writing while a person is asked, for reading while a host is talked to: a person takes the time it takes, and no
+    /// host's time may run out meanwhile.
+    pub(super) quiet: RwLock<()>,
 }
 
 /// A connection that is logged in.
@@ -75,11 +79,12 @@ impl Connection {
             let lost = Lost::default();
             let forwards_agent = Arc::new(AtomicBool::new(false));
             let callbacks = Callbacks::new(tools, hop, &judged, &lost, &forwards_agent);
+            let quiet = tools.quiet.read().await;
             let deadline = Instant::now() + tools.settings.timeout;
             let work = shake_hands(tools, hop, through.as_ref(), callbacks);
             let error = match timeout_at(deadline, work).await {
                 Ok(Ok(mut handle)) => {
-                    authentication::log_in(&mut handle, hop, tools, deadline).await?;
+                    authentication::log_in(&mut handle, hop, tools, deadline, quiet).await?;
                     return Ok(Arc::new(Connection {
                         handle,
                         shown: hop.shown(),
@@ -92,12 +97,19 @@ impl Connection {
                 Ok(Err(error)) => error,
                 Err(_elapsed) => return Err(timed_out(hop, tools)),
             };
+            drop(quiet);
             let judgement = judged.lock().unwrap_or_else(PoisonError::into_inner).take();
             match judgement {
                 None => return Err(error),
                 Some(Judgement::Wrong(error)) => return Err(error),
-                // A person is asked while no connection waits, and takes the time it takes.
-                Some(Judgement::Unknown(host, key)) => tools.host_keys.ask(&host, &key)?,
+                Some(Judgement::Unknown(host, key)) => {
+                    let _alone = tools.quiet.write().await;
+                    // Another connection may have asked.
+                    match tools.host_keys.check(&host, &key) {
+                        Some(judged) => judged?,
+                        None => tools.host_keys.ask(&host, &key)?,
+                    }
+                }
             }
             asked += 1;
             if asked >= HANDSHAKES_MAX {

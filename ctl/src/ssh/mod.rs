@@ -29,11 +29,11 @@ mod error;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use api::client::Dialler;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 pub(crate) use error::SshError;
 pub(crate) use execution::{Execution, Piece};
@@ -92,12 +92,19 @@ pub(crate) struct Remote {
 /// Address and port of a machine.
 type Address = (String, u16);
 
-type Connections = BTreeMap<Option<Address>, Arc<Connection>>;
+/// A connection once it is made. Locked while it is being made, so that it is made once.
+type Slot = Arc<Mutex<Option<Arc<Connection>>>>;
+
+/// Connections that are made at the same time: OpenSSH's server begins to refuse at ten that are not logged in yet, and a bastion
+/// sees all of them.
+const CONNECTING_MAX: usize = 8;
 
 struct Inner {
     tools: Tools,
-    /// Connections that were made, by where they lead to; none is the tunnel's.
-    connections: Mutex<Connections>,
+    /// Connections by where they lead to; none is the tunnel's.
+    connections: std::sync::Mutex<BTreeMap<Option<Address>, Slot>>,
+    /// One permit for each that is being made.
+    connecting: Semaphore,
 }
 
 impl fmt::Debug for Remote {
@@ -116,13 +123,21 @@ impl Remote {
             settings,
             host_keys,
             key_ring: KeyRing::new(asking),
+            quiet: RwLock::default(),
         };
         Remote {
             inner: Arc::new(Inner {
                 tools,
-                connections: Mutex::default(),
+                connections: std::sync::Mutex::default(),
+                connecting: Semaphore::new(CONNECTING_MAX),
             }),
         }
+    }
+
+    fn slot(&self, to: Option<Address>) -> Slot {
+        let connections = self.inner.connections.lock();
+        let mut connections = connections.unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(connections.entry(to).or_default())
     }
 
     /// What opens connections to fleetd through the tunnel, which is made now; none without `--tunnel`.
@@ -162,23 +177,24 @@ impl Remote {
         let Some(spec) = &tools.settings.tunnel else {
             return Ok(None);
         };
-        let mut connections = self.inner.connections.lock().await;
-        if let Some(open) = connections.get(&None).filter(|open| open.lost().is_none()) {
+        let slot = self.slot(None);
+        let mut slot = slot.lock().await;
+        if let Some(open) = slot.as_ref().filter(|open| open.lost().is_none()) {
             return Ok(Some(Arc::clone(open)));
         }
-        let open = self.along(spec).await?;
-        connections.insert(None, Arc::clone(&open));
-        Ok(Some(open))
+        Ok(Some(Arc::clone(slot.insert(self.along(spec).await?))))
     }
 
     async fn machine(&self, address: &str, port: u16) -> Result<Arc<Connection>, SshError> {
         let tunnel = self.tunnel().await?;
         let tools = &self.inner.tools;
-        let key = Some((address.to_owned(), port));
-        let mut connections = self.inner.connections.lock().await;
-        if let Some(open) = connections.get(&key).filter(|open| open.lost().is_none()) {
+        let slot = self.slot(Some((address.to_owned(), port)));
+        let mut slot = slot.lock().await;
+        if let Some(open) = slot.as_ref().filter(|open| open.lost().is_none()) {
             return Ok(Arc::clone(open));
         }
+        // It is never closed, so it is never refused.
+        let _place = self.inner.connecting.acquire().await;
         let spec = HostSpec {
             user: None,
             host: address.to_owned(),
@@ -192,8 +208,7 @@ impl Remote {
             }
             None => self.along(&spec).await?,
         };
-        connections.insert(key, Arc::clone(&open));
-        Ok(open)
+        Ok(Arc::clone(slot.insert(open)))
     }
 
     /// Connects to one host after the other on the way to `spec`.
@@ -212,5 +227,54 @@ impl Remote {
             open = Connection::open(tools, &hop, Some(open)).await?;
         }
         Ok(open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Longer than any test waits; a way to connect to one host after the other would end only after that.
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn machines_are_connected_to_at_the_same_time() {
+        let remote = Remote::new(SshSettings {
+            tunnel: None,
+            username: Some("core".to_owned()),
+            timeout: LIMIT,
+            known_hosts_file: Ok(PathBuf::from("/nonexistent/known_hosts")),
+            asking: Asking::Nobody,
+            checking: Checking::Strict,
+            home: None,
+            agent_socket: None,
+        });
+        let mut hosts = Vec::new();
+        for _ in 0..CONNECTING_MAX {
+            hosts.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+        }
+        let ports: Vec<u16> = hosts
+            .iter()
+            .map(|host| host.local_addr().unwrap().port())
+            .collect();
+        let attempts = ports
+            .iter()
+            .map(|port| remote.exec("127.0.0.1", *port, "true"));
+        // Each takes the connection and says nothing.
+        let taken = async {
+            let mut streams = Vec::new();
+            for host in &hosts {
+                streams.push(host.accept().await.unwrap());
+            }
+            streams.len()
+        };
+        tokio::select! {
+            taken = taken => assert_eq!(taken, CONNECTING_MAX),
+            ended = futures_util::future::select_all(attempts.map(Box::pin)) => {
+                panic!("one ended before all were connected to: {:?}", ended.0.err())
+            }
+        }
     }
 }

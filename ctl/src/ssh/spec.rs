@@ -48,12 +48,15 @@ impl FromStr for HostSpec {
             Some((user, rest)) => (Some(user), rest),
             None => (None, text),
         };
-        // OpenSSH is given both: neither may be taken for one of its options.
-        if user.is_some_and(|user| user.is_empty() || user.starts_with('-')) {
+        // OpenSSH is given both: neither may be taken for one of its options. What shows as nothing or moves the cursor is no name.
+        let unseen = |c: char| c.is_whitespace() || c.is_control();
+        let no_name =
+            |user: &str| user.is_empty() || user.starts_with('-') || user.contains(unseen);
+        if user.is_some_and(no_name) {
             return Err(HostSpecError::User);
         }
         let (host, port) = split_port(rest);
-        let odd = |c: char| c.is_whitespace() || c.is_control() || "[]".contains(c);
+        let odd = |c: char| unseen(c) || "[]".contains(c);
         // A single colon is in no IPv6 address, and what is shown of such a host would be read as a port.
         let half = host.matches(':').count() == 1;
         if host.is_empty() || host.starts_with('-') || host.contains(odd) || half {
@@ -132,6 +135,11 @@ mod tests {
             ("me@", "it names no host"),
             ("-oProxyCommand=x", "it names no host"),
             ("@h", "there is no user before the @"),
+            ("ssh:// @x", "there is no user before the @"),
+            ("a b@x", "there is no user before the @"),
+            ("a\u{7}@x", "there is no user before the @"),
+            ("a\n@x", "there is no user before the @"),
+            ("-l@x", "there is no user before the @"),
             ("h:", "\"\" is no port"),
             ("h:0", "\"0\" is no port"),
             ("h:99999", "\"99999\" is no port"),

@@ -21,6 +21,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::signal::ctrl_c;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::count::counted;
 use crate::error::{CommandError, Kind};
 use crate::session::Session;
 use crate::wait::observed::{Observed, Touched};
@@ -97,6 +98,11 @@ pub(crate) async fn wait(
     result
 }
 
+fn were(others: usize) -> String {
+    let verb = if others == 1 { "was" } else { "were" };
+    format!("{} {verb}", counted(others, "more unit"))
+}
+
 /// Somebody does not want to wait any longer.
 fn interrupted(context: &str) -> CommandError {
     let kind = Kind::Exit(EXIT_INTERRUPTED);
@@ -113,7 +119,8 @@ async fn watch(
     while !vigil.pending.is_empty() {
         let after = observed.revision;
         let since = after.map_or(String::new(), |after| format!(" since {after}"));
-        session.debug(&format!("events of {} units{since}", names.len()));
+        let units = counted(names.len(), "unit");
+        session.debug(&format!("events of {units}{since}"));
         observed.open();
         let error = match session.client.events(names, after).await {
             Ok(mut events) => match vigil.follow(session, &mut events, &mut observed).await? {
@@ -279,7 +286,8 @@ impl<'c> Vigil<'c> {
         match self.pending.len() - failures.len() {
             0 => error,
             others => error.with_hint(&format!(
-                "{others} more units were not waited for; see fleetctl list-units."
+                "{} not waited for; see fleetctl list-units.",
+                were(others)
             )),
         }
     }
@@ -289,7 +297,7 @@ impl<'c> Vigil<'c> {
         let all_held = self
             .pending
             .values()
-            .all(|waiting| waiting.held_since.is_some());
+            .all(|waiting| waiting.held_since.is_some() && waiting.needs_change());
         let ends = all_held && self.patience == Patience::UntilClear;
         let holds = self.pending.values().filter_map(|waiting| {
             let due = ends || waiting.held_told.is_none();
@@ -327,7 +335,11 @@ impl<'c> Vigil<'c> {
                 .held_since
                 .is_some_and(|since| since + HOLD_STANDS_AFTER <= now)
         };
-        let all_stand = self.pending.values().all(stands);
+        // What only needs time is waited for: it ends by itself.
+        let all_stand = self
+            .pending
+            .values()
+            .all(|waiting| stands(waiting) && waiting.needs_change());
         if all_stand && self.patience == Patience::UntilClear {
             return Err(self.nothing_fits(session, observed).await);
         }
@@ -429,7 +441,8 @@ impl<'c> Vigil<'c> {
     fn joined(&self, texts: &[String], count: usize) -> String {
         let mut text = format!("{}: {}", self.context, texts.join("\n"));
         if count > texts.len() {
-            text.push_str(&format!("\nand {} more units", count - texts.len()));
+            let others = counted(count - texts.len(), "more unit");
+            text.push_str(&format!("\nand {others}"));
         }
         text
     }

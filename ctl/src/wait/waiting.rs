@@ -1,6 +1,6 @@
 //! One unit that is waited for, and what was said of it.
 
-use api::types::{Explanation, Hold};
+use api::types::{Explanation, Hold, Needs};
 use tokio::time::Instant;
 
 use crate::session::Session;
@@ -47,6 +47,16 @@ impl Waiting {
             }
         }
         self.pending = pending;
+    }
+
+    /// Whether it will go on waiting unless somebody changes something.
+    pub(super) fn needs_change(&self) -> bool {
+        match &self.pending {
+            Pending::Held(hold) => hold.needs == Needs::Change,
+            Pending::Unseen | Pending::Unplaced | Pending::OnMachine(_) | Pending::InSystemd(_) => {
+                false
+            }
+        }
     }
 
     /// Says why no machine can run the unit, once for each reason. Returns whether fleetd was asked for the whole
