@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use model::{Brake, Change, Decision, MachineId, Records, Revision};
+use model::{Brake, Change, Decision, MachineId, RecordKey, Records, Revision};
 use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -43,7 +43,7 @@ const RETRY_WAIT: Duration = Duration::from_millis(200);
 pub(crate) enum StepDown {
     /// It was told to stop.
     Shutdown,
-    /// Another was elected, or its record was deleted.
+    /// Another was elected, or its record was deleted or written over.
     Deposed,
     /// Its lease ended.
     LeaseLost(LeaseLost),
@@ -227,9 +227,12 @@ impl Leader<'_> {
                 (!is_ours).then_some(StepDown::Deposed)
             }
             FollowEvent::Changes { revision, changes } => {
-                // Our record stays as it was written while it is ours.
-                let is_leader = |change: &Change| matches!(change, Change::Leader(_));
-                let deposed = changes.iter().any(is_leader).then_some(StepDown::Deposed);
+                // Our record stays as it was written while it is ours. If somebody wrote over it, it is no longer under our lease
+                // and would outlive us: to resign takes it away.
+                let deposed = changes
+                    .iter()
+                    .any(is_about_leader)
+                    .then_some(StepDown::Deposed);
                 self.take_in(revision, changes);
                 deposed
             }
@@ -368,4 +371,15 @@ impl Leader<'_> {
         self.touch = Touch::Out;
         self.echo = Echo::default();
     }
+}
+
+fn is_about_leader(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Leader(_)
+            | Change::Quarantined {
+                record: Some(RecordKey::Leader),
+                ..
+            }
+    )
 }

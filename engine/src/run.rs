@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use model::{Change, Decision, Leader, MachineId, UnassignReason};
+use model::{Change, Decision, Leader, MachineId, RecordKey, UnassignReason};
 use registry::{Campaign, Follow, FollowEvent, Registry, RegistryError, Scope};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -229,7 +229,7 @@ impl Engine {
             Campaign::Lost(None) => {
                 lease.revoke().await?;
                 let reason =
-                    "the leader's record is not readable: delete it, then a leader is elected";
+                    "the leader's record is not readable: one is elected when its lease ends";
                 Err(RegistryError::Protocol {
                     reason: reason.to_owned(),
                 })
@@ -249,8 +249,8 @@ impl Engine {
                 },
             };
             let leader = match event {
-                // The record of a leader that is not readable stands in the way as any other would,
-                // but nobody answers for it: campaigning says so.
+                // Nobody answers for a record that is not readable: campaigning takes it away if it
+                // has no end of its own.
                 FollowEvent::Snapshot { changes, .. } => leader_after(&changes).unwrap_or(None),
                 FollowEvent::Changes { changes, .. } => match leader_after(&changes) {
                     Some(leader) => leader,
@@ -321,10 +321,15 @@ enum Vacancy {
     Filled,
 }
 
-/// What the last of the changes about the leader says; none if there is none.
+/// What the last of the changes about the leader says; none if there is none. A damaged record says
+/// that nobody leads.
 fn leader_after(changes: &[Change]) -> Option<Option<Leader>> {
     changes.iter().rev().find_map(|change| match change {
         Change::Leader(leader) => Some(leader.clone()),
+        Change::Quarantined {
+            record: Some(RecordKey::Leader),
+            ..
+        } => Some(None),
         Change::Unit(..)
         | Change::File(..)
         | Change::Machine(..)

@@ -343,7 +343,8 @@ impl Follower {
         let started = Instant::now();
         let listed = list(&self.registry, &self.range, |record: &KeyValue| {
             keys += 1;
-            if let Some(change) = layout.decode(record.key(), Some(record.value())) {
+            let change = layout.decode_leased(record.key(), Some(record.value()), record.lease());
+            if let Some(change) = change {
                 if matches!(change, Change::Quarantined { .. }) {
                     damaged.insert(record.key().to_vec());
                 }
@@ -450,7 +451,9 @@ impl Known {
                 Some(_) => self.reached.keys += u64::from(event.created),
                 None => self.reached.keys = self.reached.keys.saturating_sub(1),
             }
-            let Some(change) = registry.layout().decode(&event.key, event.value.as_deref()) else {
+            let layout = registry.layout();
+            let value = event.value.as_deref();
+            let Some(change) = layout.decode_leased(&event.key, value, event.lease) else {
                 continue;
             };
             let damaged = matches!(change, Change::Quarantined { .. });

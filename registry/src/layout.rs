@@ -134,6 +134,22 @@ impl Layout {
         })
     }
 
+    /// The same of a value under `lease`, 0 for none. A leader's record without a lease was written by hand: it would stand for ever,
+    /// whoever dies, and is damaged.
+    pub(crate) fn decode_leased(
+        &self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        lease: i64,
+    ) -> Option<Change> {
+        let change = self.decode(key, value)?;
+        if lease == 0 && matches!(change, Change::Leader(Some(_))) {
+            let reason = "it is under no lease, so it would never end";
+            return Some(quarantined(Some(RecordKey::Leader), key, reason));
+        }
+        Some(change)
+    }
+
     /// Which record is kept at `key`; none if its folder is unknown.
     fn record(&self, key: &[u8]) -> Result<Option<RecordKey>, String> {
         let Some(rest) = key.strip_prefix(self.prefix.as_bytes()) else {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
 use model::{Decision, Leader, MachineId, RecordKey, Revision};
 use unitfile::{FileHash, UnitName};
 
@@ -16,6 +16,9 @@ use crate::lease::Lease;
 /// Files deleted in one transaction: if one of them is used again meanwhile, the others of its transaction wait for
 /// the next collection.
 const FILES_PER_COLLECTION: usize = 32;
+
+/// How often a candidate takes a record away that nobody keeps: each time somebody wrote it by hand meanwhile.
+const CLEARINGS_MAX: u32 = 4;
 
 /// How an election went.
 #[derive(Debug)]
@@ -36,7 +39,8 @@ pub struct Leadership {
 
 impl Registry {
     /// Becomes the leader if there is none. A record that stands under this very lease (its process was restarted, or the
-    /// answer to an earlier campaign was lost) is ours.
+    /// answer to an earlier campaign was lost) is ours. One under no lease, written by hand, would stand for ever: it is taken away,
+    /// which deposes whoever was elected with it.
     ///
     /// # Errors
     /// If the store failed. If the outcome is unknown, campaign again: it will be found.
@@ -46,44 +50,79 @@ impl Registry {
         lease: &Lease,
     ) -> Result<Campaign, RegistryError> {
         let key = self.layout().key(&RecordKey::Leader);
+        for _ in 0..CLEARINGS_MAX {
+            let found = match self.create_leader(&key, machine, lease).await? {
+                Candidacy::Elected(elected_at) => return Ok(self.won(elected_at)),
+                Candidacy::Found(found) => found,
+            };
+            if found.lease() == lease.id().0 {
+                return Ok(self.won(to_revision(found.create_revision())));
+            }
+            if found.lease() != 0 {
+                return Ok(match layout::read_leader(found.value()) {
+                    Ok(leader) => Campaign::Lost(Some(leader)),
+                    Err(reason) => {
+                        tracing::warn!(key, reason, "the leader's record is damaged");
+                        Campaign::Lost(None)
+                    }
+                });
+            }
+            tracing::warn!(
+                key,
+                "the leader's record is under no lease: it is taken away"
+            );
+            let same = Compare::mod_revision(key.as_str(), CompareOp::Equal, found.mod_revision());
+            let txn = (Txn::new().when([same])).and_then([TxnOp::delete(key.as_str(), None)]);
+            self.txn(txn, Effect::Write).await?;
+        }
+        Err(RegistryError::Protocol {
+            reason: format!("{key} is being written again and again, under no lease"),
+        })
+    }
+
+    fn won(&self, elected_at: Revision) -> Campaign {
+        Campaign::Won(Leadership {
+            registry: self.clone(),
+            elected_at,
+        })
+    }
+
+    /// Creates the leader's record, unless there is one.
+    async fn create_leader(
+        &self,
+        key: &str,
+        machine: &MachineId,
+        lease: &Lease,
+    ) -> Result<Candidacy, RegistryError> {
         let value = layout::leader(&Leader {
             machine: machine.clone(),
         });
         let options = PutOptions::new().with_lease(lease.id().0);
         let txn = Txn::new()
-            .when([Compare::create_revision(key.as_str(), CompareOp::Equal, 0)])
-            .and_then([TxnOp::put(key.as_str(), value, Some(options))])
-            .or_else([TxnOp::get(key.as_str(), None)]);
+            .when([Compare::create_revision(key, CompareOp::Equal, 0)])
+            .and_then([TxnOp::put(key, value, Some(options))])
+            .or_else([TxnOp::get(key, None)]);
         let answer = self.txn(txn, Effect::Write).await?;
-        let won = |elected_at| {
-            Campaign::Won(Leadership {
-                registry: self.clone(),
-                elected_at,
-            })
-        };
         if answer.succeeded() {
-            return Ok(won(revision_of(answer.header())?));
+            return Ok(Candidacy::Elected(revision_of(answer.header())?));
         }
-        let responses = answer.op_responses();
-        let Some(TxnOpResponse::Get(found)) = responses.first() else {
-            return Err(RegistryError::Protocol {
-                reason: "an election without an answer".to_owned(),
-            });
-        };
-        let Some(record) = found.kvs().first() else {
-            return Ok(Campaign::Lost(None));
-        };
-        if record.lease() == lease.id().0 {
-            return Ok(won(to_revision(record.create_revision())));
+        if let Some(TxnOpResponse::Get(mut found)) = answer.op_responses().into_iter().next()
+            && let Some(record) = found.take_kvs().into_iter().next()
+        {
+            return Ok(Candidacy::Found(record));
         }
-        match layout::read_leader(record.value()) {
-            Ok(leader) => Ok(Campaign::Lost(Some(leader))),
-            Err(reason) => {
-                tracing::warn!(key, reason, "the leader's record is damaged");
-                Ok(Campaign::Lost(None))
-            }
-        }
+        Err(RegistryError::Protocol {
+            reason: "an election without an answer".to_owned(),
+        })
     }
+}
+
+/// What came of trying to write the leader's record.
+enum Candidacy {
+    /// It is written, at this revision.
+    Elected(Revision),
+    /// There is one.
+    Found(KeyValue),
 }
 
 impl Leadership {

@@ -18,7 +18,9 @@ pub(crate) async fn remove(registry: &Registry, key: &str) -> Result<Removal, Re
         let Some(record) = answer.kvs().first() else {
             return Ok(Removal::NotQuarantined);
         };
-        match registry.layout().decode(record.key(), Some(record.value())) {
+        let change =
+            (registry.layout()).decode_leased(record.key(), Some(record.value()), record.lease());
+        match change {
             Some(Change::Quarantined { .. }) => {}
             Some(_) | None => return Ok(Removal::NotQuarantined),
         }

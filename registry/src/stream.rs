@@ -38,6 +38,8 @@ pub(crate) struct KeyEvent {
     pub(crate) value: Option<Vec<u8>>,
     /// True if the key was not there before.
     pub(crate) created: bool,
+    /// The lease it is under, as etcd counts them; 0 for none.
+    pub(crate) lease: i64,
 }
 
 /// What a watch says.
@@ -171,6 +173,7 @@ fn by_revision(events: Vec<PbEvent>) -> Result<Vec<(Revision, Vec<KeyEvent>)>, R
             key: record.key,
             value: (!deleted).then_some(record.value),
             created: !deleted && record.version == 1,
+            lease: record.lease,
         };
         match revisions.last_mut() {
             Some((last, events)) if *last == revision => events.push(event),

@@ -175,6 +175,13 @@ fn of_the_machine(story: &Story) {
     story.nothing_happened("restart of every service of the machine but the units");
 }
 
+/// The key of the file that all units share.
+fn file_key(story: &Story, prefix: &str) -> String {
+    let words = ["etcdctl", "get", "--prefix", "--keys-only", prefix];
+    let keys = story.lab.bed.run(&words).unwrap().success().unwrap();
+    keys.stdout.lines().next().unwrap().to_owned()
+}
+
 fn of_bad_records(story: &Story) {
     let lab = &story.lab;
     let m3 = lab.machine("m3");
@@ -191,6 +198,10 @@ fn of_bad_records(story: &Story) {
         format!("{prefix}/units/{}", on_m3[2]),
         format!("{prefix}/holds/{}", on_m3[0]),
         format!("{prefix}/units/stray.service"),
+        format!("{prefix}/leader"),
+        format!("{prefix}/brake"),
+        format!("{prefix}/machine-specs/{id}"),
+        file_key(story, &format!("{prefix}/files/")),
     ];
     for key in &keys {
         story.etcd(&["etcdctl", "put", key, "{rubbish"]);
@@ -204,6 +215,12 @@ fn of_bad_records(story: &Story) {
     }
     story.wait();
     lab.assert_undisturbed(&story.before, &[]);
+    until(
+        "a leader, though its record was written over",
+        LIMIT,
+        || lab.leader().map_or(Err("there is none"), |_| Ok(())),
+    )
+    .unwrap();
     let listed = lab.fleetctl("m1", &["quarantine", "--no-legend", "--fields=key"]);
     for key in [&keys[3], &keys[5]] {
         assert!(listed.contains(key.as_str()), "{key}: {listed}");

@@ -158,3 +158,62 @@ async fn one_leads(registry: Registry) {
     second.resign().await.unwrap();
     won(registry.campaign(&id("m3"), &lease2).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_leader_record_that_was_written_by_hand_is_nobodys_over_etcd() {
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
+    written_by_hand(etcd.registry().await, etcd.raw().await).await;
+}
+
+#[tokio::test]
+async fn a_leader_record_that_was_written_by_hand_is_nobodys_over_the_embedded_store() {
+    let store = Embedded::in_memory();
+    let raw = etcd_client::Client::from_channel(store.channel(), None);
+    written_by_hand(Registry::embedded(&store, PREFIX), raw.await.unwrap()).await;
+}
+
+async fn written_by_hand(registry: Registry, mut raw: etcd_client::Client) {
+    let ttl = Duration::from_secs(60);
+    let lease = registry.lease(ttl, None).await.unwrap();
+    let mut leads = won(registry.campaign(&id("m0"), &lease).await.unwrap());
+    let mut kept = vec![lease];
+    let key = format!("{PREFIX}leader");
+    let readable = raw.get(key.as_str(), None).await.unwrap().kvs()[0]
+        .value_str()
+        .unwrap()
+        .to_owned();
+    let release = [Decision::Release {
+        unit: name("web.service"),
+    }];
+    for (number, by_hand) in ["{rubbish", "", readable.as_str()].iter().enumerate() {
+        println!("somebody writes {by_hand:?}, under no lease");
+        raw.put(key.as_str(), *by_hand, None).await.unwrap();
+        let known = records(&registry).await;
+        assert!(known.leader.is_none() && known.quarantine.contains_key(&key));
+        let another = registry.lease(ttl, None).await.unwrap();
+        let machine = id(&format!("m{}", number + 1));
+        let next = won(registry.campaign(&machine, &another).await.unwrap());
+        let refused = leads.write(&release).await;
+        assert!(matches!(refused, Err(WriteError::Deposed)), "{refused:?}");
+        next.write(&release).await.unwrap();
+        let known = records(&registry).await;
+        assert_eq!(known.leader.unwrap().machine, machine);
+        assert!(known.quarantine.is_empty());
+        leads = next;
+        kept.push(another);
+    }
+
+    println!("one that cannot be read but is kept alive, as by another version, is left alone");
+    let theirs = raw.lease_grant(60, None).await.unwrap().id();
+    let options = etcd_client::PutOptions::new().with_lease(theirs);
+    raw.put(key.as_str(), "{rubbish", Some(options))
+        .await
+        .unwrap();
+    let ours = registry.lease(ttl, None).await.unwrap();
+    let lost = registry.campaign(&id("m9"), &ours).await.unwrap();
+    assert!(matches!(lost, Campaign::Lost(None)), "{lost:?}");
+    raw.lease_revoke(theirs).await.unwrap();
+    won(registry.campaign(&id("m9"), &ours).await.unwrap());
+}
