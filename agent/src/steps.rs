@@ -29,7 +29,8 @@ pub(crate) struct StepEnd {
 pub(crate) enum LookAfter {
     /// It is.
     Yes,
-    /// A new unit that is started next: there is nothing to see yet, and looking would make systemd load it twice.
+    /// A new unit that is started next: there is nothing to see yet, and looking would make systemd load it twice. If systemd knows the
+    /// name already, it is looked at nonetheless: then it has the file of an earlier unit of that name in memory.
     StartFollows,
 }
 
@@ -68,8 +69,8 @@ pub(crate) async fn carry_out<S: ServiceManager>(
     };
     let observed_at = Instant::now();
     let observed = match unseen.filter(|_| result.is_ok()) {
-        Some(unit) => Ok(Some(unit)),
-        None => manager.unit(&name).await,
+        Some(unit) if manager.knows(&name).await == Ok(false) => Ok(Some(unit)),
+        Some(_) | None => manager.unit(&name).await,
     };
     StepEnd {
         name,

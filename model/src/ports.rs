@@ -173,6 +173,10 @@ pub trait ServiceManager: Send + Sync + 'static {
     /// Unloading what is not there is no error.
     fn unload(&self, name: &UnitName) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
+    /// True if systemd has this name in memory, from whatever file: it keeps what a unit that runs refers to, also once that was
+    /// unloaded, and then reads a new file only when it is told to ([`ServiceUnit::needs_reload`]). Asking makes it read nothing.
+    fn knows(&self, name: &UnitName) -> impl Future<Output = Result<bool, ServiceError>> + Send;
+
     /// Makes systemd read all unit files again.
     fn reload(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
 

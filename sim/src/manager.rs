@@ -190,6 +190,10 @@ impl ServiceManager for Manager {
         self.call(Some(format!("unload {name}")), effect).await
     }
 
+    async fn knows(&self, name: &UnitName) -> Result<bool, ServiceError> {
+        self.call(None, self.fake.knows(name)).await
+    }
+
     async fn reload(&self) -> Result<(), ServiceError> {
         self.call(Some("daemon-reload".to_owned()), self.fake.reload())
             .await

@@ -1,6 +1,7 @@
 //! PURE. What a unit does on the fake, read from its own file: the commands `true`, `false`, `sleep`, and lists of them in
 //! `sh -c`. So the same unit files run on the fake and on a real systemd.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use unitfile::{Requirements, UnitFile, UnitName, UnitType};
@@ -10,6 +11,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(90);
 
 /// What systemd's `RestartSec=` is by default.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
+
+/// systemd's `StartLimitBurst=` by default: after this many starts by itself in a row the fake's systemd gives up too.
+pub(super) const RESTARTS_MAX: u32 = 5;
 
 /// How a command ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -190,6 +194,18 @@ pub(super) fn status(exit: Exit) -> String {
         Exit::Status(status) => format!(": status {status}"),
         Exit::Never => String::new(),
     }
+}
+
+/// The names that these files refer to.
+pub(super) fn referred<'a>(files: impl Iterator<Item = &'a UnitFile>) -> BTreeSet<String> {
+    let of = |file: &UnitFile| -> Vec<String> {
+        let values = ["After", "Before", "Wants", "Requires", "BindsTo"]
+            .into_iter()
+            .flat_map(|option| file.get_all("Unit", option));
+        let names = values.flat_map(str::split_whitespace);
+        names.map(str::to_owned).collect()
+    };
+    files.flat_map(of).collect()
 }
 
 #[cfg(test)]

@@ -415,6 +415,11 @@ impl ServiceManager for FakeSystemd {
         Ok(())
     }
 
+    async fn knows(&self, name: &UnitName) -> Result<bool, ServiceError> {
+        self.check_bus()?;
+        Ok(self.with(|world, _| world.memory.contains_key(name)))
+    }
+
     async fn reload(&self) -> Result<(), ServiceError> {
         self.check_bus()?;
         tokio::task::yield_now().await;

@@ -9,15 +9,13 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use unitfile::{UnitFile, UnitName};
 
-use super::behaviour::{Behaviour, Exit, Restart, StartType, in_a_row, status};
+use super::behaviour::{
+    Behaviour, Exit, RESTARTS_MAX, Restart, StartType, in_a_row, referred, status,
+};
 use super::history::{Happening, What};
-
-/// systemd's `StartLimitBurst=` by default: after this many starts by itself in a row the fake's systemd gives up too.
-const RESTARTS_MAX: u32 = 5;
 
 #[derive(Debug, Default)]
 pub(super) struct World {
-    /// Our files.
     pub(super) files: BTreeMap<UnitName, UnitFile>,
     pub(super) marks: BTreeMap<UnitName, Mark>,
     /// Units of the host, and which of them are masked.
@@ -235,10 +233,12 @@ impl World {
         });
     }
 
-    /// systemd forgets what is stopped, has no job and did not fail.
+    /// systemd forgets what is stopped, has no job, did not fail, and is not referred to by what it keeps for one of these reasons.
     pub(super) fn collect(&mut self) {
-        self.memory
-            .retain(|_, unit| unit.active != ActiveState::Inactive || unit.job.is_some());
+        let at_rest = |unit: &Memory| unit.active == ActiveState::Inactive && unit.job.is_none();
+        let kept = self.memory.values().filter(|unit| !at_rest(unit));
+        let referred = referred(kept.map(|unit| &unit.file));
+        (self.memory).retain(|name, unit| !at_rest(unit) || referred.contains(name.as_str()));
     }
 
     /// The process of a unit dies of a signal.

@@ -416,6 +416,19 @@ impl ServiceManager for Systemd {
         self.unbind(name)
     }
 
+    async fn knows(&self, name: &UnitName) -> Result<bool, ServiceError> {
+        let what = format!("whether systemd knows {name}");
+        let unit = self.link().call(&what, |connection| async move {
+            let manager = ManagerProxy::new(&connection).await?;
+            manager.get_unit(name.as_str()).await
+        });
+        match unit.await {
+            Ok(_) => Ok(true),
+            Err(error) if is_no_such_unit(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn reload(&self) -> Result<(), ServiceError> {
         let reload = || {
             self.link().call("reload", |connection| async move {

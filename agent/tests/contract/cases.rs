@@ -269,6 +269,33 @@ pub(crate) async fn unloading_forgets_and_the_name_is_free<B: Bed>(bed: &B) {
     assert_eq!(bed.reloads(), 0);
 }
 
+pub(crate) async fn a_name_that_another_unit_refers_to_needs_a_reload<B: Bed>(bed: &B) {
+    let (manager, web, sidekick) = (bed.manager(), name("web.service"), name("sidekick.service"));
+    let refers = file("[Unit]\nAfter=web.service\n[Service]\nExecStart=/bin/sleep infinity\n");
+    assert_eq!(manager.knows(&web).await, Ok(false));
+    for round in ["old", "new"] {
+        let stays = oneshot(&bed.trace(round)).raw().to_owned() + "RemainAfterExit=yes\n";
+        let body = file(&stays);
+        manager.load(&web, &body, &mark(&body, 0, 0)).await.unwrap();
+        let is_new = round == "new";
+        assert_eq!(manager.knows(&web).await, Ok(is_new));
+        if is_new {
+            assert!(unit(manager, &web).await.needs_reload);
+            manager.reload().await.unwrap();
+        }
+        manager.start(&web, &mark(&body, 1, 0)).await.unwrap();
+        assert_eq!(
+            (bed.traced("old"), bed.traced("new")),
+            (1, usize::from(is_new))
+        );
+        let refers_too = mark(&refers, 1, 0);
+        manager.load(&sidekick, &refers, &refers_too).await.unwrap();
+        manager.start(&sidekick, &refers_too).await.unwrap();
+        manager.stop(&web).await.unwrap();
+        manager.unload(&web).await.unwrap();
+    }
+}
+
 pub(crate) async fn a_stop_ends_when_exec_stop_has<B: Bed>(bed: &B) {
     let (manager, web) = (bed.manager(), name("web.service"));
     let body = file(&format!(

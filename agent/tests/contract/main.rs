@@ -53,6 +53,7 @@ contract! {
     cases::a_finished_oneshot_is_at_rest,
     cases::instances_of_a_template_are_units_of_their_own,
     cases::unloading_forgets_and_the_name_is_free,
+    cases::a_name_that_another_unit_refers_to_needs_a_reload,
     cases::a_stop_ends_when_exec_stop_has,
     cases::a_start_under_way_can_be_cut_short,
     cases::what_happens_by_itself_is_told,

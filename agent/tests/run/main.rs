@@ -76,6 +76,35 @@ async fn a_restart_of_the_agent_touches_nothing() {
 }
 
 #[tokio::test]
+async fn a_new_file_under_a_name_that_systemd_still_knows_is_what_runs() {
+    let bed = Bed::new().await;
+    let agent = bed.agent();
+    let (job, sidekick) = (name("job.service"), name("sidekick.service"));
+    let once = |word: &str| {
+        let command = format!("ExecStart=/bin/sh -c 'echo {word}'");
+        file(&format!("[Service]\nType=oneshot\n{command}\n"))
+    };
+    let refers = file("[Unit]\nAfter=job.service\n[Service]\nExecStart=/bin/sleep infinity\n");
+    bed.assign(&sidekick, &refers, Launched, 5).await;
+    bed.answered(&sidekick, 5).await;
+    bed.assign(&job, &once("old"), Launched, 6).await;
+    bed.answered(&job, 6).await;
+    println!(
+        "destroyed, and started again with another file; the sidekick refers to it all the time"
+    );
+    bed.unassign(&job).await;
+    bed.until(&job, |status| status.is_none()).await;
+    bed.assign(&job, &once("new"), Launched, 7).await;
+    bed.answered(&job, 7).await;
+    let ran = bed.systemd.ended_commands();
+    assert!(
+        ran.len() == 2 && ran[0].contains("old") && ran[1].contains("new"),
+        "{ran:?}"
+    );
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn a_damaged_entry_stops_nothing() {
     let bed = Bed::new().await;
     let agent = bed.agent();
