@@ -5,8 +5,9 @@
 //! choice (neither global nor tied to others by `MachineOf=`) and does not itself replace the other.
 //! It never gives way to one that must be with it (`MachineOf=`, also by way of others), which would
 //! only come after it.
-//! It goes where it neither is replaced nor replaces anybody; if there is no such machine it stays.
-//! So each that gives way makes one pair less, and it ends.
+//! It goes where it neither is replaced nor replaces anybody and where those that must be with it and
+//! are can be too; if there is no such machine it stays. So each that gives way makes one pair less,
+//! and it ends.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +21,8 @@ use crate::occupancy::Occupancy;
 /// Takes units that give way from their machines. Returns those that are to be placed again: they
 /// and those that followed them.
 ///
-/// `replacers` are all units that name others.
+/// `replacers` are all units that name others. One that others follow goes alone: where it can be
+/// with all of them another would take the room from one of them.
 pub(crate) fn give_way(
     cluster: &Cluster,
     occupancy: &mut Occupancy,
@@ -36,7 +38,9 @@ pub(crate) fn give_way(
         let Some(by) = replacer(cluster, occupancy, unit, machine) else {
             continue;
         };
-        if !can_go(cluster, occupancy, unit, machine) {
+        let together = with_followers(cluster, occupancy, unit, machine);
+        let is_alone = together.len() == 1;
+        if !(is_alone || gave_way.is_empty()) || !can_go(cluster, occupancy, &together, machine) {
             continue;
         }
         let by = cluster.node(by).name.clone();
@@ -62,6 +66,9 @@ pub(crate) fn give_way(
                 removed.entry(entry).or_insert(reason);
             }
         }
+        if !is_alone {
+            break;
+        }
     }
     gave_way
 }
@@ -76,7 +83,7 @@ pub(crate) fn prefer_calm(
     reach: Option<&Bits>,
     machines: &mut Bits,
 ) {
-    if !is_movable(cluster, unit) || !occupancy.is_replaced_somewhere(cluster, unit) {
+    if !is_replaced(cluster, occupancy, unit) {
         return;
     }
     let mut calm = machines.clone();
@@ -90,6 +97,29 @@ pub(crate) fn prefer_calm(
     if is_left {
         *machines = calm;
     }
+}
+
+/// True if somebody replaces the unit and it would give way.
+pub(crate) fn is_replaced(cluster: &Cluster, occupancy: &Occupancy, unit: UnitIndex) -> bool {
+    is_movable(cluster, unit) && occupancy.is_replaced_somewhere(cluster, unit)
+}
+
+/// The first by name on the machine that replaces the unit, which is not there.
+pub(crate) fn replaced(
+    cluster: &Cluster,
+    occupancy: &Occupancy,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> Option<Obstacle> {
+    if !is_movable(cluster, unit) {
+        return None;
+    }
+    let residents = occupancy.residents(machine).iter().copied();
+    let by = residents
+        .filter(|other| cluster.replaces(*other, unit))
+        .min_by(|one, other| cluster.by_name(*one, *other))?;
+    let by = cluster.node(by).name.clone();
+    Some(Obstacle::Replaced { by })
 }
 
 /// Units that are beside one that replaces them.
@@ -161,23 +191,69 @@ pub(crate) fn would_give_way(
 ) -> bool {
     let mut residents = occupancy.residents(machine).iter();
     residents.any(|other| gives_way_to(cluster, unit, *other))
-        && can_go(cluster, occupancy, unit, machine)
+        && can_go(cluster, occupancy, &[unit], machine)
 }
 
-/// True if another machine, where it is left alone, can take the unit.
+/// The unit, then those on the machine that have to leave it with the unit.
+fn with_followers(
+    cluster: &Cluster,
+    occupancy: &Occupancy,
+    unit: UnitIndex,
+    machine: MachineIndex,
+) -> Vec<UnitIndex> {
+    let mut together = vec![unit];
+    let mut seen = 0;
+    while let Some(leader) = together.get(seen).copied() {
+        seen += 1;
+        for follower in &cluster.node(leader).followers {
+            if may_go(&cluster.node(*follower).want)
+                && occupancy.is_scheduled(*follower, machine)
+                && !together.contains(follower)
+            {
+                together.push(*follower);
+            }
+        }
+    }
+    together
+}
+
+/// True if another machine can take all of these, and the first of them is left alone there.
 fn can_go(
     cluster: &Cluster,
     occupancy: &mut Occupancy,
-    unit: UnitIndex,
+    together: &[UnitIndex],
     machine: MachineIndex,
 ) -> bool {
-    let class = cluster.node(unit).rules.class;
-    let mut machines = cluster.machines.fitting_open(class).clone();
+    let mut machines = cluster.machines.open().clone();
     machines.remove(machine.0);
-    let lifted = occupancy.lift(cluster, unit);
-    occupancy.without_conflicts(cluster, unit, &mut machines);
-    occupancy.without_full(cluster, unit, &mut machines);
-    occupancy.without_replacing(cluster, unit, &mut machines);
+    for (at, unit) in together.iter().enumerate() {
+        let node = cluster.node(*unit);
+        machines.intersect(cluster.machines.fitting_open(node.rules.class));
+        let lifted = occupancy.lift(cluster, *unit);
+        occupancy.without_conflicts(cluster, *unit, &mut machines);
+        occupancy.without_full(cluster, *unit, &mut machines);
+        if at == 0 {
+            occupancy.without_replacing(cluster, *unit, &mut machines);
+        }
+        occupancy.restore(cluster, lifted);
+        for peer in node.peers.iter().filter(|peer| !together.contains(peer)) {
+            let mut with_peer = Bits::empty(cluster.machines.slots());
+            for place in occupancy.machines_of(*peer) {
+                with_peer.insert(place.0);
+            }
+            machines.intersect(&with_peer);
+        }
+    }
+    if together.len() == 1 {
+        return !machines.is_empty();
+    }
+    let lifted: Vec<_> = together
+        .iter()
+        .flat_map(|unit| occupancy.lift(cluster, *unit))
+        .collect();
+    let holds_all = machines
+        .iter()
+        .any(|machine| occupancy.holds_all(cluster, together, MachineIndex(machine)));
     occupancy.restore(cluster, lifted);
-    !machines.is_empty()
+    holds_all
 }

@@ -45,6 +45,9 @@ pub enum Rule {
     MaxPerMachine,
     /// An operator keeps new units away from some machines.
     Cordon,
+    /// `Replaces=`, of the unit or of others: where one would have to give way to the other. Counts only while it leaves a
+    /// machine.
+    Replaces,
 }
 
 impl fmt::Display for Rule {
@@ -59,6 +62,7 @@ impl fmt::Display for Rule {
             Rule::Room { resource } => write!(f, "Resources={resource}"),
             Rule::MaxPerMachine => f.write_str("MaxPerMachine="),
             Rule::Cordon => f.write_str("cordon"),
+            Rule::Replaces => f.write_str("Replaces="),
         }
     }
 }

@@ -316,6 +316,9 @@ pub trait Placement: fmt::Debug + Send + Sync + 'static {
     /// Why the unit is where it is, or why it waits; none if there is no such unit.
     fn explain(&self, records: &Records, unit: &UnitName) -> Option<Explanation>;
 
+    /// The same from what is kept of the last time; none if that was of another revision, or if there is no such unit.
+    fn explain_again(&self, revision: Revision, unit: &UnitName) -> Option<Explanation>;
+
     /// Which units would be better off elsewhere, in the order in which they could go there; at most `moves_max`.
     fn rebalance(&self, records: &Records, moves_max: usize) -> Vec<Move>;
 

@@ -19,7 +19,7 @@ use crate::types::RebalanceRequest;
 /// Two fields.
 const REBALANCE_BYTES_MAX: usize = 4096;
 
-/// Rehearsals at once; others wait for them. Each has a copy of the whole cluster and keeps a processor busy.
+/// Rehearsals and explanations at once; others wait for them. Each has a copy of the whole cluster and keeps a processor busy.
 pub(super) const REHEARSALS_MAX: usize = 2;
 
 fn placement(settings: &Settings) -> Result<Arc<dyn Placement>, ApiError> {
@@ -38,11 +38,33 @@ pub(super) async fn explain<C: ClusterStore, J: Journal>(
     only_get(&method)?;
     let name = existing(&name)?;
     let placement = placement(&api.settings)?;
-    let look = |records: &Records| match placement.explain(records, &name) {
-        Some(explanation) => Ok(explanation),
-        None => Err(missing(records, &name)),
+    let _permit = api.rehearsals.acquire().await.map_err(rehearsal_failed)?;
+    let revision = api
+        .store
+        .read(|records| {
+            match records.units.contains_key(&name) || records.quarantined_units.contains(&name) {
+                true => Ok(records.revision),
+                false => Err(missing(records, &name)),
+            }
+        })
+        .await??;
+    let (advice, unit) = (Arc::clone(&placement), name.clone());
+    let kept = tokio::task::spawn_blocking(move || advice.explain_again(revision, &unit))
+        .await
+        .map_err(rehearsal_failed)?;
+    let explanation = match kept {
+        Some(explanation) => explanation,
+        None => {
+            let records = api.store.read(Records::clone).await?;
+            let explain = move || match placement.explain(&records, &name) {
+                Some(explanation) => Ok(explanation),
+                None => Err(missing(&records, &name)),
+            };
+            tokio::task::spawn_blocking(explain)
+                .await
+                .map_err(rehearsal_failed)??
+        }
     };
-    let explanation = api.store.read(look).await??;
     json(StatusCode::OK, &explained::explanation(&explanation))
 }
 

@@ -2,8 +2,8 @@
 
 use model::{
     Criterion, Displaced, Explanation, Hold, HoldReason, Move, Nearest, Obstacle, Place, Placement,
-    Records, Refusal, Rule, RuleEffect, Situation, Standing, Trial, TrialPlan, UnitRequest,
-    WhyThere,
+    Records, Refusal, Revision, Rule, RuleEffect, Situation, Standing, Trial, TrialPlan,
+    UnitRequest, WhyThere,
 };
 use unitfile::UnitName;
 
@@ -65,6 +65,10 @@ impl Placement for Advice {
                 obstacle: Obstacle::Cordoned,
             }],
         })
+    }
+
+    fn explain_again(&self, _: Revision, _: &UnitName) -> Option<Explanation> {
+        None
     }
 
     fn rebalance(&self, _records: &Records, moves_max: usize) -> Vec<Move> {

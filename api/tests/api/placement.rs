@@ -1,9 +1,13 @@
 //! Explanations and rehearsals over HTTP: how they are shown, and that a rehearsal writes nothing.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
 
-use model::ClusterStore;
+use model::{
+    ClusterStore, Explanation, Move, Placement, Records, Revision, TrialPlan, UnitRequest,
+};
 use serde_json::json;
+use unitfile::UnitName;
 
 use crate::advice::Advice;
 use crate::harness::{FILE, Server, server_with, settings};
@@ -50,6 +54,58 @@ async fn an_explanation_says_it_in_a_sentence_and_in_numbers() {
         (absent.status, absent.error().as_str()),
         (404, "unit does not exist")
     );
+}
+
+/// Takes its time: until it is told to go on.
+#[derive(Debug)]
+struct Slow {
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Placement for Slow {
+    fn explain(&self, records: &Records, unit: &UnitName) -> Option<Explanation> {
+        let go_on = self.go_on.lock().unwrap();
+        go_on.recv_timeout(PATIENCE).ok()?;
+        Advice.explain(records, unit)
+    }
+
+    fn explain_again(&self, revision: Revision, unit: &UnitName) -> Option<Explanation> {
+        Advice.explain_again(revision, unit)
+    }
+
+    fn rebalance(&self, records: &Records, moves_max: usize) -> Vec<Move> {
+        Advice.rebalance(records, moves_max)
+    }
+
+    fn trial(&self, records: Records, requests: &[UnitRequest]) -> TrialPlan {
+        Advice.trial(records, requests)
+    }
+}
+
+/// Far longer than another request takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// There is one thread for all requests here.
+#[tokio::test]
+async fn an_explanation_that_takes_long_keeps_nobody_else_waiting() {
+    let (say_go_on, go_on) = mpsc::channel();
+    let server = server_with(api::server::Settings {
+        placement: Some(Arc::new(Slow {
+            go_on: Mutex::new(go_on),
+        })),
+        ..settings()
+    })
+    .await;
+    server.submit("a.service", FILE).await;
+    let others = async {
+        let overview = server.get("/fleet/v1/overview").await;
+        server.submit("b.service", FILE).await;
+        say_go_on.send(()).unwrap();
+        overview.status
+    };
+    let explanation = server.get("/fleet/v1/units/a.service/explanation");
+    let (explanation, overview) = tokio::join!(explanation, others);
+    assert_eq!((explanation.status, overview), (200, 200));
 }
 
 #[tokio::test]

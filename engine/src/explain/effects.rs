@@ -9,6 +9,7 @@ use crate::bits::Bits;
 use crate::cluster::{Cluster, MachineIndex, UnitIndex};
 use crate::fit::obstacle;
 use crate::occupancy::Occupancy;
+use crate::replace::{is_replaced, replaced};
 use crate::rules::{ClassIndex, ClassKey, DemandIndex};
 
 /// What was found for one unit and is the same for all that ask the same.
@@ -130,7 +131,7 @@ impl Survey {
     /// from which it was taken for that.
     pub(crate) fn of(
         cluster: &Cluster,
-        occupancy: &Occupancy,
+        occupancy: &mut Occupancy,
         known: &Known,
         unit: UnitIndex,
         left: &[MachineIndex],
@@ -186,7 +187,21 @@ impl Survey {
             rules,
         };
         survey.narrow();
+        survey.prefer_calm(cluster, occupancy, unit);
         survey
+    }
+
+    /// Leaves out machines where the unit would replace or be replaced, as placement does.
+    fn prefer_calm(&mut self, cluster: &Cluster, occupancy: &mut Occupancy, unit: UnitIndex) {
+        if !is_replaced(cluster, occupancy, unit) {
+            return;
+        }
+        let mut calm = self.live.clone();
+        occupancy.without_replacing(cluster, unit, &mut calm);
+        if calm.meets(&self.open) {
+            self.rules.push((Rule::Replaces, calm));
+            self.narrow();
+        }
     }
 
     /// Counts machines that have the unit as passing every rule: it stays there.
@@ -258,7 +273,9 @@ impl Survey {
                 if Some(machine) == own {
                     continue;
                 }
-                if let Some(obstacle) = obstacle(cluster, occupancy, unit, machine) {
+                let failed_first = obstacle(cluster, occupancy, unit, machine)
+                    .or_else(|| replaced(cluster, occupancy, unit, machine));
+                if let Some(obstacle) = failed_first {
                     nearest.push(Nearest {
                         machine: cluster.machine(machine).clone(),
                         failed,

@@ -122,6 +122,29 @@ fn what_is_decided_but_not_written_is_said_to_be_pending() {
 }
 
 #[test]
+fn what_gives_way_is_told_where_it_is_left_alone() {
+    let picture = settled(
+        "machine a
+         machine b
+         machine c
+         unit new.service : Replaces=old.service; MachineID=a
+         unit old.service
+         unit one.service : MachineID=b
+         unit two.service : MachineID=b",
+    );
+    let explanation = explain(&picture.records, &name("old.service")).unwrap();
+    assert_eq!(table(&explanation), ["Conflicts= 3 3", "Replaces= 2 2"]);
+    assert_eq!(
+        nearest(&explanation),
+        ["a 1 is given up to new.service, which replaces it"]
+    );
+    let Situation::Placed { here, open, .. } = explanation.situation else {
+        panic!("{:?}", explanation.situation);
+    };
+    assert_eq!((here.machine, open), (id("c"), 2));
+}
+
+#[test]
 fn a_global_unit_is_explained_machine_by_machine() {
     let picture = settled(
         "machine a disk=ssd
@@ -154,7 +177,8 @@ fn is_of(rule: &Rule, obstacle: &Obstacle) -> bool {
         ) => resource == failed,
         (Rule::Conflicts, Obstacle::Conflict { .. })
         | (Rule::MaxPerMachine, Obstacle::MaxPerMachine { .. })
-        | (Rule::Cordon, Obstacle::Cordoned) => true,
+        | (Rule::Cordon, Obstacle::Cordoned)
+        | (Rule::Replaces, Obstacle::Replaced { .. }) => true,
         _ => false,
     }
 }
@@ -191,18 +215,22 @@ fn passes(
                 only.demand.counted.insert(counted.to_owned(), count);
             }
         },
-        Rule::Conflicts | Rule::MaxPerMachine | Rule::Cordon => {}
+        Rule::Conflicts | Rule::MaxPerMachine | Rule::Cordon | Rule::Replaces => {}
     }
     let obstacle = match rule {
         Rule::Room { .. } | Rule::MaxPerMachine => oracle.full(unit, machine, others),
-        Rule::Cordon => None,
+        Rule::Cordon | Rule::Replaces => None,
         Rule::MachineId { .. }
         | Rule::Metadata { .. }
         | Rule::MachineOf { .. }
         | Rule::Conflicts => oracle.obstacle(unit, machine, others),
     };
-    let is_open = !matches!(rule, Rule::Cordon) || !oracle.is_cordoned(machine);
     oracle.requirements.insert(unit.clone(), whole);
+    let is_open = match rule {
+        Rule::Cordon => !oracle.is_cordoned(machine),
+        Rule::Replaces => oracle.is_calm(unit, machine, others),
+        _ => true,
+    };
     is_open && !obstacle.is_some_and(|obstacle| is_of(rule, &obstacle))
 }
 
@@ -220,14 +248,22 @@ fn check(picture: &Picture, explanation: &Explanation) -> Result<(), TestCaseErr
         let first = oracle.obstacle(unit, machine, &others).filter(|_| !stays);
         firsts.push((machine.clone(), first));
     }
+    let able = firsts.iter().filter(|(_, first)| first.is_none());
+    let able: Vec<&MachineId> = able.map(|(machine, _)| machine).collect();
+    let asked: Vec<MachineId> = oracle
+        .asked(unit, able, &others)
+        .into_iter()
+        .cloned()
+        .collect();
     let mut left: Vec<&MachineId> = records.machines.keys().collect();
     let mut failed = vec![0; firsts.len()];
     for effect in &explanation.rules {
         let falls = |machine: &MachineId| {
             let (_, first) = firsts.iter().find(|(id, _)| id == machine).unwrap();
-            first
-                .as_ref()
-                .is_some_and(|first| is_of(&effect.rule, first))
+            match first {
+                Some(first) => is_of(&effect.rule, first),
+                None => effect.rule == Rule::Replaces && !asked.contains(machine),
+            }
         };
         left.retain(|machine| !falls(machine));
         prop_assert_eq!(effect.left, left.len(), "{}: {:?}", unit, effect);
@@ -240,8 +276,7 @@ fn check(picture: &Picture, explanation: &Explanation) -> Result<(), TestCaseErr
         }
         prop_assert_eq!(effect.passes, passing, "{}: {:?}", unit, effect);
     }
-    let open = firsts.iter().filter(|(_, first)| first.is_none());
-    let open: Vec<&MachineId> = open.map(|(machine, _)| machine).collect();
+    let open: Vec<&MachineId> = asked.iter().collect();
     prop_assert_eq!(
         left,
         open.clone(),
@@ -252,7 +287,11 @@ fn check(picture: &Picture, explanation: &Explanation) -> Result<(), TestCaseErr
     let mut near: Vec<_> = firsts
         .iter()
         .zip(&failed)
-        .filter_map(|((machine, first), failed)| Some((*failed, machine, first.clone()?)))
+        .filter_map(|((machine, first), failed)| {
+            let replaced = || oracle.replaced(unit, machine, &others);
+            let first = first.clone().or_else(replaced)?;
+            (*failed > 0).then_some((*failed, machine, first))
+        })
         .filter(|(_, machine, _)| is_global || !places.contains(machine))
         .collect();
     near.sort();

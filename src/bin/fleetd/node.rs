@@ -124,10 +124,13 @@ fn serve_api(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
 ) {
+    let advisor = Arc::new(Advisor::default());
+    let (kept, ended) = (Arc::clone(&advisor), shutdown.clone());
+    tasks.spawn(async move { kept.forget_unused(&ended).await });
     let settings = Settings {
         token_limit: config.token_limit,
         engine,
-        placement: Some(Arc::new(Advisor::default())),
+        placement: Some(advisor),
         ..Settings::new(machine.id.clone())
     };
     let journal = Journalctl { bus: bus(config) };

@@ -160,7 +160,7 @@ impl<'a> Oracle<'a> {
 
     /// True if on the machine the unit neither is replaced by a unit of the schedule nor replaces
     /// one that is there.
-    fn is_calm(&self, unit: &UnitName, machine: &MachineId, schedule: &Schedule) -> bool {
+    pub fn is_calm(&self, unit: &UnitName, machine: &MachineId, schedule: &Schedule) -> bool {
         let replaced = |other: &UnitName| {
             let needs = self.requirements.get(other);
             other != unit
@@ -172,9 +172,28 @@ impl<'a> Oracle<'a> {
         !schedule.keys().any(replaced) && !there.iter().any(|other| needs.replace(other))
     }
 
+    /// The first by name on the machine that replaces the unit, which goes where it likes.
+    pub fn replaced(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        schedule: &Schedule,
+    ) -> Option<Obstacle> {
+        let needs = &self.requirements[unit];
+        let mut there = schedule
+            .keys()
+            .filter(|other| on(schedule, other, machine) && *other != unit);
+        let by = there.find(|other| {
+            let names = self.requirements.get(*other);
+            names.is_some_and(|it| it.replace(unit))
+        })?;
+        let is_movable = !needs.global && needs.machine_of.is_empty();
+        is_movable.then(|| Obstacle::Replaced { by: by.clone() })
+    }
+
     /// Of the machines that can take a unit, those that are asked: where nobody replaces it, if it
     /// is one that somebody replaces and there are such.
-    fn asked<'m>(
+    pub fn asked<'m>(
         &self,
         unit: &UnitName,
         able: Vec<&'m MachineId>,

@@ -1,5 +1,7 @@
 //! What a plan must have kept: who is legal where, that nobody waits without need, that nothing is taken without need.
 
+use std::collections::BTreeSet;
+
 use model::{
     Decision, HOLD_OBSTACLES_MAX, HoldReason, MachineId, Obstacle, Records, TargetState,
     UnassignReason,
@@ -160,7 +162,47 @@ impl Oracle<'_> {
         Ok(())
     }
 
-    /// Nobody shares a machine with a unit that replaces it while another could take it.
+    /// The unit and those that would have to leave the machine with it.
+    fn with_followers(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        after: &Schedule,
+    ) -> BTreeSet<UnitName> {
+        let mut together = BTreeSet::from([unit.clone()]);
+        loop {
+            let follow = |name: &&UnitName| {
+                let peers = &self.requirements[*name].machine_of;
+                on(after, name, machine) && peers.iter().any(|peer| together.contains(peer))
+            };
+            let more: Vec<UnitName> = self.wanted.iter().filter(follow).cloned().collect();
+            let before = together.len();
+            together.extend(more);
+            if together.len() == before {
+                return together;
+            }
+        }
+    }
+
+    /// True if all of these could be there instead of where they are.
+    fn fit_together(
+        &self,
+        together: &BTreeSet<UnitName>,
+        there: &MachineId,
+        after: &Schedule,
+    ) -> bool {
+        let mut moved = after.clone();
+        for unit in together {
+            moved.insert(unit.clone(), BTreeSet::from([there.clone()]));
+        }
+        together.iter().all(|unit| {
+            let mut others = moved.clone();
+            others.remove(unit);
+            self.obstacle(unit, there, &others).is_none()
+        })
+    }
+
+    /// Nobody shares a machine with a unit that replaces it while another could take it and those that follow it there.
     pub(super) fn check_ways(
         &self,
         unit: &UnitName,
@@ -174,10 +216,11 @@ impl Oracle<'_> {
             else {
                 continue;
             };
+            let together = self.with_followers(unit, machine, after);
             let elsewhere = self.before.machines.keys().find(|other| {
                 other != machine
                     && self.is_calm(unit, other, after)
-                    && self.obstacle(unit, other, after).is_none()
+                    && self.fit_together(&together, other, after)
             });
             if let Some(elsewhere) = elsewhere {
                 return Err(format!(
