@@ -150,6 +150,10 @@ fn space(store: &StoreReport) -> Option<Finding> {
             "NOSPACE" => {
                 "etcd takes no writes until there is space: etcdctl compact REVISION; etcdctl defrag; etcdctl alarm disarm. Running units are not touched."
             }
+            "DIVERGED" => {
+                "Members of etcd hold different data, so what machines do depends on whom they ask. See who differs: etcdctl endpoint hashkv --cluster; \
+                 remove that member, empty its data directory, and add it anew (etcdctl member remove, member add). See docs/guarantees.md."
+            }
             _ => {
                 "A member's data are damaged: see etcd's documentation on alarms, and replace that member."
             }

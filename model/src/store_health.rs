@@ -9,11 +9,14 @@ use crate::MachineId;
 pub struct StoreHealth {
     /// One for each endpoint that fleetd was given.
     pub members: Vec<StoreMember>,
-    /// Alarms that are raised, in etcd's words: `NOSPACE`, `CORRUPT`.
+    /// Alarms that are raised, in etcd's words: `NOSPACE`, `CORRUPT`. And, though etcd itself raises no alarm then, [`DIVERGED`].
     pub alarms: Vec<String>,
     /// The lease of each machine that is there; at most [`MACHINE_LEASES_MAX`].
     pub leases: Vec<MachineLease>,
 }
+
+/// Members hold different data.
+pub const DIVERGED: &str = "DIVERGED";
 
 /// How many machines' leases are asked for: each costs the store a request.
 pub const MACHINE_LEASES_MAX: usize = 200;

@@ -8,8 +8,8 @@ use etcd_client::{
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use model::{
-    Change, LeaseTime, MACHINE_LEASES_MAX, MachineId, MachineLease, MemberStatus, StoreHealth,
-    StoreMember,
+    Change, DIVERGED, LeaseTime, MACHINE_LEASES_MAX, MachineId, MachineLease, MemberStatus,
+    StoreHealth, StoreMember,
 };
 use tokio::time::{Instant, timeout};
 
@@ -18,6 +18,15 @@ use crate::error::{Effect, RegistryError, classify};
 
 /// Requests for leases under way: a round trip to etcd is a millisecond or two, and it has other work.
 const LEASES_ASKED_AT_ONCE: usize = 16;
+
+/// How far a member has come.
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    /// In the log that all members share.
+    applied: u64,
+    /// In its data.
+    revision: i64,
+}
 
 impl Registry {
     /// How the store is. What cannot be asked is an error of the member, not of this: a store in trouble is what this is for.
@@ -31,14 +40,22 @@ impl Registry {
                 .map(|(endpoint, channel)| self.member(endpoint, channel)),
         );
         let (members, alarms, leases) = tokio::join!(members, self.alarms(), self.leases());
+        let (members, positions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        let mut alarms = told("alarms", alarms);
+        if self
+            .is_diverged(&positions.into_iter().flatten().collect::<Vec<_>>())
+            .await
+        {
+            alarms.push(DIVERGED.to_owned());
+        }
         StoreHealth {
             members,
-            alarms: told("alarms", alarms),
+            alarms,
             leases: told("leases", leases),
         }
     }
 
-    async fn member(&self, endpoint: String, channel: Channel) -> StoreMember {
+    async fn member(&self, endpoint: String, channel: Channel) -> (StoreMember, Option<Position>) {
         let limit = self.request_timeout();
         let answer = match timeout(limit, self.status_of(channel)).await {
             Ok(answer) => answer.map_err(|error| match classify(&error, Effect::None) {
@@ -47,20 +64,76 @@ impl Registry {
             }),
             Err(_elapsed) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
-        StoreMember { endpoint, answer }
+        let position = answer.as_ref().ok().map(|(_, position)| *position);
+        let answer = answer.map(|(status, _)| status);
+        (StoreMember { endpoint, answer }, position)
     }
 
-    async fn status_of(&self, channel: Channel) -> Result<MemberStatus, etcd_client::Error> {
+    async fn client_of(&self, channel: Channel) -> Result<Client, etcd_client::Error> {
         let mut options = ConnectOptions::new();
         if let Some((name, password)) = self.user() {
             options = options.with_user(name, password);
         }
-        let mut client = Client::from_channel(channel, Some(options)).await?;
+        Client::from_channel(channel, Some(options)).await
+    }
+
+    /// True if members hold different data: etcd says so nowhere unless it was told to look. Each of them reads through its database for
+    /// this.
+    async fn is_diverged(&self, positions: &[Position]) -> bool {
+        let Some(revision) = positions.iter().map(|position| position.revision).min() else {
+            return false;
+        };
+        if positions.len() < 2 {
+            return false;
+        }
+        // Of one log, as far as it goes, they have made different things.
+        let differ =
+            |a: &Position, b: &Position| a.applied == b.applied && a.revision != b.revision;
+        if positions
+            .iter()
+            .any(|a| positions.iter().any(|b| differ(a, b)))
+        {
+            return true;
+        }
+        let asked = self.members().into_iter().map(|(_, channel)| async {
+            let answer = timeout(self.request_timeout(), self.hash_of(channel, revision)).await;
+            answer.ok()?.ok()
+        });
+        let hashes: Vec<(i64, u32)> = join_all(asked).await.into_iter().flatten().collect();
+        let differ = |(compacted, hash): &(i64, u32)| {
+            let others = hashes.iter().filter(|(other, _)| other == compacted);
+            others.map(|(_, other)| other).any(|other| other != hash)
+        };
+        hashes.iter().any(differ)
+    }
+
+    /// What the member's data were compacted at, and the hash of all of them up to a revision.
+    async fn hash_of(
+        &self,
+        channel: Channel,
+        revision: i64,
+    ) -> Result<(i64, u32), etcd_client::Error> {
+        let mut maintenance = self.client_of(channel).await?.maintenance_client();
+        let answer = maintenance.hash_kv(revision).await?;
+        Ok((answer.compact_version(), answer.hash()))
+    }
+
+    async fn status_of(
+        &self,
+        channel: Channel,
+    ) -> Result<(MemberStatus, Position), etcd_client::Error> {
+        let mut client = self.client_of(channel).await?;
         // The first request connects; the second tells how long one takes.
         client.status().await?;
         let asked = Instant::now();
         let status = client.status().await?;
-        Ok(MemberStatus {
+        let position = Position {
+            applied: status.raft_applied_index(),
+            revision: status
+                .header()
+                .map_or(0, etcd_client::ResponseHeader::revision),
+        };
+        let status = MemberStatus {
             version: status.version().to_owned(),
             database_bytes: u64::try_from(status.db_size()).unwrap_or(0),
             leader: status.leader(),
@@ -68,7 +141,8 @@ impl Registry {
                 .header()
                 .map_or(0, etcd_client::ResponseHeader::member_id),
             latency: asked.elapsed(),
-        })
+        };
+        Ok((status, position))
     }
 
     async fn alarms(&self) -> Result<Vec<String>, RegistryError> {

@@ -72,6 +72,27 @@ async fn members_are_asked_one_by_one_and_the_dead_are_named() {
 }
 
 #[tokio::test]
+async fn members_with_different_data_are_told_of() {
+    let (Some(one), Some(other)) = (Etcd::start().await, Etcd::start().await) else {
+        return;
+    };
+    let endpoints = [one.endpoint(), other.endpoint()];
+    let registry = Registry::connect(&config(&endpoints)).await.unwrap();
+    let put = async |etcd: &Etcd, key: &str| {
+        etcd.raw().await.put(key, "x", None).await.unwrap();
+    };
+    put(&one, "/same").await;
+    put(&other, "/same").await;
+    let health = soon("the answer", registry.health()).await;
+    assert_eq!(health.alarms, Vec::<String>::new());
+    put(&one, "/here").await;
+    put(&other, "/there").await;
+    let health = soon("the answer", registry.health()).await;
+    println!("{health:?}");
+    assert_eq!(health.alarms, ["DIVERGED"]);
+}
+
+#[tokio::test]
 async fn an_alarm_is_told_of() {
     let Some(etcd) = Etcd::start().await else {
         return;
