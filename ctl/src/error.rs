@@ -238,6 +238,10 @@ fn hint(error: &ClientError) -> Option<String> {
             "The cluster's store (etcd) is not at work. Running units are not touched. What is wrong with it: fleetctl doctor"
                 .to_owned(),
         ),
+        ClientError::Api { code: 504, .. } => Some(
+            "It is safe to repeat the command, whether the request was carried out or not. If etcd does not answer: fleetctl doctor"
+                .to_owned(),
+        ),
         ClientError::Api { .. } => None,
     }
 }

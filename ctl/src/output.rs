@@ -108,7 +108,7 @@ impl Output {
         }
     }
 
-    /// Whether anybody sees the line of progress.
+    /// Whether a person reads stderr, and so sees the line of progress.
     pub(crate) fn shows_progress(&self) -> bool {
         match self.listener {
             Listener::Program => false,

@@ -133,7 +133,8 @@ pub(crate) async fn check_sources(
 /// Asks for `action` on all of `asked`, and says what is to be said of their files.
 ///
 /// # Errors
-/// If the cluster cannot be asked, or finds a name or a file wrong; then nothing was done. `context` begins the message.
+/// If the cluster cannot be asked, or finds a name or a file wrong; then nothing was done, but for what went before in another
+/// request: a hint says how much. `context` begins the message.
 pub(crate) async fn send(
     session: &mut Session<'_>,
     context: &str,
@@ -142,16 +143,30 @@ pub(crate) async fn send(
     on_difference: OnDifference,
 ) -> Result<Answer, CommandError> {
     let mut answer = Answer::default();
+    let units = asked.len();
     let mut rest = asked;
-    while !rest.is_empty() {
+    let mut sent = Ok(());
+    while !rest.is_empty() && sent.is_ok() {
         let later = rest.split_off(chunk(&rest));
-        send_chunk(session, context, action, rest, on_difference, &mut answer).await?;
+        sent = send_chunk(session, context, action, rest, on_difference, &mut answer).await;
         rest = later;
     }
     for accepted in &answer.accepted {
         say_of_file(session, accepted, on_difference)?;
     }
-    Ok(answer)
+    let accepted = answer.accepted.len();
+    match sent {
+        Ok(()) => Ok(answer),
+        Err(error) if accepted > 0 => Err(error.with_hint(&so_far(accepted, units))),
+        Err(error) => Err(error),
+    }
+}
+
+/// What became of a command of which some requests were carried out before one was not.
+fn so_far(accepted: usize, units: usize) -> String {
+    format!(
+        "Before that, the request was accepted for {accepted} of {units} units. It is safe to repeat the command."
+    )
 }
 
 /// How many of `asked` go into one request. Always at least one.
@@ -191,7 +206,11 @@ async fn send_chunk(
             }
         }
         let text = format!("{context}: {}", error.message);
-        return Err(CommandError::new(Kind::Input, text).with_hint("Nothing was done."));
+        let error = CommandError::new(Kind::Input, text);
+        return Err(match answer.accepted.len() + answer.refused.len() {
+            0 => error.with_hint("Nothing was done."),
+            _ => error.with_hint("Nothing was done of this part."),
+        });
     }
     if outcomes.outcomes.len() != asked.len() {
         let text = format!(

@@ -160,9 +160,12 @@ fn endpoints(text: &str) -> Result<Vec<Endpoint>, CommandError> {
         .filter(|part| !part.is_empty())
     {
         let endpoint = part.parse().map_err(|error| {
-            let hint = format!(
-                "\"{part}\" is not an endpoint: write unix:///path/of/socket or http://host:port"
-            );
+            let hint = match part.starts_with("https://") {
+                true => "fleetctl speaks no TLS, whatever --ca-file, --cert-file and --key-file say: reach the API through SSH with --tunnel=HOST".to_owned(),
+                false => format!(
+                    "\"{part}\" is not an endpoint: write unix:///path/of/socket or http://host:port"
+                ),
+            };
             CommandError::client(&format!("{error}")).with_hint(&hint)
         })?;
         endpoints.push(endpoint);

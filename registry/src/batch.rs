@@ -59,6 +59,26 @@ pub(crate) async fn apply(
     view: &Arc<Inner>,
     requests: &[UnitRequest],
 ) -> Result<Vec<Answer>, StoreError> {
+    let mut sent = 0;
+    let applied = apply_counting(view, requests, &mut sent).await;
+    applied.map_err(|error| blurred(error, sent))
+}
+
+/// What an error says of all transactions when `sent` were sent of which it ended one: that the store could not be reached by the
+/// last does not mean that nothing was done.
+fn blurred(error: StoreError, sent: usize) -> StoreError {
+    match error {
+        StoreError::Unreachable(reason) if sent > 1 => StoreError::Unknown(reason),
+        StoreError::Unreachable(_) | StoreError::Refused(_) | StoreError::Unknown(_) => error,
+    }
+}
+
+/// Adds to `sent` how many transactions were begun.
+async fn apply_counting(
+    view: &Arc<Inner>,
+    requests: &[UnitRequest],
+    sent: &mut usize,
+) -> Result<Vec<Answer>, StoreError> {
     let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
     let mut contested = None;
     for _ in 0..ATTEMPTS_MAX {
@@ -80,6 +100,7 @@ pub(crate) async fn apply(
         for unit in settled {
             answer(&mut answers, plans.remove(&unit));
         }
+        *sent += chunks.len();
         let mut written = stream::iter(chunks)
             .map(|chunk| write(&view.registry, chunk))
             .buffer_unordered(IN_FLIGHT_MAX);
@@ -333,8 +354,9 @@ pub(crate) async fn edit_machines(
     for edit in edits {
         by_machine.entry(&edit.machine).or_default().push(edit);
     }
-    for (machine, edits) in by_machine {
-        edit_machine(registry, machine, &edits).await?;
+    for (index, (machine, edits)) in by_machine.into_iter().enumerate() {
+        let edited = edit_machine(registry, machine, &edits).await;
+        edited.map_err(|error| blurred(error, index + 1))?;
     }
     Ok(())
 }
@@ -379,4 +401,19 @@ async fn edit_machine(
     Err(StoreError::Refused(format!(
         "the settings of machine {machine} are being changed by others all the time: try again"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_the_first_transaction_it_is_known_that_nothing_was_done() {
+        let away = || StoreError::Unreachable("away".to_owned());
+        assert_eq!(blurred(away(), 0), away());
+        assert_eq!(blurred(away(), 1), away());
+        assert_eq!(blurred(away(), 2), StoreError::Unknown("away".to_owned()));
+        let refused = StoreError::Refused("full".to_owned());
+        assert_eq!(blurred(refused.clone(), 2), refused);
+    }
 }

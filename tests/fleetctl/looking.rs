@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use insta::assert_snapshot;
+use model::AskError;
 
-use crate::cluster::{Cluster, FILE, cluster, machine};
+use crate::cluster::{Cluster, FILE, cluster, machine, machine_id};
+use crate::memory::Elsewhere;
 
 const GLOBAL: &str = "[Service]\nExecStart=/bin/log\n[X-Fleet]\nGlobal=yes\n";
 
@@ -249,6 +251,30 @@ async fn on_the_machine_itself_systemds_own_tools_do_what_the_api_cannot() {
     log.service on THISHERE: journalctl --unit log.service --no-pager -n 10 --output short -f
     more.service on THISHERE: journalctl --unit more.service --no-pager -n 10 --output short -f
     "#);
+    // Where fleetd fails there is the other way; where that fails, too, each unit is told of and the next one asked about.
+    let untold = AskError::Untold {
+        machine: machine_id(id.trim()),
+        reason: "no bus".to_owned(),
+    };
+    let fails = || Elsewhere::Tell(vec![Err(untold.clone())]);
+    cluster.store.elsewhere(fails());
+    let seen = run("fleetctl status lo[g] more -m 10.0.0.3").await;
+    assert_eq!(seen.matches("systemctl status -l").count(), 2, "{seen}");
+    assert!(!seen.contains("no bus"), "{seen}");
+    for (line, what) in [
+        ("fleetctl status lo[g] more -m 10.0.0.3", "status"),
+        ("fleetctl journal lo[g] more -m 10.0.0.3", "journal"),
+    ] {
+        let endpoint = format!("unix://{}", cluster.socket.display());
+        let nothing = [("FLEETCTL_ENDPOINT", endpoint.as_str()), ("PATH", "/none")];
+        let seen = cluster.run_with(&nothing, line).await;
+        for unit in ["log.service", "more.service"] {
+            let reason = format!("Error retrieving {what} of unit {unit}: ");
+            assert!(seen.contains(&reason), "{seen}");
+        }
+        assert_eq!(seen.matches("no bus").count(), 2, "{seen}");
+        assert!(seen.ends_with("[exit 255]"), "{seen}");
+    }
     // A journal that is followed has no end: if there is one, that is an error.
     assert_snapshot!(cluster.run("fleetctl journal -f log -m aaaa").await, @r#"
     [stdout]

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use insta::assert_snapshot;
+use model::{Brake, BrakePhase, Change};
 
-use crate::cluster::{Cluster, FILE, cluster, machines_asleep};
+use crate::cluster::{Cluster, FILE, cluster, machine_id, machines_asleep};
 use crate::terminal::Terminal;
 
 /// Runs fleetctl at a terminal of this width.
@@ -205,5 +206,27 @@ async fn destroying_what_a_pattern_matches_is_asked_for() {
     Give -y to destroy what patterns match without asking.
     [exit 1]
     "#);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_were_lost_together_are_told_of_beside_the_list() {
+    let cluster = cluster().await;
+    let brake = Brake {
+        phase: BrakePhase::Holding,
+        cluster: 12,
+        machines: ["cccccccc", "dddddddd"].map(machine_id).into(),
+    };
+    cluster.store.change([Change::Brake(Some(brake))]);
+    let seen = shown(at_terminal(
+        &cluster,
+        120,
+        &[],
+        "fleetctl list-machines --no-legend",
+    ))
+    .await;
+    let note = "2 lost machines of 12 keep their units: so many lost at once look like a network that is cut (cccccccc, dddddddd)\n";
+    assert!(seen.contains(note), "{seen}");
+    assert!(seen.contains("10.0.0.2"), "{seen}");
     cluster.end().await;
 }

@@ -1,7 +1,8 @@
 //! Connections: which endpoint is asked, when a connection is used again, when a request is tried again.
 //!
-//! Sent again, at the next endpoint, is what has not been sent yet, and what only reads: then also if this fleetd is cut off from
-//! its store, which another may reach. What failed at one endpoint makes the next request begin with another.
+//! Sent again, at the next endpoint, is what has not been sent yet, what this fleetd says it has done nothing of (it is cut off from
+//! its store, which another may reach, or busy), and what only reads. What failed at one endpoint makes the next request begin
+//! with another. If all are busy, a short request waits and asks again.
 //!
 //! There are no tasks: a connection is driven by whoever waits for an answer on it.
 
@@ -24,7 +25,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::{ClientError, Dialler, Endpoint};
 
@@ -34,8 +35,20 @@ const IDLE_CONNECTIONS_MAX: usize = 8;
 /// The longest answer that is read, in bytes: an overview of 100,000 units is below it.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 
-/// The status of a fleetd that cannot do anything now: it has lost its store.
+/// The status of a fleetd that has done nothing: it has lost its store.
 const NOT_NOW: u16 = 503;
+
+/// The status of a fleetd that has done nothing: it does as much of this kind as it can already.
+const BUSY: u16 = 429;
+
+/// The status of a fleetd that does not know whether it was done: its store did not say in time.
+const NOT_KNOWN: u16 = 504;
+
+/// How often a short request is made while all endpoints are busy: what they are busy with takes a second or two.
+const BUSY_ATTEMPTS_MAX: u32 = 3;
+
+/// How long it waits in between.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Host header for a unix socket, as the ancestor's client sends it.
 const SOCKET_HOST: &str = "domain-sock";
@@ -170,13 +183,23 @@ impl Client {
 
     /// Sends a request and reads the whole answer.
     pub(super) async fn exchange(&self, ask: &Ask) -> Result<(StatusCode, Bytes), ClientError> {
+        for _ in 1..BUSY_ATTEMPTS_MAX {
+            match self.exchange_once(ask).await {
+                Err(error) if error.has_code(&[BUSY]) => sleep(BUSY_PAUSE).await,
+                answered => return answered,
+            }
+        }
+        self.exchange_once(ask).await
+    }
+
+    async fn exchange_once(&self, ask: &Ask) -> Result<(StatusCode, Bytes), ClientError> {
         self.first_endpoint(ask, async |index| {
             let work = async {
                 let (response, mut connection) = self.send(index, ask).await?;
                 let status = response.status();
                 let body = self.body(index, response, &mut connection).await?;
                 self.keep(index, connection);
-                if status == StatusCode::SERVICE_UNAVAILABLE {
+                if [NOT_NOW, BUSY, NOT_KNOWN].contains(&status.as_u16()) {
                     return Err(super::requests::failure(status, &body));
                 }
                 Ok((status, body))
@@ -226,8 +249,10 @@ impl Client {
         let mut last = None;
         for index in (0..count).map(|step| (first + step) % count) {
             match attempt(index).await {
-                Err(error @ ClientError::Api { code: NOT_NOW, .. }) if repeatable => {
-                    last = Some(error);
+                Err(error) if error.has_code(&[NOT_NOW, BUSY]) => last = Some(error),
+                Err(error) if error.has_code(&[NOT_KNOWN]) && !repeatable => {
+                    self.move_on_from(index);
+                    return Err(error);
                 }
                 Err(error @ ClientError::Unreachable { .. }) => last = worse(last, error),
                 Err(error @ (ClientError::TimedOut { .. } | ClientError::Broken { .. })) => {

@@ -51,6 +51,13 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    /// Whether fleetd answered with one of these codes.
+    pub(super) fn has_code(&self, codes: &[u16]) -> bool {
+        matches!(self, ClientError::Api { code, .. } if codes.contains(code))
+    }
+}
+
 fn show(code: u16, message: &str) -> String {
     if message.is_empty() {
         format!("fleetd answered with status {code}")

@@ -22,6 +22,9 @@ pub(super) struct ApiError {
     allow: Option<&'static str>,
 }
 
+/// After how many seconds whoever was told that this fleetd is busy may ask again.
+const RETRY_AFTER_S: u64 = 1;
+
 impl ApiError {
     pub(super) fn new(status: StatusCode, message: impl Into<String>) -> ApiError {
         ApiError {
@@ -29,6 +32,11 @@ impl ApiError {
             message: message.into(),
             allow: None,
         }
+    }
+
+    /// As much of this kind is under way as can be, and nothing was done; for a while, says the answer.
+    pub(super) fn busy(message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::TOO_MANY_REQUESTS, message)
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> ApiError {
@@ -65,11 +73,17 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> ApiError {
-        let message = match &error {
-            StoreError::Unreachable(_) => format!("{error} ({NO_ETCD})"),
-            StoreError::Refused(_) | StoreError::Unknown(_) => error.to_string(),
-        };
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+        // 503 says that nothing was done: then another fleetd may be asked.
+        match &error {
+            StoreError::Unreachable(_) => {
+                let message = format!("{error} ({NO_ETCD})");
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message)
+            }
+            StoreError::Refused(_) => {
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+            }
+            StoreError::Unknown(_) => ApiError::new(StatusCode::GATEWAY_TIMEOUT, error.to_string()),
+        }
     }
 }
 
@@ -98,6 +112,11 @@ impl IntoResponse for ApiError {
             response
                 .headers_mut()
                 .insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
         }
         response
     }
@@ -165,6 +184,8 @@ mod tests {
     fn a_lost_store_is_named_in_our_words_and_in_the_ancestors() {
         let body = ApiError::from(StoreError::Unreachable("no route".into())).body();
         assert_eq!(body.code, 503);
+        let unknown = ApiError::from(StoreError::Unknown("late".into())).body();
+        assert_eq!(unknown.code, 504, "{}", unknown.message);
         assert_eq!(
             body.message,
             "the cluster store cannot be reached: no route \

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 use futures_util::{Stream, StreamExt};
@@ -64,7 +64,7 @@ pub(super) async fn events<C: ClusterStore, J: Journal>(
     only_get(&method)?;
     let Ok(place) = api.event_streams.clone().try_acquire_owned() else {
         let message = format!("{STREAMS_MAX} streams of events are open already: end some");
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
+        return Err(ApiError::busy(message));
     };
     let mut feed = Feed::new(only(&parameters));
     // First subscribe, then read: so nothing is missed between the two.

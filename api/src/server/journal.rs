@@ -129,7 +129,7 @@ async fn tell<C: ClusterStore, J: Journal>(
         let message = format!(
             "{QUESTIONS_MAX} statuses and journals are being read already: try again in a moment"
         );
-        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, message));
+        return Err(ApiError::busy(message));
     };
     let wanted = parameters.first("machineID").filter(|id| !id.is_empty());
     let here = &api.settings.machine;

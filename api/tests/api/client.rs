@@ -428,6 +428,24 @@ async fn a_kept_connection_that_was_closed_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_fleetd_that_is_busy_is_asked_again_a_few_times() {
+    const BUSY: &str = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n\r\n";
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("s");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let answers = vec![BUSY, VERSION, BUSY, BUSY, BUSY];
+    let serving = tokio::spawn(one_answer_each(listener, answers));
+    let client = Client::new(vec![Endpoint::Unix(socket)], PATIENCE);
+    assert_eq!(client.version().await.unwrap().version, "9.9");
+    let error = client.version().await.unwrap_err();
+    assert!(
+        matches!(error, ClientError::Api { code: 429, .. }),
+        "{error:?}"
+    );
+    assert_eq!(serving.await.unwrap(), 5);
+}
+
+#[tokio::test]
 async fn a_batch_is_never_sent_twice() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("s");

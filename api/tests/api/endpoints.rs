@@ -168,7 +168,7 @@ async fn if_all_fail_the_last_is_named() {
 }
 
 #[tokio::test]
-async fn a_fleetd_without_its_store_is_passed_over_by_what_reads_and_its_reason_is_what_is_told() {
+async fn a_fleetd_without_its_store_is_passed_over_and_its_reason_is_what_is_told() {
     let (cut_off, server) = (server().await, server().await);
     let no_route = StoreError::Unreachable("no route".into());
     cut_off.store.mood(Mood::Fails(no_route));
@@ -177,15 +177,29 @@ async fn a_fleetd_without_its_store_is_passed_over_by_what_reads_and_its_reason_
     assert_eq!(client.endpoint(), Some(&server.endpoint()));
     assert!(client.events(&[], None).await.is_ok());
 
-    println!("what writes is not asked of another: it is not known what was done");
+    println!("so is it by what writes: nothing was done");
     let endpoints = vec![cut_off.endpoint(), server.endpoint()];
-    let error = Client::new(endpoints, PATIENCE).batch(&batch()).await;
-    let error = error.unwrap_err();
+    let client = Client::new(endpoints.clone(), PATIENCE);
+    client.batch(&batch()).await.unwrap();
+    assert_eq!(units(&server), 1);
+    assert_eq!(client.endpoint(), Some(&server.endpoint()));
+
+    println!(
+        "unless it is not known what was done: then only the next request is asked of another"
+    );
+    server.store.take_calls();
+    let late = Mood::Fails(StoreError::Unknown("no answer".into()));
+    cut_off.store.mood(late);
+    let client = Client::new(endpoints, PATIENCE);
+    let error = client.batch(&batch()).await.unwrap_err();
     assert!(
-        matches!(error, ClientError::Api { code: 503, .. }),
+        matches!(error, ClientError::Api { code: 504, .. }),
         "{error:?}"
     );
-    assert_eq!(units(&server), 0);
+    assert_eq!(server.store.take_calls().get("apply"), None);
+    assert_eq!(client.endpoint(), Some(&server.endpoint()));
+    let no_route = StoreError::Unreachable("no route".into());
+    cut_off.store.mood(Mood::Fails(no_route));
 
     println!("the other is dead");
     let client = Client::new(vec![cut_off.endpoint(), dead().await], PATIENCE);
@@ -249,4 +263,33 @@ async fn a_stream_that_breaks_goes_on_at_the_next_endpoint() {
         EventKind::Machine(_)
     ));
     assert!(matches!(next(&mut events).await.kind, EventKind::Unit(_)));
+}
+
+#[tokio::test]
+async fn a_stream_too_many_is_opened_elsewhere_or_told_to_come_back() {
+    let first = server().await;
+    let second = server_over(first.store.clone(), settings()).await;
+    let client = first.client();
+    let mut open = Vec::new();
+    loop {
+        match client.events(&[], None).await {
+            Ok(events) => open.push(events),
+            Err(error) => {
+                assert!(
+                    matches!(error, ClientError::Api { code: 429, .. }),
+                    "{error:?}"
+                );
+                break;
+            }
+        }
+    }
+    println!("{} streams are open", open.len());
+    let answer = first.get("/fleet/v1/events").await;
+    assert_eq!(
+        (answer.status, answer.headers["retry-after"].as_str()),
+        (429, "1")
+    );
+    let client = Client::new(vec![first.endpoint(), second.endpoint()], PATIENCE);
+    drop(client.events(&[], None).await.unwrap());
+    assert_eq!(client.endpoint(), Some(&second.endpoint()));
 }

@@ -6,8 +6,8 @@ use futures_util::{Stream, StreamExt, stream};
 
 use crate::cli::{SshPortArgs, boolean};
 use crate::commands::looking::{
-    API_CANNOT, Answer, Found, QUESTIONS_MAX, Question, Wording, ask, find, heading, pass_on,
-    run_there, told,
+    API_CANNOT, Answer, Found, QUESTIONS_MAX, Question, Wording, ask, failure, find, heading,
+    pass_on, run_there, told,
 };
 use crate::error::{CommandError, Kind, chain};
 use crate::running::{Running, Said};
@@ -141,18 +141,18 @@ async fn print_one(
     target: &Target,
     answer: Option<Result<Answer, ClientError>>,
 ) -> Result<u8, CommandError> {
+    let context = format!("Error retrieving journal of unit {}", target.unit);
+    let mut failed = None;
     match answer {
         Some(Ok(Answer::Text(text))) => {
             session.output.text(&text)?;
             return Ok(0);
         }
-        Some(Err(error)) => {
-            let context = format!("Error retrieving journal of unit {}", target.unit);
-            return Err(CommandError::request(context, error));
-        }
+        Some(Err(error)) => return Err(CommandError::request(context, error)),
         Some(Ok(Answer::Unable(error))) => {
             let reason = chain(&error);
             session.debug(&format!("no journal of {}: {reason}", target.unit));
+            failed = failure(&error);
         }
         None => {}
     }
@@ -161,7 +161,12 @@ async fn print_one(
     while let Some(said) = running.next().await {
         match pass_on(session, "", said) {
             Ok(ended) => status = ended.unwrap_or(status),
-            Err(error) => status = told(session, "", error)?,
+            Err(error) => {
+                if let Some(reason) = failed.take() {
+                    session.output.note(&format!("{context}: {reason}"));
+                }
+                status = told(session, "", error)?;
+            }
         }
     }
     Ok(status)
@@ -211,8 +216,13 @@ async fn follow_one(args: &Args, session: &Session<'_>, found: &Found, target: &
         .follow_journal(&target.unit, machine, args.lines, form);
     match told.await {
         Ok(pieces) => said_by_fleetd(target, pieces),
-        Err(ClientError::Api { code, .. }) if API_CANNOT.contains(&code) => {
-            args.run(session, found, target)
+        Err(error @ ClientError::Api { code, .. }) if API_CANNOT.contains(&code) => {
+            // Before what the other way leads to, as that has no end.
+            let failed = failure(&error).map(|reason| {
+                let text = format!("Error following journal of unit {}: {reason}", target.unit);
+                Ok(Said::Talk(text.into_bytes()))
+            });
+            Box::pin(stream::iter(failed).chain(args.run(session, found, target)))
         }
         Err(error) => {
             let error = not_followed(target, &chain(&error));

@@ -67,7 +67,12 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     };
     let form = IdForm::of_flag(args.table.full);
     let cell = |machine: &MachineRow, field| cell(machine, field, form);
-    if let Some(brake) = &overview.brake {
+    // In a script stderr stays empty while all is well, as in fleet 1.0.
+    if let Some(brake) = overview
+        .brake
+        .as_ref()
+        .filter(|_| session.output.shows_progress())
+    {
         session.output.note(&brake_note(brake));
     }
     listing::print(
@@ -79,7 +84,7 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     )
 }
 
-/// Says on standard error, where no script reads the list, why units of machines that are gone do not move.
+/// Says to a person, on standard error, why units of machines that are gone do not move.
 fn brake_note(brake: &Brake) -> String {
     let (lost, cluster) = (brake.machines.len(), brake.cluster);
     let machines = brake

@@ -6,7 +6,7 @@ use api::types::{Hold, JournalForm, UnitName};
 use futures_util::{Stream, StreamExt, stream};
 
 use crate::count::counted;
-use crate::error::{CommandError, Kind};
+use crate::error::{CommandError, Kind, chain};
 use crate::machine_choice::choose;
 use crate::machine_label::{Addresses, IdForm};
 use crate::output::Reader;
@@ -25,8 +25,12 @@ pub(crate) const QUESTIONS_MAX: usize = 8;
 /// Lines of the journal below a status: systemctl's own number.
 const STATUS_LINES: usize = 10;
 
-/// What the API answers if another way may lead to what was asked for: not here, not supported, not reached, not in time.
-pub(crate) const API_CANNOT: [u16; 4] = [404, 501, 502, 504];
+/// What the API answers if another way may lead to what was asked for: not here, busy, failed, not supported, not reached, not in
+/// time.
+pub(crate) const API_CANNOT: [u16; 6] = [404, 429, FAILED, 501, 502, 504];
+
+/// What it answers if it should have been able to: whoever finds no other way either has to be told why.
+const FAILED: u16 = 500;
 
 /// The words in which a verb says what is wrong with a unit.
 pub(crate) struct Wording {
@@ -61,6 +65,18 @@ pub(crate) enum Answer {
     Text(String),
     /// That it cannot tell.
     Unable(ClientError),
+}
+
+/// Why fleetd failed to tell; none if it was not its to tell.
+pub(crate) fn failure(error: &ClientError) -> Option<String> {
+    match error {
+        ClientError::Api { code: FAILED, .. } => Some(chain(error)),
+        ClientError::Api { .. }
+        | ClientError::Unreachable { .. }
+        | ClientError::TimedOut { .. }
+        | ClientError::Broken { .. }
+        | ClientError::Malformed { .. } => None,
+    }
 }
 
 /// Finds the units, on the machine that `machine` names if there is one. Says on stderr which are not there.

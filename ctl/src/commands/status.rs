@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::cli::{SshPortArgs, boolean};
 use crate::commands::list_units::document;
 use crate::commands::looking::{
-    Answer, Found, Question, Wording, ask, find, heading, pass_on, run_there, told,
+    Answer, Found, Question, Wording, ask, failure, find, heading, pass_on, run_there, told,
 };
 use crate::error::{CommandError, chain};
 use crate::format::{self, FormatArgs, Language};
@@ -151,18 +151,16 @@ async fn next(
     target: &Target,
     answer: Option<Result<Answer, api::client::ClientError>>,
 ) -> Result<Told, CommandError> {
-    let unable = match answer {
+    let context = format!("Error retrieving status of unit {}", target.unit);
+    let (unable, failed) = match answer {
         Some(Ok(Answer::Text(text))) => {
             let status = status_exit(&text);
             let text = Some(text.into_bytes());
             return Ok(Told { text, status });
         }
-        Some(Ok(Answer::Unable(error))) => chain(&error),
-        Some(Err(error)) => {
-            let context = format!("Error retrieving status of unit {}", target.unit);
-            return Err(CommandError::request(context, error));
-        }
-        None => String::new(),
+        Some(Ok(Answer::Unable(error))) => (chain(&error), failure(&error)),
+        Some(Err(error)) => return Err(CommandError::request(context, error)),
+        None => (String::new(), None),
     };
     session.debug(&format!("no status of {}: {unable}", target.unit));
     let tool = tool::status(&target.unit);
@@ -174,6 +172,9 @@ async fn next(
             other => match pass_on(session, "", other) {
                 Ok(ended) => status = ended.unwrap_or(status),
                 Err(error) => {
+                    if let Some(reason) = failed {
+                        session.output.note(&format!("{context}: {reason}"));
+                    }
                     let status = told(session, "", error)?;
                     return Ok(Told { text: None, status });
                 }
