@@ -15,13 +15,18 @@ pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) 
     let guarded = Arc::clone(&manager);
     tokio::select! {
         biased;
-        () = take_all_away(membership, manager) => {}
+        () = take_all_away(Some(membership), manager) => {}
         // Until its end: exclusive units have their own time to stop in while the lease lives.
         () = extend(membership, &*guarded) => {}
     }
 }
 
-async fn take_all_away<S: ServiceManager>(membership: &Membership, manager: Arc<S>) {
+/// As [`drain`], on a machine that is not part of the cluster: nobody is told.
+pub async fn drain_alone<S: ServiceManager>(manager: Arc<S>) {
+    take_all_away(None, manager).await;
+}
+
+async fn take_all_away<S: ServiceManager>(membership: Option<&Membership>, manager: Arc<S>) {
     let units = match manager.list().await {
         Ok(units) => units,
         Err(error) => {
@@ -50,7 +55,9 @@ async fn take_all_away<S: ServiceManager>(membership: &Membership, manager: Arc<
             }
             next = leaving.try_join_next();
         }
-        if let Err(error) = membership.publish(gone).await {
+        if let Some(membership) = membership
+            && let Err(error) = membership.publish(gone).await
+        {
             tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
         }
     }

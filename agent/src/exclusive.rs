@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use model::ServiceManager;
-use registry::{Lease, Membership, Origin};
+use registry::Membership;
 use tokio::time::timeout;
 
-/// How long a new membership waits for exclusive units of an earlier one to end. They are killed at once; what lives longer hangs in
-/// the kernel, and keeping the machine out of the cluster would not end it either.
+/// How long exclusive units are waited for. They are killed at once; what lives longer hangs in the kernel, and keeping the machine out
+/// of the cluster would not end it either.
 const ENDING_MAX: Duration = Duration::from_secs(30);
+
+/// How long systemd may take to say what is there before it counts as not answering.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// Whether exclusive units may still run on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,32 +19,28 @@ const ENDING_MAX: Duration = Duration::from_secs(30);
 pub enum ExclusiveUnits {
     /// None does.
     Ended,
-    /// Some may, as the log says.
+    /// systemd answers, and they are there in spite of all: nobody can end them.
+    Unkillable,
+    /// Some may: systemd does not answer.
     MayRun,
 }
 
-/// Ends all exclusive units, now and by force.
+/// Ends all exclusive units, now and by force. What may still run, the log says.
 pub async fn end_exclusive<S: ServiceManager>(manager: &S) -> ExclusiveUnits {
     match timeout(ENDING_MAX, manager.give_up_exclusive()).await {
         Ok(Ok(())) => return ExclusiveUnits::Ended,
-        Ok(Err(error)) => tracing::error!(%error, "exclusive units may still run here"),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "exclusive units may still run here");
+            return ExclusiveUnits::MayRun;
+        }
         Err(_) => tracing::error!(
             "exclusive units did not end within {} s and may still run here",
             ENDING_MAX.as_secs()
         ),
     }
-    ExclusiveUnits::MayRun
-}
-
-/// To be called between taking a lease and joining with it. Under a lease that was resumed, exclusive units run on. Under a new one
-/// none may run: what this machine said of them under the earlier lease is gone with that, so they may be running elsewhere by now.
-pub async fn end_exclusive_of_earlier_lease<S: ServiceManager>(lease: &Lease, manager: &S) {
-    match lease.origin() {
-        Origin::Resumed => {}
-        Origin::Granted => match end_exclusive(manager).await {
-            ExclusiveUnits::Ended => {}
-            ExclusiveUnits::MayRun => tracing::error!("they may run on another machine too"),
-        },
+    match timeout(ANSWER_MAX, manager.list()).await {
+        Ok(Ok(_)) => ExclusiveUnits::Unkillable,
+        Ok(Err(_)) | Err(_) => ExclusiveUnits::MayRun,
     }
 }
 

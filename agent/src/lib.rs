@@ -8,6 +8,7 @@ mod drain;
 mod exclusive;
 pub mod fake;
 pub mod guard;
+mod joining;
 mod keep;
 mod observe;
 mod offline;
@@ -20,8 +21,9 @@ mod units;
 
 pub use answer::answer;
 pub use copy::ScheduleCopy;
-pub use drain::drain;
-pub use exclusive::{ExclusiveUnits, end_exclusive, end_exclusive_of_earlier_lease};
+pub use drain::{drain, drain_alone};
+pub use exclusive::{ExclusiveUnits, end_exclusive};
+pub use joining::{JoinError, Joined, Joining};
 pub use offline::start_from_copy;
 pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,

@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
+use agent::{Joined, Joining};
 use engine::{BrakeLimits, EngineReport, EngineSettings};
 use model::{BootId, Capacity, Machine, MachineId};
-use registry::{Join, Lease, LeaseId, Membership, Registry, RegistryError};
+use registry::{Lease, LeaseId, Membership, Registry};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -130,11 +131,12 @@ enum SessionEnd {
 impl AgentProcess {
     /// Joins and works, again and again, until told to leave.
     pub(crate) async fn run(self) {
+        let mut joining = Joining::default();
         loop {
             let joined = tokio::select! {
                 biased;
                 () = self.leave.cancelled() => return,
-                joined = self.join() => joined,
+                joined = self.join(&mut joining) => joined,
             };
             let (lease, membership) = match joined {
                 Ok(joined) => joined,
@@ -143,7 +145,6 @@ impl AgentProcess {
                     continue;
                 }
             };
-            self.host.remember(Some(lease.id()));
             self.note("joined the cluster");
             match self.session(&lease, &membership).await {
                 SessionEnd::LeaseLost => self.note("its lease is gone: joining again"),
@@ -155,17 +156,14 @@ impl AgentProcess {
         }
     }
 
-    async fn join(&self) -> Result<(Lease, Membership), Duration> {
-        let attempt: Result<(Lease, Join), RegistryError> = async {
-            let lease = self.registry.lease(LEASE_TTL, self.host.lease()).await?;
-            agent::end_exclusive_of_earlier_lease(&lease, &*self.manager).await;
-            let joined = self.registry.join(&self.host.describe(), &lease).await?;
-            Ok((lease, joined))
-        }
-        .await;
-        match attempt {
-            Ok((lease, Join::Joined(membership))) => Ok((lease, membership)),
-            Ok((lease, Join::Occupied { .. })) => {
+    async fn join(&self, joining: &mut Joining) -> Result<(Lease, Membership), Duration> {
+        let machine = self.host.describe();
+        let lease = (LEASE_TTL, self.host.lease());
+        let remember = |lease| self.host.remember(Some(lease));
+        let attempt = joining.attempt(&self.registry, &machine, lease, &*self.manager, remember);
+        match attempt.await {
+            Ok(Joined::Member(lease, membership)) => Ok((lease, membership)),
+            Ok(Joined::Occupied { lease, .. }) => {
                 self.note("its place is taken");
                 if let Err(error) = lease.revoke().await {
                     self.note(&format!("the lease could not be ended: {error}"));

@@ -459,6 +459,7 @@ impl ServiceManager for FakeSystemd {
     }
 
     async fn give_up_exclusive(&self) -> Result<(), ServiceError> {
+        self.check_bus()?;
         self.with(|world, now| {
             world.term = Some(Term {
                 stop: now.at,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
+use agent::{JoinError, Joined, Joining};
 use model::{
     Action, AssignReason, Assignment, BootId, Capacity, Clock, ClusterStore, Decision, Generation,
     Machine, MachineId, OnDifference, Records, TargetState, UnassignReason, UnitRequest,
@@ -11,8 +12,10 @@ use model::{
 };
 use registry::embedded::Embedded;
 use registry::{
-    Campaign, FollowEvent, Join, Leadership, Lease, LeaseId, Membership, Registry, Scope, View,
+    Campaign, Config, FollowEvent, Join, Leadership, Lease, LeaseId, Membership, Registry, Scope,
+    TlsFiles, View,
 };
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,17 @@ pub(crate) struct Running {
     shutdown: CancellationToken,
 }
 
+fn described(id: &MachineId) -> Machine {
+    Machine {
+        id: id.clone(),
+        boot: BootId("boot".into()),
+        address: "10.0.0.1".into(),
+        metadata: Default::default(),
+        version: "test".into(),
+        capacity: Capacity::default(),
+    }
+}
+
 /// The runtime's time, which tests can drive.
 struct RuntimeClock(Instant);
 
@@ -60,14 +74,7 @@ impl Bed {
         let clock = Arc::new(RuntimeClock(Instant::now()));
         let registry = Registry::embedded(&store, PREFIX).with_clock(clock.clone());
         let id = MachineId::parse("m1").unwrap();
-        let machine = Machine {
-            id: id.clone(),
-            boot: BootId("boot".into()),
-            address: "10.0.0.1".into(),
-            metadata: Default::default(),
-            version: "test".into(),
-            capacity: Capacity::default(),
-        };
+        let machine = described(&id);
         let lease = registry.lease(TTL, None).await.unwrap();
         let Join::Joined(membership) = registry.join(&machine, &lease).await.unwrap() else {
             panic!("the place is taken");
@@ -99,6 +106,49 @@ impl Bed {
     /// The machine's lease.
     pub(crate) fn lease_id(&self) -> LeaseId {
         self.leases[0].id()
+    }
+
+    /// The store as over a network: answers take their time.
+    pub(crate) async fn far(&self) -> Registry {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let store = self.store.clone();
+        tokio::spawn(async move { store.serve(listener, CancellationToken::new()).await });
+        let config = Config {
+            endpoints: vec![format!("http://{address}")],
+            key_prefix: PREFIX.to_owned(),
+            tls: TlsFiles::default(),
+            username: None,
+            password: None,
+            request_timeout: PATIENCE,
+        };
+        Registry::connect(&config).await.unwrap()
+    }
+
+    /// Whether this machine's record stands.
+    pub(crate) async fn is_member(&self, machine: &str) -> bool {
+        let key = format!("{PREFIX}machines/{machine}");
+        let answer = self.raw.clone().get(key, None).await.unwrap();
+        !answer.kvs().is_empty()
+    }
+
+    /// Another machine.
+    pub(crate) fn another(&self, id: &str) -> Machine {
+        described(&MachineId::parse(id).unwrap())
+    }
+
+    /// Joins once more, as another process of the machine.
+    pub(crate) async fn join(
+        &self,
+        joining: &mut Joining,
+        resume: Option<LeaseId>,
+    ) -> Result<(Lease, Membership), JoinError> {
+        let (machine, lease) = (described(&self.machine), (TTL, resume));
+        let attempt = joining.attempt(&self.registry, &machine, lease, &self.systemd, |_| {});
+        match attempt.await? {
+            Joined::Member(lease, membership) => Ok((lease, membership)),
+            Joined::Occupied { other, .. } => panic!("occupied by {other:?}"),
+        }
     }
 
     /// Starts an agent.

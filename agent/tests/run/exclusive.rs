@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use agent::fake::Reachable;
+use agent::{JoinError, Joining};
 use model::{ActiveState, TargetState::Launched};
 use tokio::time::{Instant, sleep};
 
@@ -134,11 +136,31 @@ async fn under_a_new_lease_none_of_the_old_one_runs_and_under_a_resumed_one_all_
     bed.answered(&web, 6).await;
     agent.end().await;
     let before = bed.systemd.running();
-    let resumed = bed.registry.lease(TTL, Some(bed.lease_id())).await.unwrap();
-    agent::end_exclusive_of_earlier_lease(&resumed, &bed.systemd).await;
+    let (lease, _) = bed
+        .join(&mut Joining::default(), Some(bed.lease_id()))
+        .await
+        .unwrap();
+    assert_eq!(
+        (lease.id(), bed.systemd.running()),
+        (bed.lease_id(), before.clone())
+    );
+
+    println!(
+        "a new lease, and systemd does not answer: it is not joined with before nothing exclusive runs"
+    );
+    lease.revoke().await.unwrap();
+    let mut joining = Joining::default();
+    bed.systemd.set_reachable(Reachable::No);
+    for _ in 0..3 {
+        let refused = bed.join(&mut joining, None).await;
+        assert!(
+            matches!(refused, Err(JoinError::ExclusiveMayRun)),
+            "{refused:?}"
+        );
+    }
     assert_eq!(bed.systemd.running(), before);
-    let new = bed.registry.lease(TTL, None).await.unwrap();
-    agent::end_exclusive_of_earlier_lease(&new, &bed.systemd).await;
+    bed.systemd.set_reachable(Reachable::Yes);
+    bed.join(&mut joining, None).await.unwrap();
     let left = bed.systemd.running();
     assert_eq!((left.len(), left.get(&web)), (1, before.get(&web)));
 }

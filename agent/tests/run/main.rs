@@ -7,6 +7,7 @@
 
 mod bed;
 mod exclusive;
+mod joining;
 mod taking;
 
 use std::sync::Arc;

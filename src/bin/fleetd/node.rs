@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use agent::guard::{GuardFiles, Manager};
 use agent::{
-    Bus, ExclusiveUnits, Journalctl, OwnJob, ScheduleCopy, SystemState, Systemd, SystemdSettings,
+    Bus, ExclusiveUnits, JoinError, Joined, Joining, Journalctl, OwnJob, ScheduleCopy, SystemState,
+    Systemd, SystemdSettings,
 };
 use anyhow::{Context, Result, bail};
 use api::server::{EngineProbe, Listener, Settings};
 use engine::Advisor;
 use model::{Machine, StoreError};
-use registry::{Join, Lease, Membership, Registry, View};
+use registry::{Lease, LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -257,7 +258,9 @@ impl Node {
                 () = offline => None,
             };
             let Some((lease, membership)) = joined else {
-                break;
+                stop_engine(&engine, &engine_shutdown).await;
+                self.part_alone().await;
+                return Ok(());
             };
             if self.leads && engine.is_empty() {
                 self.start_engine(&engine, engine_shutdown.clone());
@@ -277,8 +280,6 @@ impl Node {
                 }
             }
         }
-        stop_engine(&engine, &engine_shutdown).await;
-        Ok(())
     }
 
     fn start_engine(&self, engine: &TaskTracker, shutdown: CancellationToken) {
@@ -297,20 +298,22 @@ impl Node {
         tracing::info!("Establishing etcd connectivity");
         let mut pause = RETRY_FIRST;
         let mut told = String::new();
+        let mut joining = Joining::default();
         loop {
             let machine = self.machine.borrow_and_update().clone();
+            let lease = (self.lease_ttl, self.lease_file.read());
+            let remember = |lease| self.remember(lease);
             let attempt = tokio::select! {
                 () = self.shutdown.cancelled() => return Ok(None),
-                attempt = self.try_join(&machine) => attempt,
+                attempt = joining.attempt(&self.registry, &machine, lease, &*self.systemd, remember) => attempt,
             };
             match attempt {
-                Ok((lease, Join::Joined(membership))) => {
-                    self.remember(&lease);
+                Ok(Joined::Member(lease, membership)) => {
                     tracing::info!(machine = %machine.id, address = %machine.address, "joined the cluster");
                     notify::status("part of the cluster");
                     return Ok(Some((lease, membership)));
                 }
-                Ok((lease, Join::Occupied { other })) => {
+                Ok(Joined::Occupied { lease, other }) => {
                     revoke(lease).await;
                     bail!(
                         "machine {} is in the cluster already, at address {}; this one is at {}. Two machines cannot have one \
@@ -320,7 +323,8 @@ impl Node {
                         shown(&machine.address)
                     );
                 }
-                Err(error) => self.tell_once(&StoreError::from(error), &mut told),
+                Err(JoinError::Store(error)) => self.tell_once(&StoreError::from(error), &mut told),
+                Err(error @ JoinError::ExclusiveMayRun) => tracing::error!("{error}"),
             }
             tokio::select! {
                 () = self.shutdown.cancelled() => return Ok(None),
@@ -328,16 +332,6 @@ impl Node {
             }
             pause = (pause * 2).min(RETRY_LONGEST);
         }
-    }
-
-    async fn try_join(&self, machine: &Machine) -> Result<(Lease, Join), registry::RegistryError> {
-        let lease = self
-            .registry
-            .lease(self.lease_ttl, self.lease_file.read())
-            .await?;
-        agent::end_exclusive_of_earlier_lease(&lease, &*self.systemd).await;
-        let joined = self.registry.join(machine, &lease).await?;
-        Ok((lease, joined))
     }
 
     fn tell_once(&self, error: &StoreError, told: &mut String) {
@@ -353,8 +347,8 @@ impl Node {
         }
     }
 
-    fn remember(&self, lease: &Lease) {
-        if let Err(error) = self.lease_file.write(lease.id()) {
+    fn remember(&self, lease: LeaseId) {
+        if let Err(error) = self.lease_file.write(lease) {
             tracing::warn!(%error, "the lease cannot be remembered: a restart of fleetd will look like a lost machine");
         }
     }
@@ -425,12 +419,31 @@ impl Node {
         agent::drain(membership, Arc::clone(&self.systemd)).await;
         match agent::end_exclusive(&*self.systemd).await {
             ExclusiveUnits::Ended => within_limit("ending the lease", revoke(lease)).await,
-            ExclusiveUnits::MayRun => {
+            ExclusiveUnits::Unkillable | ExclusiveUnits::MayRun => {
                 tracing::error!(
                     "so the lease is not ended now, and they start nowhere else before it ends by itself"
                 );
             }
         }
+        self.forget_lease();
+    }
+
+    /// As [`Node::part`], while this machine is not part of the cluster: its units may run elsewhere, and nobody would be left to
+    /// stop them here.
+    async fn part_alone(&self) {
+        if !self.is_leaving().await {
+            tracing::info!("leaving the units running");
+            return;
+        }
+        tracing::info!("leaving: stopping this machine's units; the cluster cannot be told");
+        self.forget_schedule();
+        agent::drain_alone(Arc::clone(&self.systemd)).await;
+        if agent::end_exclusive(&*self.systemd).await == ExclusiveUnits::Ended {
+            self.forget_lease();
+        }
+    }
+
+    fn forget_lease(&self) {
         if let Err(error) = self.lease_file.remove() {
             tracing::warn!(%error, "the lease file could not be removed");
         }
