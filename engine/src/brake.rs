@@ -85,8 +85,10 @@ struct Loss {
 pub(crate) struct Lookout {
     limits: BrakeLimits,
     losses: Vec<Loss>,
-    /// Machines that went since this was last asked, with the units they had.
+    /// Machines that went in the revision that is being taken in, with the units they had.
     leaving: Vec<(MachineId, Vec<UnitName>)>,
+    /// Machines that went without a word since this was last asked.
+    gone: BTreeSet<MachineId>,
     /// When a machine may next be given up; none while nothing is held.
     due_ms: Option<u64>,
     /// True until the cluster was looked at as it was found.
@@ -99,6 +101,7 @@ impl Lookout {
             limits,
             losses: Vec::new(),
             leaving: Vec::new(),
+            gone: BTreeSet::new(),
             due_ms: None,
             is_new: true,
         }
@@ -107,6 +110,7 @@ impl Lookout {
     /// Says that the records were read anew: what went meanwhile was not seen going.
     pub(crate) fn look_again(&mut self) {
         self.leaving.clear();
+        self.gone.clear();
         self.is_new = true;
     }
 
@@ -121,6 +125,17 @@ impl Lookout {
             && records.machines.contains_key(id)
         {
             self.leaving.push((id.clone(), units_on(id)));
+        }
+    }
+
+    /// Says that a revision is in the records in full. What a machine reports goes with its lease, in
+    /// one revision: one that still reports then leaves in order, and may have stopped everything
+    /// before this is next asked.
+    pub(crate) fn heard_all(&mut self, records: &Records) {
+        for (id, units) in std::mem::take(&mut self.leaving) {
+            if !units.iter().any(|unit| is_seen(records, unit, &id)) {
+                self.gone.insert(id);
+            }
         }
     }
 
@@ -190,14 +205,9 @@ impl Lookout {
             loss.at_ms.saturating_add(together_ms) > now_ms
                 && !records.machines.contains_key(&loss.machine)
         });
-        let mut lost: BTreeSet<MachineId> = BTreeSet::new();
-        for (id, units) in std::mem::take(&mut self.leaving) {
-            // What a machine reports goes with its lease. One that still reports leaves in order.
-            let reports = units.iter().any(|unit| is_seen(records, unit, &id));
-            if !reports && !records.machines.contains_key(&id) {
-                lost.insert(id);
-            }
-        }
+        self.heard_all(records);
+        let mut lost = std::mem::take(&mut self.gone);
+        lost.retain(|id| !records.machines.contains_key(id));
         if std::mem::take(&mut self.is_new) {
             let held = records.brake.iter().flat_map(|brake| &brake.machines);
             let held: BTreeSet<&MachineId> = held.collect();

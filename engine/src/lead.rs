@@ -287,6 +287,7 @@ impl Leader<'_> {
             self.stale |= !ours && may_alter_plan(&self.records, &change);
             self.planner.take_in(&mut self.records, change);
         }
+        self.lookout.heard_all(&self.records);
         self.records.revision = revision;
     }
 

@@ -58,6 +58,8 @@ pub struct Planner {
     moving: BTreeSet<UnitIndex>,
     /// True if since the last plan the last machine went, or the first one came.
     emptied: bool,
+    /// True if since the last plan a machine came, went, or says something else of itself.
+    rearranged: bool,
     numbering: Numbering,
     /// True until the first plan.
     fresh: bool,
@@ -85,6 +87,7 @@ impl Planner {
             unknown_version: BTreeSet::new(),
             moving: BTreeSet::new(),
             emptied: true,
+            rearranged: true,
             numbering: Numbering::Holds,
             fresh: true,
         }
@@ -126,6 +129,7 @@ impl Planner {
         self.recheck.clear();
         self.occupancy.clear_touched();
         self.emptied = false;
+        self.rearranged = false;
         self.fresh = false;
         decisions
     }
@@ -324,15 +328,14 @@ impl Planner {
     ) -> Vec<UnitIndex> {
         let mut units: Vec<UnitIndex> = read.to_vec();
         if !self.fresh {
-            let machines = &self.cluster.machines;
-            let touched = machines.in_order(self.occupancy.touched()).next();
-            let depends = |last: &Option<Last>| match (last, touched) {
-                (None, _) | (_, None) => false,
-                (Some(Last::OfAll), Some(_)) => true,
-                (Some(Last::Of(last)), Some(first)) => machines.order(first, *last).is_le(),
+            let touched = self.occupancy.touched();
+            let depends = |unit: UnitIndex, last: &Option<Last>| {
+                last.is_some_and(|last| {
+                    self.rearranged || last.depends_on(&self.cluster, unit, touched)
+                })
             };
             let waiting = self.waiting.iter();
-            let changed = waiting.filter(|(_, last)| self.emptied || depends(last));
+            let changed = waiting.filter(|(unit, last)| self.emptied || depends(**unit, last));
             units.extend(changed.map(|(unit, _)| *unit));
             units.extend(entries.iter().map(|(unit, _)| *unit));
             units.extend(open.iter().chain(&self.recheck).chain(&self.retry));

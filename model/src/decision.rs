@@ -223,7 +223,7 @@ impl fmt::Display for HoldReason {
 pub struct Hold {
     /// Why it waits.
     pub reason: HoldReason,
-    /// The first rule each machine fails, in order of machine id; at most [`HOLD_OBSTACLES_MAX`].
+    /// The first rule each machine fails; at most [`HOLD_OBSTACLES_MAX`], those that come nearest first.
     pub obstacles: Vec<(MachineId, Obstacle)>,
     /// How many machines there were when this was written; it is not written anew when only that changes.
     pub machines: usize,

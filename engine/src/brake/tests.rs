@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{Assignment, BootId, Capacity, Generation, Machine, Unit};
+use model::{
+    ActiveState, Assignment, BootId, Capacity, Generation, LoadState, Machine, Unit, UnitStatus,
+};
 use proptest::prelude::*;
 use unitfile::UnitFile;
 
@@ -253,9 +255,9 @@ fn a_machine_that_still_reports_leaves_in_order() {
     let mut story = Story::of(MACHINES);
     let unit = |number: usize| UnitName::parse(&format!("u{number}.service")).unwrap();
     for number in 0..12 {
-        let status = model::UnitStatus {
-            load: model::LoadState::Loaded,
-            active: model::ActiveState::Active,
+        let status = UnitStatus {
+            load: LoadState::Loaded,
+            active: ActiveState::Active,
             sub: String::new(),
             hash: story.records.units[&unit(number)].hash,
             state: TargetState::Launched,
@@ -272,4 +274,48 @@ fn a_machine_that_still_reports_leaves_in_order() {
         story.records.apply(gone);
     }
     assert_eq!(story.lookout.decide(&story.records, 0), None);
+}
+
+#[test]
+fn machines_that_leave_in_order_and_stop_at_once_are_not_lost() {
+    let mut records = cluster(12);
+    let mut lookout = Lookout::new(BrakeLimits::of_lease(30_000));
+    let unit_of = |number: usize| UnitName::parse(&format!("u{number}.service")).unwrap();
+    let file = records.files.values().next().unwrap().hash();
+    for number in 0..12 {
+        let report = UnitStatus {
+            load: LoadState::Loaded,
+            active: ActiveState::Active,
+            sub: "running".into(),
+            hash: file,
+            state: TargetState::Launched,
+            generation: Generation(1),
+            job: None,
+            invocation: None,
+            since_unix_ms: 0,
+        };
+        records.apply(Change::Status(id(number), unit_of(number), Some(report)));
+    }
+    assert_eq!(lookout.decide(&records, 0), None);
+    let hear = |lookout: &mut Lookout, records: &mut Records, revision: &[Change]| {
+        for change in revision {
+            lookout.hear(records, change, |_| (0..12).map(unit_of).collect());
+            records.apply(change.clone());
+        }
+        lookout.heard_all(records);
+    };
+    // The leader is told, revision by revision, while it waits for its own writes.
+    let gone = |number| Change::Machine(id(number), None);
+    let stopped = |number| Change::Status(id(number), unit_of(number), None);
+    for number in 0..8 {
+        hear(&mut lookout, &mut records, &[gone(number)]);
+        hear(&mut lookout, &mut records, &[stopped(number)]);
+    }
+    assert_eq!(lookout.decide(&records, 1), None);
+    // Lost ones take their reports with them.
+    for number in 8..11 {
+        hear(&mut lookout, &mut records, &[gone(number), stopped(number)]);
+    }
+    assert!(lookout.take_in_losses(&records, 2));
+    assert_eq!(lookout.losses.len(), 3);
 }

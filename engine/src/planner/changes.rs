@@ -206,6 +206,7 @@ impl Planner {
     }
 
     fn change_machine(&mut self, records: &Records, id: &MachineId) {
+        self.rearranged = true;
         let machine = self.cluster.machines.find(id);
         let was_live = machine.is_some_and(|machine| self.cluster.is_live(machine));
         if let Some(machine) = machine.filter(|_| was_live) {

@@ -1,5 +1,5 @@
 //! The rules of placement once more, written as slowly and plainly as possible and sharing nothing
-//! with the engine: asks every machine about every unit, from the records alone.
+//! with the engine but the reading of unit files: asks every machine about every unit, from the records alone.
 
 mod order;
 mod plan;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use model::{
     Assignment, Decision, MachineId, Obstacle, PerMachine, Records, Schedulable, TargetState,
 };
-use unitfile::{Comparison, Demand, MetadataTerm, MetadataTest, Requirements, UnitName};
+use unitfile::{Comparison, Demand, Glob, MetadataTerm, MetadataTest, Requirements, UnitName};
 
 pub type Schedule = BTreeMap<UnitName, BTreeSet<MachineId>>;
 
@@ -83,6 +83,35 @@ fn holds(term: &MetadataTerm, value: Option<&str>) -> bool {
     }
 }
 
+/// Patterns over names once more.
+fn any_matches(patterns: &[Glob], name: &UnitName) -> bool {
+    let name: Vec<char> = name.as_str().chars().collect();
+    let matches = |glob: &Glob| {
+        let pattern: Vec<char> = glob.as_str().chars().collect();
+        is_match(&pattern, &name)
+    };
+    patterns.iter().any(matches)
+}
+
+fn is_match(pattern: &[char], name: &[char]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        ['*', rest @ ..] => (0..=name.len()).any(|skipped| is_match(rest, &name[skipped..])),
+        ['[', from, '-', to, ']', rest @ ..] => {
+            let (first, others) = name.split_first().unzip();
+            first.is_some_and(|first| from <= first && first <= to)
+                && is_match(rest, others.unwrap())
+        }
+        [literal, rest @ ..] => {
+            assert!(
+                !"?[\\".contains(*literal),
+                "the oracle does not know {literal}"
+            );
+            name.first() == Some(literal) && is_match(rest, &name[1..])
+        }
+    }
+}
+
 /// The first of a hundred characters and more.
 fn cut(text: &str) -> String {
     let characters: Vec<char> = text.chars().collect();
@@ -127,7 +156,7 @@ impl<'a> Oracle<'a> {
         let refuses = |who: &UnitName, whom: &UnitName| {
             self.requirements
                 .get(who)
-                .is_some_and(|needs| needs.conflict_with(whom))
+                .is_some_and(|needs| any_matches(&needs.conflicts, whom))
         };
         one != other && (refuses(one, other) || refuses(other, one))
     }
@@ -137,7 +166,7 @@ impl<'a> Oracle<'a> {
         let names = |who: &UnitName, whom: &UnitName| {
             self.requirements
                 .get(who)
-                .is_some_and(|needs| needs.replace(whom))
+                .is_some_and(|needs| any_matches(&needs.replaces, whom))
         };
         let needs = &self.requirements[unit];
         let is_movable = self.wanted.contains(unit) && !needs.global && needs.machine_of.is_empty();
@@ -165,11 +194,14 @@ impl<'a> Oracle<'a> {
             let needs = self.requirements.get(other);
             other != unit
                 && on(schedule, other, machine)
-                && needs.is_some_and(|it| it.replace(unit))
+                && needs.is_some_and(|it| any_matches(&it.replaces, unit))
         };
         let there = self.occupants(unit, machine, schedule);
         let needs = &self.requirements[unit];
-        !schedule.keys().any(replaced) && !there.iter().any(|other| needs.replace(other))
+        !schedule.keys().any(replaced)
+            && !there
+                .iter()
+                .any(|other| any_matches(&needs.replaces, other))
     }
 
     /// The first by name on the machine that replaces the unit, which goes where it likes.
@@ -185,7 +217,7 @@ impl<'a> Oracle<'a> {
             .filter(|other| on(schedule, other, machine) && *other != unit);
         let by = there.find(|other| {
             let names = self.requirements.get(*other);
-            names.is_some_and(|it| it.replace(unit))
+            names.is_some_and(|it| any_matches(&it.replaces, unit))
         })?;
         let is_movable = !needs.global && needs.machine_of.is_empty();
         is_movable.then(|| Obstacle::Replaced { by: by.clone() })
@@ -202,7 +234,9 @@ impl<'a> Oracle<'a> {
         let needs = &self.requirements[unit];
         let is_named = schedule.iter().any(|(other, machines)| {
             let names = self.requirements.get(other);
-            other != unit && !machines.is_empty() && names.is_some_and(|it| it.replace(unit))
+            other != unit
+                && !machines.is_empty()
+                && names.is_some_and(|it| any_matches(&it.replaces, unit))
         });
         if !is_named || needs.global || !needs.machine_of.is_empty() {
             return able;
@@ -215,22 +249,18 @@ impl<'a> Oracle<'a> {
         if calm.is_empty() { able } else { calm }
     }
 
-    /// The first rule by which the machine cannot take the unit, given who is scheduled where.
-    pub fn obstacle(
-        &self,
-        unit: &UnitName,
-        machine: &MachineId,
-        schedule: &Schedule,
-    ) -> Option<Obstacle> {
+    /// The first rule about the machine itself that fails.
+    fn unfit(&self, unit: &UnitName, machine: &MachineId) -> Option<Obstacle> {
         let needs = &self.requirements[unit];
         if let Some(wanted) = &needs.machine_id
-            && !machine.is_named(wanted)
+            && machine.as_str() != wanted
+            && !(wanted.len() == 8 && machine.as_str().starts_with(wanted.as_str()))
         {
             return Some(Obstacle::MachineId {
                 wanted: wanted.clone(),
             });
         }
-        let metadata = self.before.metadata(machine).unwrap();
+        let metadata = self.metadata(machine);
         for term in &needs.metadata {
             let actual = metadata.get(&term.key).cloned();
             if !holds(term, actual.as_deref()) {
@@ -238,6 +268,20 @@ impl<'a> Oracle<'a> {
                 return Some(Obstacle::Metadata { wanted, actual });
             }
         }
+        None
+    }
+
+    /// The first rule by which the machine cannot take the unit, given who is scheduled where.
+    pub fn obstacle(
+        &self,
+        unit: &UnitName,
+        machine: &MachineId,
+        schedule: &Schedule,
+    ) -> Option<Obstacle> {
+        if let Some(unfit) = self.unfit(unit, machine) {
+            return Some(unfit);
+        }
+        let needs = &self.requirements[unit];
         for peer in &needs.machine_of {
             if !on(schedule, peer, machine) {
                 return Some(Obstacle::MachineOf { peer: peer.clone() });
@@ -263,6 +307,17 @@ impl<'a> Oracle<'a> {
             return Some(full);
         }
         self.is_cordoned(machine).then_some(Obstacle::Cordoned)
+    }
+
+    /// What the machine says of itself, and what operators say of it.
+    fn metadata(&self, machine: &MachineId) -> BTreeMap<String, String> {
+        let mut metadata = self.before.machines[machine].metadata.clone();
+        let spec = self.before.machine_specs.get(machine);
+        for (key, value) in spec.into_iter().flat_map(|spec| &spec.metadata) {
+            metadata.remove(key);
+            metadata.extend(value.clone().map(|value| (key.clone(), value)));
+        }
+        metadata
     }
 
     pub fn is_cordoned(&self, machine: &MachineId) -> bool {
@@ -326,7 +381,7 @@ impl<'a> Oracle<'a> {
             demands.extend(file.map(|file| Requirements::of_stored(name, file).0.demand));
         }
         let capacity = self.before.machines[machine].capacity;
-        let metadata = self.before.metadata(machine).unwrap();
+        let metadata = self.metadata(machine);
         let short = |resource: &str, has: u64, of: &dyn Fn(&Demand) -> u64| {
             let needed = of(&needs.demand);
             let left = has.saturating_sub(demands.iter().map(of).sum());
@@ -389,7 +444,7 @@ impl<'a> Oracle<'a> {
     fn fits_in_place(&self, unit: &UnitName, machine: &MachineId, others: &Schedule) -> bool {
         let there = self.occupants(unit, machine, others);
         let capacity = self.before.machines[machine].capacity;
-        let metadata = self.before.metadata(machine).unwrap();
+        let metadata = self.metadata(machine);
         let needs = &self.requirements[unit].demand;
         let enough = |has: u64, of: &dyn Fn(&Demand) -> u64| {
             let most = there.iter().map(|it| self.most(it, machine, true, of));
@@ -422,7 +477,7 @@ impl<'a> Oracle<'a> {
                     .is_none_or(|now| now.hash != status.hash)
                 && self.before.files.values().any(|file| {
                     file.hash() == status.hash
-                        && Requirements::of_stored(other, file).0.conflict_with(unit)
+                        && any_matches(&Requirements::of_stored(other, file).0.conflicts, unit)
                 })
         })
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use model::{AssignReason, Decision, MachineId, Obstacle, UnassignReason};
 use unitfile::UnitName;
 
-use super::{Oracle, Schedule, are_siblings, holds, on, schedule_of};
+use super::{Oracle, Schedule, any_matches, are_siblings, holds, on, schedule_of};
 
 impl Oracle<'_> {
     fn load(&self, machine: &MachineId, schedule: &Schedule) -> usize {
@@ -43,7 +43,7 @@ impl Oracle<'_> {
         };
         let domain = |id: &MachineId| {
             let key = needs.spread.as_ref()?;
-            self.before.metadata(id).unwrap().get(key).cloned()
+            self.metadata(id).get(key).cloned()
         };
         let in_domain = match needs.spread {
             None => 0,
@@ -55,7 +55,7 @@ impl Oracle<'_> {
                 .map(siblings)
                 .sum(),
         };
-        let metadata = self.before.metadata(machine).unwrap();
+        let metadata = self.metadata(machine);
         let preference: u64 = needs
             .prefers
             .iter()
@@ -72,6 +72,25 @@ impl Oracle<'_> {
         )
     }
 
+    /// The schedule without entries whose peers have yet to come: they count once those are there.
+    fn with_their_peers(&self, schedule: &Schedule) -> Schedule {
+        let mut there = schedule.clone();
+        loop {
+            let before = there.clone();
+            for (unit, machines) in &mut there {
+                let peers = self
+                    .requirements
+                    .get(unit)
+                    .filter(|_| self.wanted.contains(unit));
+                let peers = peers.map_or(&[][..], |needs| &needs.machine_of[..]);
+                machines.retain(|id| peers.iter().all(|peer| on(&before, peer, id)));
+            }
+            if there == before {
+                return there;
+            }
+        }
+    }
+
     /// Units that nothing ties are on the machine with the fewest units, then the smallest id.
     pub(super) fn check_choices(&self, decisions: &[Decision]) -> Result<(), String> {
         let makes_way = |decision: &Decision| match decision {
@@ -79,7 +98,11 @@ impl Oracle<'_> {
                 reason,
                 UnassignReason::NoLongerFits(Obstacle::Replaced { .. })
             ),
-            Decision::Assign { unit, .. } => !self.requirements[unit].replaces.is_empty(),
+            // It may have been put beside one that was put there before it, and then went elsewhere.
+            Decision::Assign { unit, .. } => decisions.iter().any(|other| {
+                matches!(other, Decision::Assign { unit: other, .. }
+                    if any_matches(&self.requirements[unit].replaces, other))
+            }),
             Decision::Hold { .. } | Decision::Release { .. } | Decision::Brake(_) => false,
         };
         // Who gave way was there, or was put there, when others were placed.
@@ -97,19 +120,6 @@ impl Oracle<'_> {
             .values()
             .flat_map(|needs| &needs.machine_of)
             .collect();
-        // An entry whose peer has yet to come is counted only once that is there.
-        let awaits_peer = |(unit, machines): (&UnitName, &BTreeSet<MachineId>)| {
-            let peers = self
-                .requirements
-                .get(unit)
-                .map_or(&[][..], |needs| &needs.machine_of[..]);
-            peers
-                .iter()
-                .any(|peer| machines.iter().any(|machine| !on(&schedule, peer, machine)))
-        };
-        if schedule.iter().any(awaits_peer) {
-            return Ok(());
-        }
         for decision in decisions {
             let Decision::Assign {
                 unit,
@@ -120,6 +130,7 @@ impl Oracle<'_> {
             else {
                 continue;
             };
+            let there = self.with_their_peers(&schedule);
             if let AssignReason::Spread {
                 in_domain,
                 siblings,
@@ -138,9 +149,9 @@ impl Oracle<'_> {
                     machine,
                 );
                 let can: Vec<_> = self
-                    .able(unit, &schedule)
+                    .able(unit, &there)
                     .into_iter()
-                    .map(|id| self.merit(unit, id, &schedule))
+                    .map(|id| self.merit(unit, id, &there))
                     .collect();
                 if can.iter().min() != Some(&came) || can.len() != *candidates {
                     return Err(format!("{unit} is on {machine} ({reason:?}), of {can:?}"));
@@ -151,9 +162,9 @@ impl Oracle<'_> {
                 && !tied
             {
                 let can: Vec<(usize, &MachineId)> = self
-                    .able(unit, &schedule)
+                    .able(unit, &there)
                     .into_iter()
-                    .map(|id| (self.load(id, &schedule), id))
+                    .map(|id| (self.load(id, &there), id))
                     .collect();
                 if can.iter().min() != Some(&(*load, machine)) || can.len() != *candidates {
                     return Err(format!("{unit} is on {machine} ({reason:?}), of {can:?}"));

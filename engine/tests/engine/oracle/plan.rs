@@ -147,6 +147,7 @@ impl Oracle<'_> {
                 return Err(format!("{unit} has no machine and no reason"));
             };
             if hold.reason == HoldReason::NothingFits {
+                obstacles.sort_by_key(|(machine, _)| self.nearness(unit, machine, after));
                 obstacles.truncate(HOLD_OBSTACLES_MAX);
             } else {
                 obstacles.clear();
@@ -202,6 +203,18 @@ impl Oracle<'_> {
         })
     }
 
+    /// How far from being right for the unit a machine is: with its peers, right but for those that are there, neither.
+    fn nearness(&self, unit: &UnitName, machine: &MachineId, after: &Schedule) -> u32 {
+        let peers = &self.requirements[unit].machine_of;
+        if !peers.is_empty() && peers.iter().all(|peer| on(after, peer, machine)) {
+            return 0;
+        }
+        match self.unfit(unit, machine) {
+            None if !self.is_cordoned(machine) => 1,
+            None | Some(_) => 2,
+        }
+    }
+
     /// Nobody shares a machine with a unit that replaces it while another could take it and those that follow it there.
     pub(super) fn check_ways(
         &self,
@@ -231,7 +244,12 @@ impl Oracle<'_> {
         Ok(())
     }
 
-    /// Nothing is taken from a machine without need.
+    /// What went because a peer was not there is told what is in its way since, which may be one that came.
+    fn is_tied(&self, unit: &UnitName) -> bool {
+        !self.requirements[unit].machine_of.is_empty()
+    }
+
+    /// Nothing is taken from a machine without need: for the sake of those that were there, not of one that comes.
     pub(super) fn check_removals(
         &self,
         decisions: &[Decision],
@@ -279,7 +297,7 @@ impl Oracle<'_> {
                 UnassignReason::NoLongerFits(Obstacle::Conflict { with }) => {
                     self.conflict(unit, with)
                         && (on(before, with, machine)
-                            || on(after, with, machine)
+                            || on(after, with, machine) && self.is_tied(unit)
                             || self.seen(with).contains(&machine))
                 }
                 // Who stays first is not the oracle's to say: all that were there could not stay.
@@ -287,7 +305,7 @@ impl Oracle<'_> {
                     Obstacle::NoRoom { .. } | Obstacle::MaxPerMachine { .. },
                 ) => {
                     !self.fits_beside_scheduled(unit, machine, before)
-                        || self.full(unit, machine, after).is_some()
+                        || self.is_tied(unit) && self.full(unit, machine, after).is_some()
                 }
                 UnassignReason::NoLongerFits(Obstacle::Replaced { by }) => {
                     self.gives_way(unit, by)
