@@ -77,12 +77,12 @@ fn pause() -> Result<(), GuardError> {
     sleep_until(boot_ms() + LOOK_MS).map_err(GuardError::Timer)
 }
 
-/// Those of the units that are neither inactive nor failed.
+/// Those of the units that are neither inactive nor failed, or whose start is due and waits for another unit.
 fn of_these(files: &GuardFiles, units: &[String]) -> Result<Vec<String>, GuardError> {
     if units.is_empty() {
         return Ok(Vec::new());
     }
-    let mut show = vec!["show", "--property=Id", "--property=ActiveState"];
+    let mut show = vec!["show", "--property=Id,ActiveState,Job"];
     show.extend(units.iter().map(String::as_str));
     Ok(not_stopped(&systemctl(files, &show)?))
 }
@@ -96,12 +96,17 @@ fn not_stopped(text: &str) -> Vec<String> {
             lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         };
         if let (Some(unit), Some(state)) = (value("Id"), value("ActiveState"))
-            && !matches!(state, "inactive" | "failed")
+            && (!matches!(state, "inactive" | "failed") || value("Job").is_some_and(is_job))
         {
             found.push(unit.to_owned());
         }
     }
     found
+}
+
+/// Whether this is the number of a job; none is left out, empty or 0.
+fn is_job(number: &str) -> bool {
+    !matches!(number, "" | "0")
 }
 
 fn systemctl(files: &GuardFiles, words: &[&str]) -> Result<String, GuardError> {
@@ -130,8 +135,9 @@ mod tests {
     #[test]
     fn what_has_not_stopped_is_read_from_systemctl() {
         let text = "Id=a.service\nActiveState=active\n\nId=b.service\nActiveState=inactive\n\n\
-                    Id=c.service\nActiveState=deactivating\n\nId=d.service\nActiveState=failed\n";
-        assert_eq!(not_stopped(text), ["a.service", "c.service"]);
+                    Id=c.service\nActiveState=deactivating\n\nId=d.service\nActiveState=failed\nJob=0\n\n\
+                    Id=e.service\nActiveState=inactive\nJob=217\n\nId=f.service\nActiveState=inactive\nJob=\n";
+        assert_eq!(not_stopped(text), ["a.service", "c.service", "e.service"]);
         assert!(not_stopped("").is_empty());
     }
 }

@@ -12,6 +12,7 @@ use super::Systemd;
 use super::errors::is_no_such_unit;
 use super::follow::Verb;
 use super::proxies::ManagerProxy;
+use super::state::QUEUED;
 use crate::guard::{GUARD_UNIT, GuardError, GuardFiles, boot_ms};
 
 /// How often it is looked whether the guard has ended what it guards. Happens once after a lost lease.
@@ -120,6 +121,10 @@ impl Systemd {
             let running = self.running_exclusive(guard).await?;
             if running.is_empty() {
                 return Ok(());
+            }
+            // The guard's end stops what runs; a start that waits would go on waiting.
+            for unit in running.iter().filter(|unit| unit.sub == QUEUED) {
+                self.stop(&unit.name).await?;
             }
             sleep(LOOK).await;
         }

@@ -21,6 +21,10 @@ pub(super) struct State {
     pub(super) needs_reload: bool,
 }
 
+/// In place of systemd's substate for a unit at rest whose start is due and waits for another (`After=`): systemd starts it from
+/// memory also if its file is gone by then, so it must be stopped like one that runs.
+pub(super) const QUEUED: &str = "queued";
+
 /// Properties of a unit by name.
 pub(super) type Properties = HashMap<String, OwnedVariant>;
 
@@ -36,13 +40,19 @@ pub(super) async fn state(connection: &Connection, name: &UnitName) -> zbus::Res
     let invocation = property::<Vec<u8>>(connection, name, "InvocationID").await?;
     let since_us = property::<u64>(connection, name, "StateChangeTimestamp").await?;
     let needs_reload = property::<bool>(connection, name, "NeedDaemonReload").await?;
-    let (load, active, sub) = match listed.into_iter().next() {
-        Some((_, _, load, active, sub, ..)) => (load, active, sub),
-        None => (String::new(), String::new(), String::new()),
+    let (load, active, sub, job) = match listed.into_iter().next() {
+        Some((_, _, load, active, sub, _, _, _, job, _)) => (load, active, sub, job),
+        None => Default::default(),
+    };
+    let active = ActiveState::from_word(&active);
+    let is_queued = active.is_stopped() && matches!(job.as_str(), "start" | "restart");
+    let (active, sub) = match is_queued {
+        true => (ActiveState::Activating, QUEUED.to_owned()),
+        false => (active, sub),
     };
     Ok(State {
         load: LoadState::from_word(&load),
-        active: ActiveState::from_word(&active),
+        active,
         sub,
         invocation: invocation.and_then(|bytes: Vec<u8>| invocation_id(&bytes)),
         since_unix_ms: since_us.unwrap_or_default() / 1000,

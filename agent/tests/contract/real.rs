@@ -296,3 +296,27 @@ async fn how_long_a_new_unit_takes() {
     println!("looking at {} units: {:?}", units.len(), begun.elapsed());
     assert_eq!(private.reloads(), 0);
 }
+
+#[tokio::test]
+async fn a_start_that_waits_for_another_unit_is_not_at_rest() {
+    let Some(private) = Private::boot().await else {
+        return;
+    };
+    let (manager, first, waits) = (&private.systemd, name("first.service"), name("waits.service"));
+    let endless = file("[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n");
+    let after = file("[Unit]\nAfter=first.service\n[Service]\nExecStart=/bin/sleep infinity\n");
+    for (unit, body) in [(&first, &endless), (&waits, &after)] {
+        manager.load(unit, body, &mark(body, 0, 0)).await.unwrap();
+        let words = ["ss", unit.as_str(), "replace"];
+        private.call("StartUnit", &words).await;
+    }
+    println!("whoever comes now sees a unit that is about to run, as systemd would start it also without its file");
+    let next = connected(private.directory()).await;
+    let seen = unit(&next, &waits).await;
+    assert_eq!((seen.active, seen.sub.as_str()), (ActiveState::Activating, "queued"));
+    assert_eq!(next.stop(&waits).await.unwrap().result, JobResult::Done);
+    assert_eq!(unit(&next, &waits).await.active, ActiveState::Inactive);
+    assert_eq!(unit(&next, &first).await.active, ActiveState::Activating);
+    next.unload(&waits).await.unwrap();
+    assert_eq!(next.knows(&waits).await, Ok(false));
+}
