@@ -334,12 +334,34 @@ fn quarantine(diagnosis: &Diagnosis) -> Finding {
         diagnosis.quarantined_count,
         named(&named_records)
     );
-    Finding::new(
-        Severity::Error,
-        check,
-        found,
-        "What was known of them stays in force. Destroy the unit and submit it again, or remove the record: fleetctl quarantine remove KEY",
-    )
+    let kinds: BTreeSet<&str> = diagnosis
+        .quarantined
+        .iter()
+        .map(|record| mending(&record.key))
+        .collect();
+    let mut advice = "What was known of them stays in force.".to_owned();
+    for kind in kinds {
+        advice.push(' ');
+        advice.push_str(kind);
+    }
+    Finding::new(Severity::Error, check, found, &advice)
+}
+
+/// What to do about a damaged record, by its key: whoever writes such records writes them anew.
+fn mending(key: &str) -> &'static str {
+    // The prefix of the keys is configured; it may hold any of these words, so the last one counts.
+    let folder = |name: &&str| key.rfind(&format!("/{name}/")).map(|at| (at, *name));
+    let folders = ["units", "machines", "states", "schedule"];
+    match folders.iter().filter_map(folder).max() {
+        Some((_, "units")) => "A unit: destroy it and submit it again.",
+        Some((_, "machines" | "states")) => {
+            "What a machine says: run systemctl restart fleet there, which touches no unit. If that machine is gone for good: fleetctl quarantine remove KEY."
+        }
+        Some((_, "schedule")) => {
+            "An entry of a schedule: do not remove it, its unit would be stopped. The leader writes it anew; if it does not, restart fleet on the machine that leads."
+        }
+        Some(_) | None => "Any other: fleetctl quarantine remove KEY.",
+    }
 }
 
 fn placement(diagnosis: &Diagnosis) -> Finding {

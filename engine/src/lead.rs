@@ -4,15 +4,17 @@
 //! One plan at a time: what happens while a plan is being written is answered by the next one,
 //! together. There is no timer in the way from an event to its decision.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use model::{Brake, Change, Decision, MachineId, RecordKey, Records, Revision};
+use model::{AssignReason, Brake, Change, Decision, MachineId, RecordKey, Records, Revision};
 use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use unitfile::UnitName;
 
 use crate::brake::{BrakeLimits, Lookout};
 use crate::echo::Echo;
@@ -88,6 +90,7 @@ pub(crate) async fn lead(
         records: Records::default(),
         touch: Touch::Out,
         stale: false,
+        damaged: BTreeSet::new(),
         echo: Echo::default(),
         echo_by: None,
         collect_at: None,
@@ -123,6 +126,9 @@ struct Leader<'a> {
     touch: Touch,
     /// True if something changed that the last plan did not know of.
     stale: bool,
+    /// Entries that are damaged in the store and known whole here. They are written again: were one removed instead, its machine
+    /// would stop the unit at once. At most one for each entry there is.
+    damaged: BTreeSet<(UnitName, MachineId)>,
     echo: Echo,
     /// When our own writes must have come back.
     echo_by: Option<Instant>,
@@ -213,6 +219,7 @@ impl Leader<'_> {
         match event {
             FollowEvent::Snapshot { revision, changes } => {
                 self.records = Records::default();
+                self.damaged.clear();
                 self.lookout.look_again();
                 self.planner = Planner::of(&self.records);
                 self.echo = Echo::default();
@@ -265,7 +272,10 @@ impl Leader<'_> {
                 Change::Unit(..) | Change::Assignment(..) => {
                     self.collect_at = Some(Instant::now() + COLLECT_DELAY);
                 }
-                Change::Quarantined { problem, .. } => {
+                Change::Quarantined { problem, record } => {
+                    if let Some(RecordKey::Assignment(machine, unit)) = record {
+                        self.damaged.insert((unit.clone(), machine.clone()));
+                    }
                     tracing::warn!(
                         key = problem.key,
                         reason = problem.reason,
@@ -294,7 +304,9 @@ impl Leader<'_> {
     /// Decides and writes.
     async fn pass(&mut self) -> Result<(), WriteError> {
         let started = Instant::now();
-        let decisions = self.planner.plan(&self.records);
+        let mut decisions = self.planner.plan(&self.records);
+        let damaged = std::mem::take(&mut self.damaged);
+        decisions.extend(mended(&self.records, damaged, &decisions));
         let took = started.elapsed();
         self.stale = false;
         let brake = self.records.brake.as_ref();
@@ -383,4 +395,23 @@ fn is_about_leader(change: &Change) -> bool {
                 ..
             }
     )
+}
+
+/// Writes again each of these entries that is known and that nothing else is decided about.
+fn mended(
+    records: &Records,
+    damaged: BTreeSet<(UnitName, MachineId)>,
+    decided: &[Decision],
+) -> Vec<Decision> {
+    let units: BTreeSet<&UnitName> = decided.iter().filter_map(Decision::unit).collect();
+    let again = |(unit, machine): (UnitName, MachineId)| {
+        let assignment = records.schedule.get(&unit)?.get(&machine)?.clone();
+        (!units.contains(&unit)).then_some(Decision::Assign {
+            unit,
+            machine,
+            assignment,
+            reason: AssignReason::Requested,
+        })
+    };
+    damaged.into_iter().filter_map(again).collect()
 }

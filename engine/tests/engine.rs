@@ -9,6 +9,8 @@
     reason = "these are tests; clippy.toml allows it in #[test] functions only, not in what they call"
 )]
 
+#[path = "engine/damage.rs"]
+mod damage;
 #[path = "engine/explanations.rs"]
 mod explanations;
 #[path = "engine/leading.rs"]

@@ -36,6 +36,9 @@ pub enum Removal {
     Removed,
     /// There is no damaged record of that key: nothing was done.
     NotQuarantined,
+    /// It is a record that a machine writes of itself, and that machine is alive: nothing was done. Its fleetd writes it anew when it is
+    /// restarted; without it the machine would lose its place, or what it runs would be started elsewhere too.
+    Alive,
 }
 
 /// Names one record.

@@ -24,6 +24,8 @@ mod leases;
 mod places;
 #[path = "store/proxy.rs"]
 mod proxy;
+#[path = "store/quarantine.rs"]
+mod quarantine;
 #[path = "store/questions.rs"]
 mod questions;
 #[path = "store/sample.rs"]

@@ -34,6 +34,13 @@ pub(super) async fn quarantine<C: ClusterStore, J: Journal>(
                     let kind = [(header::CONTENT_TYPE, "application/json")];
                     Ok((StatusCode::NO_CONTENT, kind).into_response())
                 }
+                Removal::Alive => {
+                    let message = format!(
+                        "{key} is written by a machine that is alive: restart fleet there, and it is written anew \
+                         (systemctl restart fleet; units run on)"
+                    );
+                    Err(ApiError::new(StatusCode::CONFLICT, message))
+                }
                 Removal::NotQuarantined => {
                     let message = format!("no damaged record has the key {key}");
                     Err(ApiError::new(StatusCode::NOT_FOUND, message))

@@ -133,3 +133,26 @@ fn a_request_of_a_moment_ago_is_not_held_against_an_agent() {
         (Severity::Warning, "1 not dealt with: a.service on aaaaaaaa")
     );
 }
+
+#[test]
+fn what_to_do_about_a_damaged_record_depends_on_its_kind() {
+    let advice = |key: &str| {
+        let mut diagnosis = well();
+        diagnosis.quarantined_count = 1;
+        diagnosis.quarantined = vec![QuarantinedRecord {
+            key: format!("/units/fleet{key}"),
+            reason: "not JSON".to_owned(),
+        }];
+        let findings = judge(&diagnosis, &diagnosis);
+        let found = findings.iter().find(|finding| finding.check == "records");
+        found.unwrap().advice.clone()
+    };
+    let removal = "quarantine remove";
+    assert!(advice("/units/a.service").contains("submit it again"));
+    for key in ["/machines/m1", "/states/m1/a.service"] {
+        assert!(advice(key).contains("restart fleet"), "{key}");
+    }
+    let entry = advice("/schedule/m1/a.service");
+    assert!(entry.contains("do not remove") && !entry.contains(removal));
+    assert!(advice("/brake").contains(removal));
+}
