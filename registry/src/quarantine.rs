@@ -16,9 +16,7 @@ const REPORTS_MAX: i64 = 1_000;
 /// Deletes the record at `key`, in full, if it is damaged, and only while it is the one that was found so.
 pub(crate) async fn remove(registry: &Registry, key: &str) -> Result<Removal, RegistryError> {
     for _ in 0..TRIES_MAX {
-        let answer = registry
-            .get(key.to_owned(), GetOptions::new())
-            .await?;
+        let answer = registry.get(key.to_owned(), GetOptions::new()).await?;
         let Some(record) = answer.kvs().first() else {
             return Ok(Removal::NotQuarantined);
         };

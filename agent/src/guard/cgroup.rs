@@ -155,7 +155,11 @@ mod tests {
         assert_eq!(unified, [Path::new("/c"), Path::new("/c/unified")]);
         let hybrid = "5:cpu:/x\n1:name=systemd:/box/system.slice/fleet-guard.service\n\
                       0::/user.slice/user@0.service/app.slice/fleet-guard.service\n";
-        let expected = ["/c/systemd/box", "/c/user.slice/user@0.service", "/c/unified/user.slice/user@0.service"];
+        let expected = [
+            "/c/systemd/box",
+            "/c/user.slice/user@0.service",
+            "/c/unified/user.slice/user@0.service",
+        ];
         assert_eq!(roots(mount, hybrid), expected.map(PathBuf::from));
     }
 
@@ -172,6 +176,8 @@ mod tests {
         assert_eq!(fs::read_to_string(unit.join("cgroup.kill")).unwrap(), "1");
         assert_eq!(fs::read_to_string(other.join("cgroup.kill")).unwrap(), "");
         Cgroups::below(root.path()).kill("unknown.service").unwrap();
-        Cgroups::below(&root.path().join("gone")).kill("a@1.service").unwrap();
+        Cgroups::below(&root.path().join("gone"))
+            .kill("a@1.service")
+            .unwrap();
     }
 }

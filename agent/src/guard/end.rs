@@ -273,9 +273,15 @@ mod tests {
             let ended = end_by(&ways, &files, &|text| println!("{text}"));
             for process in &mut processes {
                 let status = process.wait().unwrap();
-                assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+                assert_eq!(
+                    std::os::unix::process::ExitStatusExt::signal(&status),
+                    Some(9)
+                );
             }
-            assert!(matches!(ended, Err(GuardError::StillRunning { .. })), "nobody said that it stopped");
+            assert!(
+                matches!(ended, Err(GuardError::StillRunning { .. })),
+                "nobody said that it stopped"
+            );
             assert!(files.is_given_up(&"till.service".parse().unwrap()));
         }
     }

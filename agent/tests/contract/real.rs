@@ -302,7 +302,11 @@ async fn a_start_that_waits_for_another_unit_is_not_at_rest() {
     let Some(private) = Private::boot().await else {
         return;
     };
-    let (manager, first, waits) = (&private.systemd, name("first.service"), name("waits.service"));
+    let (manager, first, waits) = (
+        &private.systemd,
+        name("first.service"),
+        name("waits.service"),
+    );
     let endless = file("[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n");
     let after = file("[Unit]\nAfter=first.service\n[Service]\nExecStart=/bin/sleep infinity\n");
     for (unit, body) in [(&first, &endless), (&waits, &after)] {
@@ -310,10 +314,15 @@ async fn a_start_that_waits_for_another_unit_is_not_at_rest() {
         let words = ["ss", unit.as_str(), "replace"];
         private.call("StartUnit", &words).await;
     }
-    println!("whoever comes now sees a unit that is about to run, as systemd would start it also without its file");
+    println!(
+        "whoever comes now sees a unit that is about to run, as systemd would start it also without its file"
+    );
     let next = connected(private.directory()).await;
     let seen = unit(&next, &waits).await;
-    assert_eq!((seen.active, seen.sub.as_str()), (ActiveState::Activating, "queued"));
+    assert_eq!(
+        (seen.active, seen.sub.as_str()),
+        (ActiveState::Activating, "queued")
+    );
     assert_eq!(next.stop(&waits).await.unwrap().result, JobResult::Done);
     assert_eq!(unit(&next, &waits).await.active, ActiveState::Inactive);
     assert_eq!(unit(&next, &first).await.active, ActiveState::Activating);
