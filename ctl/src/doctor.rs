@@ -349,7 +349,7 @@ fn quarantine(diagnosis: &Diagnosis) -> Finding {
 
 /// What to do about a damaged record, by its key: whoever writes such records writes them anew.
 fn mending(key: &str) -> &'static str {
-    // The prefix of the keys is configured; it may hold any of these words, so the last one counts.
+    // The prefix of the keys is configured and may hold one of these words itself, so the last one counts.
     let folder = |name: &&str| key.rfind(&format!("/{name}/")).map(|at| (at, *name));
     let folders = ["units", "machines", "states", "schedule"];
     match folders.iter().filter_map(folder).max() {

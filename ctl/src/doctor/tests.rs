@@ -140,7 +140,7 @@ fn what_to_do_about_a_damaged_record_depends_on_its_kind() {
         let mut diagnosis = well();
         diagnosis.quarantined_count = 1;
         diagnosis.quarantined = vec![QuarantinedRecord {
-            key: format!("/units/fleet{key}"),
+            key: format!("/_coreos.com/fleet{key}"),
             reason: "not JSON".to_owned(),
         }];
         let findings = judge(&diagnosis, &diagnosis);
