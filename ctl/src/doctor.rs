@@ -350,9 +350,9 @@ fn quarantine(diagnosis: &Diagnosis) -> Finding {
 /// What to do about a damaged record, by its key: whoever writes such records writes them anew.
 fn mending(key: &str) -> &'static str {
     // The prefix of the keys is configured and may hold one of these words itself, so the last one counts.
-    let folder = |name: &&str| key.rfind(&format!("/{name}/")).map(|at| (at, *name));
+    let folder = |name: &'static str| Some((key.rfind(&format!("/{name}/"))?, name));
     let folders = ["units", "machines", "states", "schedule"];
-    match folders.iter().filter_map(folder).max() {
+    match folders.into_iter().filter_map(folder).max() {
         Some((_, "units")) => "A unit: destroy it and submit it again.",
         Some((_, "machines" | "states")) => {
             "What a machine says: run systemctl restart fleet there, which touches no unit. If that machine is gone for good: fleetctl quarantine remove KEY."
