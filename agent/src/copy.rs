@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use unitfile::{FileHash, UnitFile, UnitName};
 
+use crate::decide::files;
+
 /// How long further changes of the schedule are waited for. A power cut within it brings back the schedule of before.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -111,16 +113,21 @@ impl ScheduleCopy {
                 return std::future::pending().await;
             }
             sleep(QUIET).await;
-            let wanted = schedule.borrow_and_update().clone();
-            let Some(wanted) = wanted.filter(|wanted| written.as_ref() != Some(wanted)) else {
-                continue;
-            };
-            while let Err(error) = self.write(registry, &wanted).await {
-                let error = with_causes(&error);
-                tracing::warn!(error, "the machine's copy of its schedule is out of date");
-                sleep(RETRY).await;
+            // What is wanted may change while the store or the disk is in trouble.
+            loop {
+                let wanted = schedule.borrow_and_update().clone();
+                let Some(wanted) = wanted.filter(|wanted| written.as_ref() != Some(wanted)) else {
+                    break;
+                };
+                match self.write(registry, &wanted).await {
+                    Ok(()) => written = Some(wanted),
+                    Err(error) => {
+                        let error = with_causes(&error);
+                        tracing::warn!(error, "the machine's copy of its schedule is out of date");
+                        sleep(RETRY).await;
+                    }
+                }
             }
-            written = Some(wanted);
         }
     }
 
@@ -131,7 +138,8 @@ impl ScheduleCopy {
             .filter(|hash| !self.files.join(hash.to_string()).exists())
             .copied()
             .collect();
-        let found = registry.files(&missing).await?;
+        // One that is damaged keeps its unit from being started, and no other.
+        let found = files(registry, &missing).await?;
         let (copy, wanted) = (self.clone(), wanted.clone());
         // It waits for the disk.
         let write = move || copy.write_all(&wanted, &found);
@@ -162,7 +170,13 @@ impl ScheduleCopy {
         let units: BTreeSet<&str> = wanted.keys().map(UnitName::as_str).collect();
         let files: BTreeSet<String> = wanted.values().map(|it| it.file.to_string()).collect();
         prune(&self.units, |name| units.contains(name))?;
-        prune(&self.files, |name| files.contains(name))
+        prune(&self.files, |name| files.contains(name))?;
+        // A name is safe from a power cut only once its folder is.
+        for folder in [&self.units, &self.files] {
+            let sync = || File::open(folder)?.sync_all();
+            sync().map_err(file_error(folder))?;
+        }
+        Ok(())
     }
 }
 

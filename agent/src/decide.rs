@@ -244,7 +244,7 @@ impl<S: ServiceManager> Agent<'_, S> {
 }
 
 /// The files that the store has of these. A damaged one counts as missing and holds up no other.
-async fn files(
+pub(crate) async fn files(
     registry: &Registry,
     hashes: &[FileHash],
 ) -> Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError> {

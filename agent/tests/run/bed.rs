@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use agent::{JoinError, Joined, Joining};
+use agent::{Aids, JoinError, Joined, Joining, ScheduleCopy};
 use model::{
     Action, AssignReason, Assignment, BootId, Capacity, Clock, ClusterStore, Decision, Generation,
     Machine, MachineId, OnDifference, Records, TargetState, UnassignReason, UnitRequest,
@@ -153,12 +153,25 @@ impl Bed {
 
     /// Starts an agent.
     pub(crate) fn agent(&self) -> Running {
+        self.agent_with(Aids::default())
+    }
+
+    /// Starts one that keeps a copy of its schedule.
+    pub(crate) fn agent_with_copy(&self, copy: ScheduleCopy) -> Running {
+        let copy = Some(copy);
+        self.agent_with(Aids {
+            copy,
+            ..Aids::default()
+        })
+    }
+
+    fn agent_with(&self, aids: Aids) -> Running {
         let (registry, machine) = (self.registry.clone(), self.machine.clone());
         let (membership, systemd) = (Arc::clone(&self.membership), Arc::new(self.systemd.clone()));
         let shutdown = CancellationToken::new();
         let ends = shutdown.clone();
         let task = tokio::spawn(async move {
-            agent::run(registry, machine, &membership, systemd, ends).await;
+            agent::run_with(registry, machine, &membership, systemd, aids, ends).await;
         });
         Running { task, shutdown }
     }

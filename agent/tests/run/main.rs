@@ -6,6 +6,7 @@
 )]
 
 mod bed;
+mod copying;
 mod exclusive;
 mod joining;
 mod taking;
