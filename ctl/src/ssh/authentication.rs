@@ -369,3 +369,6 @@ impl Signer for NotYet {
         Err(Wanted)
     }
 }
+
+#[cfg(test)]
+mod tests;
