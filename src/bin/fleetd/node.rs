@@ -25,7 +25,7 @@ use crate::lease_file::LeaseFile;
 use crate::listeners::{self, Listeners};
 use crate::logging::Verbosity;
 use crate::offline;
-use crate::signals::{Event, Signals};
+use crate::signals::{Signals, obey};
 use crate::store::Store;
 use crate::{ConfigSource, notify, version};
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(
     verbosity: Verbosity,
     passed: listenfd::ListenFd,
 ) -> Result<()> {
-    let mut signals = Signals::new()?;
+    let signals = Signals::new()?;
     let machine = host::describe(&config, &version())?;
     let directory = runtime_directory(&config)?;
     let listeners = listeners::bind(&config, passed).await?;
@@ -94,21 +94,8 @@ pub(crate) async fn run(
         machine,
         shutdown: shutdown.clone(),
     };
-    let work = node.work();
-    tokio::pin!(work);
-    let ended = loop {
-        tokio::select! {
-            ended = &mut work => break ended,
-            event = signals.next() => match event {
-                Event::Reload => reload(&source, &verbosity, &machine_changed),
-                Event::Terminate => {
-                    tracing::info!("Gracefully shutting down");
-                    notify::stopping();
-                    shutdown.cancel();
-                }
-            },
-        }
-    };
+    let reload = || reload(&source, &verbosity, &machine_changed);
+    let ended = obey(node.work(), signals, reload, &shutdown).await;
     shutdown.cancel();
     tasks.close();
     tasks.wait().await;

@@ -1,10 +1,13 @@
-//! What operators and systemd ask of the process by signals.
+//! What operators and systemd ask of the process by signals, and what is done about it.
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::notify;
 
 /// What an operator asked of the process.
-pub(crate) enum Event {
+enum Event {
     Reload,
     Terminate,
 }
@@ -26,11 +29,34 @@ impl Signals {
         })
     }
 
-    pub(crate) async fn next(&mut self) -> Event {
+    async fn next(&mut self) -> Event {
         tokio::select! {
             _ = self.terminate.recv() => Event::Terminate,
             _ = self.interrupt.recv() => Event::Terminate,
             _ = self.hangup.recv() => Event::Reload,
+        }
+    }
+}
+
+/// Sees the work to its end, and does what signals ask for meanwhile.
+pub(crate) async fn obey(
+    work: impl Future<Output = Result<()>>,
+    mut signals: Signals,
+    reload: impl Fn(),
+    shutdown: &CancellationToken,
+) -> Result<()> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            ended = &mut work => return ended,
+            event = signals.next() => match event {
+                Event::Reload => reload(),
+                Event::Terminate => {
+                    tracing::info!("Gracefully shutting down");
+                    notify::stopping();
+                    shutdown.cancel();
+                }
+            },
         }
     }
 }
