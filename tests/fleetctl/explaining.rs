@@ -116,8 +116,8 @@ async fn plan_says_what_would_happen_and_nothing_does() {
     web.service⇥aaaaaaaa...⇥waits⇥⇥no machine can run it
     far.service⇥-⇥⇥bbbbbbbb...⇥-
     [stderr]
-    web.service: aaaaaaaa... is not the machine bbbbbbbb that MachineID= asks for
     web.service: bbbbbbbb... conflicts with far.service, which is there
+    web.service: aaaaaaaa... is not the machine bbbbbbbb that MachineID= asks for
     Not all would fit. Nothing was done.
     [exit 1]
     "#);
