@@ -24,7 +24,12 @@ fuzz_target!(|text: &str| {
             let settings = ini::parse(text).expect("was read before");
             let environment: BTreeMap<String, String> = settings
                 .into_iter()
-                .map(|setting| (format!("FLEET_{}", setting.key.to_ascii_uppercase()), setting.value))
+                .map(|setting| {
+                    (
+                        format!("FLEET_{}", setting.key.to_ascii_uppercase()),
+                        setting.value,
+                    )
+                })
                 .collect();
             let again = config::load(None, &environment).expect("the same settings");
             assert_eq!(again.config, loaded.config);
@@ -32,7 +37,12 @@ fuzz_target!(|text: &str| {
         Err(errors) => {
             let said = errors.to_string();
             assert!(!said.is_empty());
-            assert!(said.len() <= 4096 + text.len() * 8, "{} of {}", said.len(), text.len());
+            assert!(
+                said.len() <= 4096 + text.len() * 8,
+                "{} of {}",
+                said.len(),
+                text.len()
+            );
         }
     }
 });

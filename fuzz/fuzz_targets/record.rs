@@ -20,7 +20,11 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     if let Change::Quarantined { record, problem } = &change {
-        assert!(problem.reason.len() <= REASON_BYTES_MAX + key.len(), "{}", problem.reason);
+        assert!(
+            problem.reason.len() <= REASON_BYTES_MAX + key.len(),
+            "{}",
+            problem.reason
+        );
         let gone = read(PREFIX, &key, None);
         assert_eq!(
             matches!(gone, Some(Change::Quarantined { .. })),

@@ -118,7 +118,7 @@ pub(super) async fn machines<C: ClusterStore, J: Journal>(
     }
 }
 
-fn edit(patch: &MachinePatch) -> Result<MetadataEdit, ApiError> {
+pub(super) fn edit(patch: &MachinePatch) -> Result<MetadataEdit, ApiError> {
     let removes = match patch.op.as_str() {
         "add" | "replace" => false,
         "remove" => true,

@@ -14,6 +14,8 @@ mod events;
 mod explained;
 mod exposition;
 mod feed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod health;
 mod input;
 mod journal;

@@ -214,7 +214,7 @@ fn put_request(
     })
 }
 
-fn file_of(options: &[crate::types::UnitOption]) -> Result<Option<UnitFile>, ApiError> {
+pub(super) fn file_of(options: &[crate::types::UnitOption]) -> Result<Option<UnitFile>, ApiError> {
     if options.is_empty() {
         return Ok(None);
     }
