@@ -47,8 +47,7 @@ pub(super) fn passphrase(question: &str) -> io::Result<Option<String>> {
         // A process without a terminal is told "no such device".
         Err(_) => return Ok(None),
     };
-    write!(terminal, "{question}")?;
-    let line = hidden_line(&terminal);
+    let line = hidden_line(&terminal, question);
     writeln!(terminal)?;
     match line? {
         Typed::Line(line) => Ok(Some(line)),
@@ -68,9 +67,9 @@ enum Typed {
     Interrupt(Signal),
 }
 
-/// Reads a line that is not shown. The terminal is afterwards as it was, also if the person interrupts: meanwhile the keys for that
+/// Asks, and reads a line that is not shown. The terminal is afterwards as it was, also if the person interrupts: meanwhile the keys for that
 /// are no signals, which would end this process before it can show again what is typed, but ends of lines.
-fn hidden_line(terminal: &File) -> io::Result<Typed> {
+fn hidden_line(mut terminal: &File, question: &str) -> io::Result<Typed> {
     let shown = tcgetattr(terminal)?;
     let code = |index| shown.special_codes[index];
     let (interrupt, quit) = (code(SpecialCodeIndex::VINTR), code(SpecialCodeIndex::VQUIT));
@@ -81,7 +80,9 @@ fn hidden_line(terminal: &File) -> io::Result<Typed> {
     hidden.special_codes[SpecialCodeIndex::VEOL] = interrupt;
     hidden.special_codes[SpecialCodeIndex::VEOL2] = quit;
     tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
-    let typed = read_line(terminal, interrupt, quit);
+    // Only now: what is typed as soon as the question is seen must not be thrown away, nor shown.
+    let asked = write!(terminal, "{question}");
+    let typed = asked.and_then(|()| read_line(terminal, interrupt, quit));
     tcsetattr(terminal, OptionalActions::Flush, &shown)?;
     typed
 }
@@ -129,7 +130,7 @@ mod tests {
         };
         assert!(echoes(&terminal));
         let read = thread::scope(|scope| {
-            let reading = scope.spawn(|| hidden_line(&terminal).unwrap());
+            let reading = scope.spawn(|| hidden_line(&terminal, "passphrase: ").unwrap());
             while echoes(&terminal) && !reading.is_finished() {
                 thread::yield_now();
             }
