@@ -11,6 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::causes::with_causes;
+
 /// Questions that are answered at once. Each may run a tool and keeps a piece of 64 KiB in the store.
 const ANSWERS_MAX: usize = 16;
 
@@ -70,7 +72,11 @@ async fn tell(
     while let Some(piece) = pieces.next().await {
         let text = match piece {
             Ok(text) => text,
-            Err(error) => return reply.refuse(Unanswerable::Untold(chain(&error))).await,
+            Err(error) => {
+                return reply
+                    .refuse(Unanswerable::Untold(with_causes(&error)))
+                    .await;
+            }
         };
         let pause_ends = Instant::now() + FOLLOWING_PAUSE;
         for part in parts(&text) {
@@ -94,13 +100,6 @@ fn parts(text: &str) -> Vec<&str> {
     }
     parts.push(rest);
     parts
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 fn log(told: Result<(), ReplyError>) {

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use unitfile::{FileHash, UnitFile, UnitName};
 
+use crate::causes::with_causes;
 use crate::decide::files;
 
 /// How long further changes of the schedule are waited for. A power cut within it brings back the schedule of before.
@@ -178,17 +179,6 @@ impl ScheduleCopy {
         }
         Ok(())
     }
-}
-
-/// An error with its causes, for the log.
-fn with_causes(error: &CopyError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn print(entry: &Assignment) -> String {

@@ -1,6 +1,7 @@
 //! Makes one machine match its schedule: the pure reconciler, and systemd over D-Bus.
 
 mod answer;
+mod causes;
 mod changes;
 mod copy;
 mod decide;
