@@ -2,16 +2,17 @@
 //! which is `etcdctl` reading the same records straight from etcd.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use crate::etcd::Etcd;
+use crate::hollow;
 
 const MACHINES: u32 = 100;
-const UNITS: usize = 5_000;
+const UNITS: u32 = 5_000;
 
 /// How often each list is made; the median is told, and the worst.
 const RUNS: usize = 21;
@@ -81,14 +82,9 @@ impl Cluster {
     fn start() -> Result<Cluster> {
         let etcd = Etcd::start()?;
         let folder = tempfile::tempdir()?;
-        let mut hollow = Command::new(env!("CARGO_BIN_EXE_fleetd"))
-            .args(["hollow", "-machines", &MACHINES.to_string()])
-            .args(["-units", &UNITS.to_string(), "-listen"])
+        let mut hollow = hollow(&etcd, MACHINES, UNITS)
+            .arg("-listen")
             .arg(folder.path().join("fleet.sock"))
-            .env("FLEET_ETCD_SERVERS", &etcd.endpoint)
-            .env("MALLOC_ARENA_MAX", "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
             .spawn()
             .context("cannot run fleetd hollow")?;
         let out = hollow.stdout.take().context("its output")?;
@@ -124,10 +120,10 @@ impl Cluster {
         self.count(&line, &[UNITS, UNITS + 1])
     }
 
-    fn count(&self, line: &str, expected: &[usize]) -> Result<()> {
+    fn count(&self, line: &str, expected: &[u32]) -> Result<()> {
         let output = Command::new("sh").args(["-c", line]).output()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let counted: usize = text
+        let counted: u32 = text
             .trim()
             .parse()
             .with_context(|| format!("{line}: {output:?}"))?;

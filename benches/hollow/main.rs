@@ -52,14 +52,8 @@ type Figures = BTreeMap<String, BTreeMap<String, f64>>;
 /// Runs one hollow cluster on an etcd of its own.
 fn measure(machines: u32, units: u32) -> Result<Figures> {
     let etcd = Etcd::start()?;
-    let mut hollow = Command::new(env!("CARGO_BIN_EXE_fleetd"))
-        .args(["hollow", "-machines", &machines.to_string()])
-        .args(["-units", &units.to_string(), "-idle", IDLE_S])
-        .env("FLEET_ETCD_SERVERS", &etcd.endpoint)
-        // As fleet.service has it.
-        .env("MALLOC_ARENA_MAX", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+    let mut hollow = hollow(&etcd, machines, units)
+        .args(["-idle", IDLE_S])
         .spawn()
         .context("cannot run fleetd hollow")?;
     let out = hollow.stdout.take().context("its output")?;
@@ -74,6 +68,20 @@ fn measure(machines: u32, units: u32) -> Result<Figures> {
     let status = hollow.wait()?;
     ensure!(status.success(), "fleetd hollow failed: {status}");
     Ok(figures)
+}
+
+/// A hollow cluster of so many units, to be begun.
+fn hollow(etcd: &Etcd, machines: u32, units: u32) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleetd"));
+    command
+        .args(["hollow", "-machines", &machines.to_string()])
+        .args(["-units", &units.to_string()])
+        .env("FLEET_ETCD_SERVERS", &etcd.endpoint)
+        // As fleet.service has it.
+        .env("MALLOC_ARENA_MAX", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
 }
 
 fn take_figures(figures: &mut Figures, told: &str) -> Result<()> {
