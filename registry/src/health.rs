@@ -19,15 +19,6 @@ use crate::error::{Effect, RegistryError, classify};
 /// Requests for leases under way: a round trip to etcd is a millisecond or two, and it has other work.
 const LEASES_ASKED_AT_ONCE: usize = 16;
 
-/// How far a member has come.
-#[derive(Clone, Copy, Debug)]
-struct Position {
-    /// In the log that all members share.
-    applied: u64,
-    /// In its data.
-    revision: i64,
-}
-
 impl Registry {
     /// How the store is. What cannot be asked is an error of the member, not of this: a store in trouble is what this is for.
     ///
@@ -40,11 +31,11 @@ impl Registry {
                 .map(|(endpoint, channel)| self.member(endpoint, channel)),
         );
         let (members, alarms, leases) = tokio::join!(members, self.alarms(), self.leases());
-        let (members, positions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+        let (members, revisions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
         let mut alarms = told("alarms", alarms);
-        if self
-            .is_diverged(&positions.into_iter().flatten().collect::<Vec<_>>())
-            .await
+        // The latest that all have: a member may lag behind.
+        if let Some(revision) = revisions.into_iter().flatten().min()
+            && self.is_diverged(revision).await
         {
             alarms.push(DIVERGED.to_owned());
         }
@@ -55,7 +46,7 @@ impl Registry {
         }
     }
 
-    async fn member(&self, endpoint: String, channel: Channel) -> (StoreMember, Option<Position>) {
+    async fn member(&self, endpoint: String, channel: Channel) -> (StoreMember, Option<i64>) {
         let limit = self.request_timeout();
         let answer = match timeout(limit, self.status_of(channel)).await {
             Ok(answer) => answer.map_err(|error| match classify(&error, Effect::None) {
@@ -64,9 +55,9 @@ impl Registry {
             }),
             Err(_elapsed) => Err(format!("no answer within {} ms", limit.as_millis())),
         };
-        let position = answer.as_ref().ok().map(|(_, position)| *position);
+        let revision = answer.as_ref().ok().map(|(_, revision)| *revision);
         let answer = answer.map(|(status, _)| status);
-        (StoreMember { endpoint, answer }, position)
+        (StoreMember { endpoint, answer }, revision)
     }
 
     async fn client_of(&self, channel: Channel) -> Result<Client, etcd_client::Error> {
@@ -77,25 +68,14 @@ impl Registry {
         Client::from_channel(channel, Some(options)).await
     }
 
-    /// True if members hold different data: etcd says so nowhere unless it was told to look. Each of them reads through its database for
-    /// this.
-    async fn is_diverged(&self, positions: &[Position]) -> bool {
-        let Some(revision) = positions.iter().map(|position| position.revision).min() else {
-            return false;
-        };
-        if positions.len() < 2 {
+    /// True if members hold different data up to a revision: etcd says so nowhere unless it was told to look. Each of them reads through
+    /// its database for this.
+    async fn is_diverged(&self, revision: i64) -> bool {
+        let members = self.members();
+        if members.len() < 2 {
             return false;
         }
-        // Of one log, as far as it goes, they have made different things.
-        let differ =
-            |a: &Position, b: &Position| a.applied == b.applied && a.revision != b.revision;
-        if positions
-            .iter()
-            .any(|a| positions.iter().any(|b| differ(a, b)))
-        {
-            return true;
-        }
-        let asked = self.members().into_iter().map(|(_, channel)| async {
+        let asked = members.into_iter().map(|(_, channel)| async {
             let answer = timeout(self.request_timeout(), self.hash_of(channel, revision)).await;
             answer.ok()?.ok()
         });
@@ -118,21 +98,15 @@ impl Registry {
         Ok((answer.compact_version(), answer.hash()))
     }
 
-    async fn status_of(
-        &self,
-        channel: Channel,
-    ) -> Result<(MemberStatus, Position), etcd_client::Error> {
+    async fn status_of(&self, channel: Channel) -> Result<(MemberStatus, i64), etcd_client::Error> {
         let mut client = self.client_of(channel).await?;
         // The first request connects; the second tells how long one takes.
         client.status().await?;
         let asked = Instant::now();
         let status = client.status().await?;
-        let position = Position {
-            applied: status.raft_applied_index(),
-            revision: status
-                .header()
-                .map_or(0, etcd_client::ResponseHeader::revision),
-        };
+        let revision = status
+            .header()
+            .map_or(0, etcd_client::ResponseHeader::revision);
         let status = MemberStatus {
             version: status.version().to_owned(),
             database_bytes: u64::try_from(status.db_size()).unwrap_or(0),
@@ -142,7 +116,7 @@ impl Registry {
                 .map_or(0, etcd_client::ResponseHeader::member_id),
             latency: asked.elapsed(),
         };
-        Ok((status, position))
+        Ok((status, revision))
     }
 
     async fn alarms(&self) -> Result<Vec<String>, RegistryError> {
