@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, GetOptions, Txn, TxnOp};
 use futures_util::{StreamExt, stream};
@@ -10,6 +11,7 @@ use model::{
     Action, Done, Generation, Known, MachineId, MachineSpec, MetadataEdit, Outcome, RecordKey,
     Refusal, Revision, StoreError, TargetState, Unit, UnitRequest, UnitWrite, resolve,
 };
+use tokio::time::Instant;
 use unitfile::{FileHash, Requirements, UnitFile, UnitName};
 
 use crate::chunks::{CHUNK_BYTES_MAX, IN_FLIGHT_MAX, OPERATIONS_MAX, Write};
@@ -18,8 +20,9 @@ use crate::error::{Effect, RegistryError};
 use crate::layout;
 use crate::view::{Inner, Memory};
 
-/// How often a batch is resolved again because others changed its units: each time at least one of them got through.
-const ATTEMPTS_MAX: usize = 8;
+/// How long a change is tried again because others changed the same records: each time one of them got through, but that may be
+/// the same one often, as whoever has written knows the newest revision first. Below the time that a request may take.
+const CONTESTED_MAX: Duration = Duration::from_secs(5);
 
 type Answer = Result<Outcome, Refusal>;
 
@@ -80,14 +83,12 @@ async fn apply_counting(
     sent: &mut usize,
 ) -> Result<Vec<Answer>, StoreError> {
     let mut answers: Vec<Option<Answer>> = requests.iter().map(|_| None).collect();
-    let mut contested = None;
-    for _ in 0..ATTEMPTS_MAX {
+    let until = Instant::now() + CONTESTED_MAX;
+    loop {
         let pending: Vec<usize> = (0..requests.len())
             .filter(|index| answers[*index].is_none())
             .collect();
-        if pending.is_empty() {
-            break;
-        }
+        let mut contested = None;
         view.catch_up().await?;
         let mut plans = {
             let memory = view.memory();
@@ -114,14 +115,15 @@ async fn apply_counting(
                 Written::Contested(units) => contested = units.into_iter().next(),
             }
         }
+        let Some(unit) = contested else {
+            return Ok(answers.into_iter().flatten().collect());
+        };
+        if Instant::now() >= until {
+            return Err(StoreError::Refused(format!(
+                "{unit} is being changed by others all the time: try again"
+            )));
+        }
     }
-    let answered: Option<Vec<Answer>> = answers.into_iter().collect();
-    answered.ok_or_else(|| {
-        let unit = contested.map_or_else(|| "a unit".to_owned(), |unit| unit.to_string());
-        StoreError::Refused(format!(
-            "{unit} is being changed by others all the time: try again"
-        ))
-    })
 }
 
 fn answer(answers: &mut [Option<Answer>], plan: Option<Plan>) {
@@ -369,7 +371,8 @@ async fn edit_machine(
     let key = registry
         .layout()
         .key(&RecordKey::MachineSpec(machine.clone()));
-    for _ in 0..ATTEMPTS_MAX {
+    let until = Instant::now() + CONTESTED_MAX;
+    loop {
         let found = registry.get(key.clone(), GetOptions::new()).await?;
         let record = found.kvs().first();
         let spec = match record.map(|record| layout::read_machine_spec(record.value())) {
@@ -397,10 +400,12 @@ async fn edit_machine(
         if registry.txn(txn, Effect::Write).await?.succeeded() {
             return Ok(());
         }
+        if Instant::now() >= until {
+            return Err(StoreError::Refused(format!(
+                "the settings of machine {machine} are being changed by others all the time: try again"
+            )));
+        }
     }
-    Err(StoreError::Refused(format!(
-        "the settings of machine {machine} are being changed by others all the time: try again"
-    )))
 }
 
 #[cfg(test)]
