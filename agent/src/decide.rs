@@ -3,21 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use model::{JobResult, ServiceManager, TargetState};
+use model::mutation::{Mutation, is_made};
+use model::{JobEnd, JobResult, ServiceError, ServiceManager, TargetState};
 use registry::{Registry, RegistryError};
 use tokio::time::Instant;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::reconcile::{LoadReason, Step, StopReason};
-use crate::run::{Agent, Ended, STORE_RETRY, TRANSITION_DELAY};
-use crate::steps::{LookAfter, carry_out};
+use crate::run::{Agent, Ended, RETRY_FIRST, STORE_RETRY, TRANSITION_DELAY};
+use crate::steps::{LookAfter, carry_out, stop_remembered};
 use crate::units::{Advance, Work};
 
 impl<S: ServiceManager> Agent<'_, S> {
     /// Decides about every unit that is awake. Nothing is decided before the schedule and what is there are known.
     pub(crate) fn decide(&mut self) {
         // An engine may take a machine for lost as soon as its lease has ended: what is taken out of the schedule then is no order.
-        if !self.synced || !self.listed || self.membership.may_have_ended() {
+        let is_listed = self.listed || is_made(Mutation::DecidedBeforeListing);
+        if !self.synced || !is_listed || self.membership.may_have_ended() {
             return;
         }
         self.keep_running();
@@ -38,7 +40,9 @@ impl<S: ServiceManager> Agent<'_, S> {
                         wanted_files.insert(mark.file);
                     }
                     // The engine takes a unit without a status for one that does not run.
-                    Step::Start(_) | Step::Restart(_) if !self.published.contains_key(&name) => {}
+                    Step::Start(_) | Step::Restart(_)
+                        if !self.published.contains_key(&name)
+                            && !is_made(Mutation::StartedBeforeReported) => {}
                     Step::Stop(StopReason::NotScheduled(_)) if self.kept.contains(&name) => {}
                     Step::Reload => reloads.push((name, work)),
                     Step::Load(..)
@@ -108,16 +112,48 @@ impl<S: ServiceManager> Agent<'_, S> {
     }
 
     fn cut_short(&mut self, name: &UnitName) {
+        let working = self.slots.get(name).and_then(|slot| slot.working.as_ref());
+        let Some(Step::Start(mark) | Step::Restart(mark)) = working.map(|work| &work.step) else {
+            return;
+        };
         tracing::info!(unit = %name, "its start is no longer wanted: stopping it");
+        let mark = Some(mark.given_up()).filter(|_| !is_made(Mutation::CutNotRemembered));
         let (manager, name) = (Arc::clone(&self.manager), name.clone());
         self.tasks.spawn(async move {
-            match manager.stop(&name).await {
-                Ok(end) if end.result == JobResult::Done => {}
-                Ok(end) => tracing::warn!(unit = %name, result = %end.result, "cutting the start short did not end well"),
-                Err(error) => tracing::warn!(unit = %name, %error, "the start cannot be cut short"),
+            let result = stop_remembered(&*manager, &name, mark.clone()).await;
+            // The start may have written its own mark meanwhile.
+            if let Some(mark) = mark
+                && let Err(error) = manager.mark(&name, &mark).await
+            {
+                tracing::warn!(unit = %name, %error, "it cannot be remembered that its start was cut short");
             }
-            Ended::Cut(name)
+            Ended::Cut(name, result)
         });
+    }
+
+    /// Takes in that cutting a start short is over. If that failed and the start goes on, it is tried again after a pause.
+    pub(crate) fn take_cut(&mut self, name: &UnitName, result: &Result<JobEnd, ServiceError>) {
+        let has_failed = match result {
+            Ok(end) if end.result == JobResult::Done => false,
+            Ok(end) => {
+                tracing::warn!(unit = %name, result = %end.result, "cutting the start short did not end well");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(unit = %name, %error, "the start cannot be cut short");
+                true
+            }
+        };
+        if let Some(slot) = self.slots.get_mut(name) {
+            slot.cutting = false;
+            if has_failed && slot.working.is_some() && !is_made(Mutation::CutWithoutPause) {
+                slot.resting = true;
+                self.retries
+                    .insert(name.clone(), Instant::now() + RETRY_FIRST);
+            }
+        }
+        self.look(name);
+        self.touch(name);
     }
 
     fn fetch(&mut self, wanted: BTreeSet<FileHash>) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::mutation::{Mutation, is_made};
 use model::{JobResult, Mark, ServiceError, ServiceManager, ServiceUnit};
 use registry::Membership;
 use tokio::task::JoinSet;
@@ -9,32 +10,49 @@ use tokio::task::JoinSet;
 use crate::exclusive::extend;
 use crate::steps::stop_remembered;
 
+/// Whether anything of ours may still run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Drained {
+    /// Nothing does.
+    Everything,
+    /// Something may, as the log says: it must not be started elsewhere before the lease has ended by itself.
+    SomeMayRun,
+}
+
 /// Stops and unloads everything, withdrawing each unit's status as it is done, so that the engine can place it elsewhere. Units that
 /// will not stop are named in the log and left.
-pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) {
+pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) -> Drained {
     let guarded = Arc::clone(&manager);
     tokio::select! {
         biased;
-        () = take_all_away(Some(membership), manager) => {}
+        drained = take_all_away(Some(membership), manager) => drained,
         // Until its end: exclusive units have their own time to stop in while the lease lives.
-        () = extend(membership, &*guarded) => {}
+        () = extend(membership, &*guarded) => Drained::SomeMayRun,
     }
 }
 
-/// As [`drain`], on a machine that is not part of the cluster: nobody is told.
+/// As [`drain`], on a machine that is not part of the cluster: nobody is told, and there is no lease that could be ended too soon.
 pub async fn drain_alone<S: ServiceManager>(manager: Arc<S>) {
-    take_all_away(None, manager).await;
+    drop(take_all_away(None, manager).await);
 }
 
-async fn take_all_away<S: ServiceManager>(membership: Option<&Membership>, manager: Arc<S>) {
+async fn take_all_away<S: ServiceManager>(
+    membership: Option<&Membership>,
+    manager: Arc<S>,
+) -> Drained {
     let units = match manager.list().await {
         Ok(units) => units,
         Err(error) => {
             tracing::error!(%error, "this machine's units cannot be listed, and run on");
-            return;
+            return match is_made(Mutation::LeaseEndedTooSoon) {
+                true => Drained::Everything,
+                false => Drained::SomeMayRun,
+            };
         }
     };
     let mut leaving = JoinSet::new();
+    let mut drained = Drained::Everything;
     for unit in units {
         let manager = Arc::clone(&manager);
         leaving.spawn(async move {
@@ -50,8 +68,12 @@ async fn take_all_away<S: ServiceManager>(membership: Option<&Membership>, manag
                 Ok((name, Ok(()))) => gone.push((name, None)),
                 Ok((name, Err(error))) => {
                     tracing::error!(unit = %name, %error, "the unit could not be taken away, and may run on");
+                    drained = Drained::SomeMayRun;
                 }
-                Err(error) => tracing::error!(%error, "a task of the agent failed"),
+                Err(error) => {
+                    tracing::error!(%error, "a task of the agent failed");
+                    drained = Drained::SomeMayRun;
+                }
             }
             next = leaving.try_join_next();
         }
@@ -61,6 +83,7 @@ async fn take_all_away<S: ServiceManager>(membership: Option<&Membership>, manag
             tracing::warn!(%error, "the cluster could not be told; it will notice when the lease ends");
         }
     }
+    drained
 }
 
 /// Should the unit still be there when this machine comes back, because it could not be unloaded or we are killed first, it
@@ -68,7 +91,7 @@ async fn take_all_away<S: ServiceManager>(membership: Option<&Membership>, manag
 async fn take_away<S: ServiceManager>(manager: &S, unit: &ServiceUnit) -> Result<(), ServiceError> {
     let running = !unit.active.is_stopped();
     let mark = unit.mark.as_ref().filter(|_| running).map(Mark::given_up);
-    let end = stop_remembered(manager, &unit.name, mark).await.result?;
+    let end = stop_remembered(manager, &unit.name, mark).await?;
     if end.result != JobResult::Done {
         tracing::warn!(unit = %unit.name, result = %end.result, "the stop did not end well");
     }

@@ -22,7 +22,7 @@ mod units;
 
 pub use answer::answer;
 pub use copy::ScheduleCopy;
-pub use drain::{drain, drain_alone};
+pub use drain::{Drained, drain, drain_alone};
 pub use exclusive::{ExclusiveUnits, end_exclusive};
 pub use joining::{JoinError, Joined, Joining};
 pub use offline::start_from_copy;

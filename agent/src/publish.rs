@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use model::mutation::{Mutation, is_made};
 use model::{ServiceManager, UnitStatus};
 use tokio::time::Instant;
 use unitfile::UnitName;
@@ -54,10 +55,14 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             if status.as_ref() == self.published.get(&name) && !self.doubtful.contains(&name) {
                 continue;
             }
+            if is_made(Mutation::StatusesNotRepublished) && self.is_old_activation(&name) {
+                self.published.extend(status.map(|status| (name, status)));
+                continue;
+            }
             match self.held_back_until(&name, status.as_ref(), now) {
                 Some(at) => drop(self.unpublished.insert(name, at)),
                 None => {
-                    if status.is_none() {
+                    if status.is_none() && !is_made(Mutation::StartedDuringWithdrawal) {
                         // From now on its start waits for a new status, should it be wanted again meanwhile.
                         self.published.remove(&name);
                     }
@@ -95,6 +100,12 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             .as_ref()
             .is_some_and(|unit| !unit.active.is_stopped());
         slot.desired.is_some() && !runs && !self.published.contains_key(name)
+    }
+
+    /// True if the unit ran before this agent said anything of it.
+    fn is_old_activation(&self, name: &UnitName) -> bool {
+        let observed = self.slots.get(name).and_then(|slot| slot.observed.as_ref());
+        !self.published.contains_key(name) && observed.is_some_and(|it| it.invocation.is_some())
     }
 
     /// Until when a status waits because its unit changes too often; none if it is written now.
@@ -139,7 +150,12 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
 
     /// Takes in how a publication went. One that failed is repeated with what is so by then.
     pub(crate) fn take_published(&mut self, batch: Batch, result: Published) {
+        let is_mistaken = is_made(Mutation::UnknownOutcomeTakenForPublished);
         match result {
+            Err(_) if is_mistaken => {
+                let known = batch.into_iter().filter_map(|(name, it)| Some((name, it?)));
+                self.published.extend(known);
+            }
             Ok(unscheduled) => {
                 let now = Instant::now();
                 let took = now.duration_since(self.wrote_at);

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use model::mutation::{Mutation, is_made};
 use model::{Assignment, Generation, JobReport, Mark, ServiceUnit, TargetState, UnitStatus};
 use unitfile::{FileHash, UnitHash};
 
@@ -49,7 +50,7 @@ pub enum StopReason {
     /// It is not in this machine's schedule. Remember this first, so that it is started again should it be wanted again before it
     /// is gone; none if nothing is remembered of it.
     NotScheduled(Option<Mark>),
-    /// Another file takes its place. Remember this first, as above.
+    /// Another file takes its place. This is what is remembered of it now; that it was given up is to be remembered first, as above.
     Replaced(Mark),
     /// It is to be loaded only; then remember this.
     NotWanted(Mark),
@@ -71,19 +72,25 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
     match (desired, observed) {
         (None, None) => None,
         (None, Some(unit)) if unit.active.is_stopped() => Some(Step::Unload),
+        (None, Some(_)) if is_made(Mutation::UnloadedWithoutStop) => Some(Step::Unload),
+        (None, Some(_)) if is_made(Mutation::DuplicateLeftRunning) => None,
         (None, Some(unit)) => {
             let mark = unit.mark.as_ref().map(Mark::given_up);
+            let mark = mark.filter(|_| !is_made(Mutation::StoppedWithoutMark));
             Some(Step::Stop(StopReason::NotScheduled(mark)))
         }
         (Some(wanted), None) => Some(Step::Load(fresh(wanted), LoadReason::New)),
         (Some(wanted), Some(unit)) => match &unit.mark {
             // Left half-loaded: nothing was started from it.
             None => Some(Step::Load(fresh(wanted), LoadReason::New)),
-            Some(mark) if mark.file != wanted.file && unit.active.is_stopped() => {
+            Some(mark)
+                if mark.file != wanted.file
+                    && (unit.active.is_stopped() || is_made(Mutation::ReplacedWithoutStop)) =>
+            {
                 Some(Step::Load(fresh(wanted), LoadReason::Replaced))
             }
             Some(mark) if mark.file != wanted.file => {
-                Some(Step::Stop(StopReason::Replaced(mark.given_up())))
+                Some(Step::Stop(StopReason::Replaced(mark.clone())))
             }
             Some(mark) if unit.file != Some(wanted.file) => {
                 Some(Step::Load(mark.clone(), LoadReason::Repair))
@@ -122,6 +129,10 @@ fn run(wanted: &Assignment, unit: &ServiceUnit, mark: &Mark) -> Option<Step> {
     if unit.needs_reload && unit.active.is_stopped() {
         return Some(Step::Reload);
     }
+    let asked = match is_made(Mutation::StartedWithoutMark) {
+        true => mark.clone(),
+        false => asked,
+    };
     if restart && !unit.active.is_stopped() {
         Some(Step::Restart(asked))
     } else {
@@ -308,12 +319,12 @@ mod tests {
             (
                 Some(wanted(NEW, Launched, 7, 0)),
                 Some(there(OLD, Active, 5, 0)),
-                Some(Step::Stop(StopReason::Replaced(mark(OLD, 1, 0)))),
+                Some(Step::Stop(StopReason::Replaced(mark(OLD, 5, 0)))),
             ),
             (
                 Some(wanted(NEW, Launched, 7, 0)),
                 Some(there(OLD, Activating, 5, 0)),
-                Some(Step::Stop(StopReason::Replaced(mark(OLD, 1, 0)))),
+                Some(Step::Stop(StopReason::Replaced(mark(OLD, 5, 0)))),
             ),
             (
                 Some(wanted(NEW, Launched, 7, 0)),
@@ -402,9 +413,8 @@ mod tests {
             (Step::Stop(reason), Some(mut unit)) => {
                 unit.active = ActiveState::Inactive;
                 match reason {
-                    StopReason::NotWanted(mark) | StopReason::Replaced(mark) => {
-                        unit.mark = Some(mark);
-                    }
+                    StopReason::NotWanted(mark) => unit.mark = Some(mark),
+                    StopReason::Replaced(mark) => unit.mark = Some(mark.given_up()),
                     StopReason::NotScheduled(mark) => unit.mark = mark,
                 }
                 Some(unit)

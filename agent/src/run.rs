@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
+use model::mutation::{Mutation, is_made};
 use model::{
     Assignment, Change, JobEnd, JobResult, MachineId, Quarantined, RecordKey, ServiceChange,
     ServiceError, ServiceManager, ServiceUnit, UnitStatus,
@@ -50,7 +51,7 @@ pub(crate) struct DueLook {
 /// What a task brought back.
 pub(crate) enum Ended {
     Step(Box<StepEnd>),
-    Cut(UnitName),
+    Cut(UnitName, Result<JobEnd, ServiceError>),
     Look(UnitName, u64, Result<Option<ServiceUnit>, ServiceError>),
     List(Result<Vec<ServiceUnit>, ServiceError>),
     Settled(BTreeSet<UnitName>),
@@ -301,6 +302,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                     self.slots.keys().chain(wanted.keys()).cloned().collect();
                 // A unit whose entry cannot be read is left as it is.
                 for name in known.difference(&damaged) {
+                    if is_made(Mutation::StaleScheduleKept) && !wanted.contains_key(name) {
+                        continue;
+                    }
                     self.want(name, wanted.remove(name));
                 }
             }
@@ -316,6 +320,11 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 }
             }
             FollowEvent::Disconnected { reason } => {
+                if is_made(Mutation::LossTakenForEmpty) {
+                    let known: Vec<UnitName> = self.slots.keys().cloned().collect();
+                    known.iter().for_each(|name| self.want(name, None));
+                    return;
+                }
                 tracing::warn!(
                     reason,
                     "lost touch with the store: nothing is changed until it is back"
@@ -343,6 +352,10 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         let Some(RecordKey::Assignment(_, name)) = record else {
             return None;
         };
+        if is_made(Mutation::DamagedEntryTakenForNone) {
+            self.want(&name, None);
+            return Some(name);
+        }
         self.slots.entry(name.clone()).or_default().unreadable = true;
         Some(name)
     }
@@ -364,7 +377,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             self.is_back(name);
         }
         let slot = self.slots.entry(name.clone()).or_default();
-        if slot.want(assignment) == Want::Changed {
+        if slot.want(assignment) == Want::Changed || is_made(Mutation::RetryForgotten) {
             self.retries.remove(name);
         }
         self.touch(name);
@@ -393,6 +406,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
 
     fn take_change(&mut self, change: ServiceChange) {
         match change {
+            ServiceChange::All if is_made(Mutation::RelistSkipped) => {}
             ServiceChange::All => self.list(),
             ServiceChange::Unit(name) => self.look_soon(name),
         }
@@ -401,13 +415,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
     fn take_end(&mut self, ended: Ended) {
         match ended {
             Ended::Step(end) => self.take_step_end(*end),
-            Ended::Cut(name) => {
-                if let Some(slot) = self.slots.get_mut(&name) {
-                    slot.cutting = false;
-                }
-                self.look(&name);
-                self.touch(&name);
-            }
+            Ended::Cut(name, result) => self.take_cut(&name, &result),
             Ended::Look(name, epoch, seen) => self.take_look(&name, epoch, seen),
             Ended::Settled(units) => self.let_go(units),
             Ended::List(Ok(units)) => self.take_list(units),
@@ -425,15 +433,11 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             result,
             observed,
             observed_at,
-            unwritten,
         } = end;
         let Some(slot) = self.slots.get_mut(&name) else {
             return;
         };
         let step = slot.working.as_ref().map(|work| work.step.clone());
-        if let Some(step) = &step {
-            slot.remember(step, &result, unwritten);
-        }
         let tried = step.as_ref().map(ToString::to_string).unwrap_or_default();
         match result {
             Ok(end) => {
@@ -482,7 +486,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             self.looks.remove(&name);
         }
         match observed {
-            Ok(seen) => slot.see(seen),
+            Ok(seen) => slot.observed = seen,
             Err(_) => self.look(&name),
         }
         self.touch(&name);

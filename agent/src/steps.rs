@@ -20,8 +20,6 @@ pub(crate) struct StepEnd {
     pub(crate) observed: Result<Option<ServiceUnit>, ServiceError>,
     /// When it was looked at: news from before then are covered.
     pub(crate) observed_at: Instant,
-    /// What was to be remembered of a unit that was stopped, if that could not be written.
-    pub(crate) unwritten: Option<Mark>,
 }
 
 /// Whether a unit is looked at after a step.
@@ -48,13 +46,8 @@ pub(crate) async fn carry_out<S: ServiceManager>(
         }
         _ => None,
     };
-    let mut unwritten = None;
     let result = match step {
-        Step::Stop(reason) => {
-            let stopped = stop(&*manager, &name, reason).await;
-            unwritten = stopped.unwritten;
-            stopped.result
-        }
+        Step::Stop(reason) => stop(&*manager, &name, reason).await,
         Step::Unload => manager.unload(&name).await.map(|()| done()),
         Step::Load(mark, _) => load(&*manager, &name, file, &mark).await,
         Step::Reload => manager.reload().await.map(|()| done()),
@@ -77,7 +70,6 @@ pub(crate) async fn carry_out<S: ServiceManager>(
         result,
         observed,
         observed_at,
-        unwritten,
     }
 }
 
@@ -114,66 +106,38 @@ async fn load<S: ServiceManager>(
     manager.load(name, &file, mark).await.map(|()| done())
 }
 
-async fn stop<S: ServiceManager>(manager: &S, name: &UnitName, reason: StopReason) -> Stopped {
+async fn stop<S: ServiceManager>(
+    manager: &S,
+    name: &UnitName,
+    reason: StopReason,
+) -> Result<JobEnd, ServiceError> {
     match reason {
         StopReason::NotWanted(mark) => {
-            let result = async {
-                let end = manager.stop(name).await?;
-                manager.mark(name, &mark).await?;
-                Ok(end)
-            };
-            result.await.into()
+            let end = manager.stop(name).await?;
+            manager.mark(name, &mark).await?;
+            Ok(end)
         }
         StopReason::NotScheduled(mark) => stop_remembered(manager, name, mark).await,
-        // With no space for the mark there is none for the new file: what runs is left until there is.
         StopReason::Replaced(mark) => {
-            let result = async {
-                manager.mark(name, &mark).await?;
-                manager.stop(name).await
-            };
-            result.await.into()
+            // With no space for a mark there is none for the new file: what runs is left until there is.
+            manager.mark(name, &mark).await?;
+            stop_remembered(manager, name, Some(mark.given_up())).await
         }
     }
 }
 
-/// How a stop ended.
-#[derive(Debug)]
-pub(crate) struct Stopped {
-    pub(crate) result: Result<JobEnd, ServiceError>,
-    /// What was to be remembered and could not be written.
-    pub(crate) unwritten: Option<Mark>,
-}
-
-impl From<Result<JobEnd, ServiceError>> for Stopped {
-    fn from(result: Result<JobEnd, ServiceError>) -> Stopped {
-        Stopped {
-            result,
-            unwritten: None,
-        }
-    }
-}
-
-/// Remembers that it is us who stop the unit, then does. It has to stop also if that cannot be written, as on a full disk: then it is
-/// tried once more afterwards.
+/// Remembers that it is us who stop the unit, then does. It has to stop also if that cannot be written.
 pub(crate) async fn stop_remembered<S: ServiceManager>(
     manager: &S,
     name: &UnitName,
     mark: Option<Mark>,
-) -> Stopped {
-    let mut unwritten = None;
+) -> Result<JobEnd, ServiceError> {
     if let Some(mark) = mark
         && let Err(error) = manager.mark(name, &mark).await
     {
         tracing::warn!(unit = %name, %error, "it cannot be remembered that this unit is being stopped");
-        unwritten = Some(mark);
     }
-    let result = manager.stop(name).await;
-    if let Some(mark) = &unwritten
-        && manager.mark(name, mark).await.is_ok()
-    {
-        unwritten = None;
-    }
-    Stopped { result, unwritten }
+    manager.stop(name).await
 }
 
 /// Remembers a request that systemd refused as carried out: it is not made again until the user asks again. One that did not

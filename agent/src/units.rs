@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use model::mutation::{Mutation, is_made};
 use model::{
-    Assignment, Generation, JobEnd, JobKind, JobReport, Mark, ServiceError, ServiceUnit, UnitStatus,
+    Assignment, Generation, JobEnd, JobKind, JobReport, ServiceUnit, TargetState, UnitStatus,
 };
 use unitfile::{UnitHash, UnitName};
 
 use crate::reconcile::{Progress, Step, next_step, start_still_wanted, status};
-use crate::steps::is_refusal;
 
 /// One unit on this machine.
 #[derive(Clone, Debug, Default)]
@@ -19,8 +19,6 @@ pub(crate) struct Slot {
     pub(crate) unreadable: bool,
     /// What was seen last; none if there is nothing.
     pub(crate) observed: Option<ServiceUnit>,
-    /// It was stopped by us, which could not be written into its mark: this is so nevertheless. Lost with this process.
-    pub(crate) unwritten: Option<Mark>,
     /// What is being done.
     pub(crate) working: Option<Work>,
     /// A start that is no longer wanted is being cut short.
@@ -31,7 +29,7 @@ pub(crate) struct Slot {
     pub(crate) epoch: u64,
     /// How many steps in a row failed; the next try waits for its time.
     pub(crate) failures: u32,
-    /// A failed step is not tried again before its time.
+    /// A failed step, or cutting short a start, is not tried again before its time.
     pub(crate) resting: bool,
     /// systemd could not be reached: what was asked for has no answer yet.
     pub(crate) unanswered: bool,
@@ -94,7 +92,7 @@ impl Slot {
                     return Advance::Nothing;
                 }
             };
-            if self.cutting || start_still_wanted(self.desired.as_ref(), starting) {
+            if self.cutting || self.resting || start_still_wanted(self.desired.as_ref(), starting) {
                 return Advance::Nothing;
             }
             self.cutting = true;
@@ -149,8 +147,14 @@ impl Slot {
             Step::Stop(_) => Some(JobKind::Stop),
             Step::Unload | Step::Reload => failed.then_some(JobKind::Load),
         };
-        // A load that went well is no answer yet if a start follows; one that failed is.
-        let tells = failed || !matches!(work.step, Step::Load(..));
+        // A load or a stop that went well is no answer yet if a start follows; one that failed is.
+        let wanted = self.desired.as_ref();
+        let starts = wanted.is_some_and(|wanted| wanted.target == TargetState::Launched);
+        let tells = match &work.step {
+            Step::Load(..) => failed,
+            Step::Stop(_) => failed || !starts,
+            Step::Start(_) | Step::Restart(_) | Step::Unload | Step::Reload => true,
+        };
         if let Some(kind) = kind.filter(|_| tells) {
             self.job = Some(JobReport {
                 kind,
@@ -159,9 +163,9 @@ impl Slot {
                 message,
             });
         }
+        self.resting = failed;
         if failed {
             self.failures += 1;
-            self.resting = true;
             self.dealt = work.generation;
         } else {
             self.failures = 0;
@@ -174,7 +178,7 @@ impl Slot {
         if self.desired == desired {
             return Want::Same;
         }
-        if self.desired.is_none() {
+        if self.desired.is_none() && !is_made(Mutation::AnswerKept) {
             // It was taken away in between: what was dealt with before is no answer to what is asked for now.
             self.dealt = Generation::default();
             self.job = None;
@@ -184,35 +188,6 @@ impl Slot {
         self.unanswered = false;
         self.failures = 0;
         Want::Changed
-    }
-
-    /// Takes in what a step has left to be remembered.
-    pub(crate) fn remember(
-        &mut self,
-        step: &Step,
-        result: &Result<JobEnd, ServiceError>,
-        unwritten: Option<Mark>,
-    ) {
-        let is_refused = result.as_ref().is_err_and(is_refusal);
-        match step {
-            Step::Stop(_) => self.unwritten = unwritten,
-            // These write what is so now.
-            Step::Load(..) if result.is_ok() => self.unwritten = None,
-            Step::Start(_) | Step::Restart(_) if result.is_ok() || is_refused => {
-                self.unwritten = None;
-            }
-            Step::Load(..) | Step::Start(_) | Step::Restart(_) | Step::Unload | Step::Reload => {}
-        }
-    }
-
-    /// Takes in what is there.
-    pub(crate) fn see(&mut self, seen: Option<ServiceUnit>) {
-        self.observed = seen;
-        match (&mut self.observed, &self.unwritten) {
-            (Some(unit), Some(mark)) => unit.mark = Some(mark.clone()),
-            (Some(_), None) => {}
-            (None, _) => self.unwritten = None,
-        }
     }
 
     /// True if nothing needs to be known of the unit any more.

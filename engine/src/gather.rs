@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::mutation::{Mutation, is_made};
 use model::{
     Assignment, HoldReason, MachineId, PerMachine, Records, TargetState, Unit, UnitStatus,
 };
@@ -296,6 +297,7 @@ fn wanted(
 ) -> (Want, Arc<Rules>) {
     let Some(unit) = unit else {
         let want = match records.quarantined_units.contains(name) {
+            true if is_made(Mutation::DamagedUnitTakenForDestroyed) => Want::Destroyed,
             true => Want::Untouched,
             false => Want::Destroyed,
         };

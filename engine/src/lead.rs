@@ -9,6 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use model::mutation::{Mutation, is_made};
 use model::{AssignReason, Brake, Change, Decision, MachineId, RecordKey, Records, Revision};
 use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
 use tokio::sync::watch;
@@ -166,6 +167,7 @@ impl Leader<'_> {
                     );
                     self.start_over();
                 }
+                Err(WriteError::Store(_)) if is_made(Mutation::UnknownOutcomeTakenForWritten) => {}
                 Err(WriteError::Store(error)) => {
                     // Some of it may have been done: what the store has now must be read.
                     tracing::warn!(%error, "writing the plan failed; reading everything again");
@@ -269,6 +271,7 @@ impl Leader<'_> {
     fn take_in(&mut self, revision: Revision, changes: Vec<Change>) {
         for change in changes {
             match &change {
+                Change::Machine(_, None) if is_made(Mutation::PlacedOnGoneMachine) => continue,
                 Change::Unit(..) | Change::Assignment(..) => {
                     self.collect_at = Some(Instant::now() + COLLECT_DELAY);
                 }

@@ -13,6 +13,7 @@ use crate::occupancy::{LeastLoaded, Occupancy};
 use crate::order::{Merit, is_particular, keep_best};
 use crate::replace::{prefer_calm, would_give_way};
 use crate::ties::{Group, Knot, Ties, ties};
+use model::mutation::{Mutation, is_made};
 
 /// Why a unit is where it was put.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -467,10 +468,13 @@ impl Placer<'_> {
         let node = self.cluster.node(unit);
         let stopped = node.want == Want::Everywhere
             || self.removed.contains_key(&(unit, machine))
-            || node
-                .statuses
-                .iter()
-                .all(|where_seen| *where_seen == machine);
+            || node.statuses.iter().all(|where_seen| {
+                let is_mistaken = match self.cluster.is_live(*where_seen) {
+                    true => is_made(Mutation::StartedBeforeTheStop),
+                    false => is_made(Mutation::LeavingMachineIgnored),
+                };
+                *where_seen == machine || is_mistaken
+            });
         stopped
             && node
                 .peers

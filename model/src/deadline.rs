@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use crate::mutation::{Mutation, is_made};
+
 /// When they are asked to stop. Keep-alives are sent at each third, so one may be lost and another be late.
 const STOP_PERCENT: u64 = 70;
 
@@ -31,6 +33,10 @@ impl Deadline {
     /// The deadline that follows from a keep-alive that was sent then and has been answered.
     pub fn of(sent_boot_ms: u64, lease_ttl: Duration) -> Deadline {
         let ttl_ms = u64::try_from(lease_ttl.as_millis()).unwrap_or(u64::MAX / 100);
+        let ttl_ms = match is_made(Mutation::GuardTooLate) {
+            true => ttl_ms.saturating_mul(2),
+            false => ttl_ms,
+        };
         let after =
             |percent: u64| sent_boot_ms.saturating_add(ttl_ms.saturating_mul(percent) / 100);
         Deadline {

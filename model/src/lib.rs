@@ -10,6 +10,7 @@ mod deadline;
 mod decision;
 mod explanation;
 mod machine;
+pub mod mutation;
 mod per_machine;
 mod ports;
 mod question;

@@ -135,6 +135,11 @@ impl Registry {
         Registry { clock, ..self }
     }
 
+    /// Milliseconds of the clock that people set: only for a mistake that is made on purpose.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.clock.unix_ms()
+    }
+
     /// Milliseconds since the machine booted.
     pub(crate) fn boot_ms(&self) -> u64 {
         self.clock.boot_ms()

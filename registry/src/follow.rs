@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use etcd_client::KeyValue;
+use model::mutation::{Mutation, is_made};
 use model::{Change, MachineId, RecordKey, Revision};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -255,7 +256,7 @@ impl Follower {
                 End::Unheard => return,
                 End::Outdated => self.known = None,
                 End::Lost(error) => {
-                    if self.resume == Resume::List {
+                    if self.resume == Resume::List && !is_made(Mutation::CompactionIgnored) {
                         self.known = None;
                     }
                     if !self.disconnected {
@@ -392,6 +393,7 @@ impl Follower {
 
     async fn hear(&mut self, heard: Heard) -> Result<(), End> {
         match heard {
+            Heard::Compacted if is_made(Mutation::CompactionIgnored) => self.skip().await,
             Heard::Compacted => Err(End::Outdated),
             Heard::UpTo(revision) => {
                 let Some(known) = &mut self.known else {
@@ -429,6 +431,18 @@ impl Follower {
                 Ok(())
             }
         }
+    }
+
+    /// A mistake: goes on with what is to come, as if nothing had been missed.
+    async fn skip(&mut self) -> Result<(), End> {
+        let now = standing(&self.registry, &self.range).await?;
+        if let Some(known) = &mut self.known {
+            known.reached.revision = now.revision;
+            known.reached.keys = now.keys;
+        }
+        Err(End::Lost(RegistryError::Unreachable {
+            reason: "the watch has fallen behind".to_owned(),
+        }))
     }
 
     async fn tell(&mut self, batch: Batch) -> Result<(), End> {

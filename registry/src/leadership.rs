@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_client::{Compare, CompareOp, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse};
+use model::mutation::{Mutation, is_made};
 use model::{Decision, Leader, MachineId, RecordKey, Revision};
 use unitfile::{FileHash, UnitName};
 
@@ -99,7 +100,10 @@ impl Registry {
         });
         let options = PutOptions::new().with_lease(lease.id().0);
         let txn = Txn::new()
-            .when([Compare::create_revision(key, CompareOp::Equal, 0)])
+            .when(match is_made(Mutation::ElectedWithoutCompare) {
+                true => Vec::new(),
+                false => vec![Compare::create_revision(key, CompareOp::Equal, 0)],
+            })
             .and_then([TxnOp::put(key, value, Some(options))])
             .or_else([TxnOp::get(key, None)]);
         let answer = self.txn(txn, Effect::Write).await?;
@@ -170,7 +174,11 @@ impl Leadership {
             let last = |group: &Group| group.writes.last_key_value().map(|(key, _)| key.clone());
             last(a).cmp(&last(b))
         });
-        match write_if(&self.registry, &[self.fence()], groups).await {
+        let fence = match is_made(Mutation::LeaderNotCompared) {
+            true => Vec::new(),
+            false => vec![self.fence()],
+        };
+        match write_if(&self.registry, &fence, groups).await {
             Ok(reported) if reported.is_empty() => Ok(()),
             Ok(reported) => {
                 tracing::debug!(?reported, "reported meanwhile");
@@ -260,9 +268,11 @@ impl Leadership {
     /// If the store failed; the record then goes with the lease.
     pub async fn resign(self) -> Result<(), RegistryError> {
         let key = self.registry.layout().key(&RecordKey::Leader);
-        let txn = Txn::new()
-            .when([self.fence()])
-            .and_then([TxnOp::delete(key, None)]);
+        let fence = match is_made(Mutation::ResignsForAnother) {
+            true => Vec::new(),
+            false => vec![self.fence()],
+        };
+        let txn = Txn::new().when(fence).and_then([TxnOp::delete(key, None)]);
         self.registry.txn(txn, Effect::Write).await.map(|_| ())
     }
 

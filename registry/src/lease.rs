@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use etcd_client::{LeaseKeepAliveStream, LeaseKeeper};
+use model::mutation::{Mutation, is_made};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -70,7 +71,10 @@ pub(crate) struct Sent {
 impl Sent {
     fn now(registry: &Registry) -> Sent {
         // This one first: what comes between the two makes the lease seem older, never younger.
-        let boot_ms = registry.boot_ms();
+        let boot_ms = match is_made(Mutation::DeadlineByWallClock) {
+            true => registry.unix_ms(),
+            false => registry.boot_ms(),
+        };
         Sent {
             at: Instant::now(),
             boot_ms,
@@ -172,6 +176,7 @@ impl Lease {
     ) -> Lease {
         let origin = match &stream {
             Some(_) => Origin::Resumed,
+            None if is_made(Mutation::NewLeaseTakenForOld) => Origin::Resumed,
             None => Origin::Granted,
         };
         let (sender, state) = watch::channel(LeaseState {

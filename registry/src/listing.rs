@@ -3,6 +3,7 @@
 use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
 use futures_util::future::{maybe_done, poll_immediate};
 use model::Revision;
+use model::mutation::{Mutation, is_made};
 
 use crate::connection::{Registry, from_revision, revision_of};
 use crate::error::RegistryError;
@@ -153,6 +154,9 @@ async fn read(
 ) -> Option<Result<GetResponse, RegistryError>> {
     let page = page?;
     let mut options = GetOptions::new().with_limit(page.records);
+    if is_made(Mutation::StaleReads) {
+        options = options.with_serializable();
+    }
     if let Some(end) = page.end {
         options = options.with_range(end);
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp};
+use model::mutation::{Mutation, is_made};
 use model::{Change, Deadline, Machine, MachineId, RecordKey, UnitStatus};
 use tokio::sync::watch;
 use unitfile::UnitName;
@@ -102,6 +103,9 @@ impl Membership {
         let mut groups: BTreeMap<UnitName, Group> = BTreeMap::new();
         for (unit, status) in statuses {
             let write = match status {
+                Some(status) if is_made(Mutation::StatusesWithoutLease) => {
+                    Write::Put(layout::status(&status))
+                }
                 Some(status) => Write::PutLeased(layout::status(&status), self.lease),
                 None => Write::Delete,
             };

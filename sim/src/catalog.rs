@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use Fate::{Ends, Hangs, Runs};
-use Rule::{Anywhere, Beside, Everywhere, Machine, Metadata, NotWith};
+use Rule::{Anywhere, Beside, Everywhere, Machine, Metadata, NotWith, Sole};
 
 /// What becomes of a unit that was started.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub(crate) enum Rule {
     NotWith(&'static str),
     /// On this machine.
     Machine(&'static str),
+    /// Anywhere, and never on two, whatever happens.
+    Sole,
 }
 
 /// All units, each with its versions.
@@ -53,7 +55,7 @@ const FAILS: &str = "Type=oneshot\nExecStart=/bin/false\n";
 const CRASHES: &str = "ExecStart=/bin/sleep 2\nRestart=always\n";
 
 /// Each unit by name, with its versions.
-const TABLE: [(&str, &[(&str, Fate, Rule)]); 11] = [
+const TABLE: [(&str, &[(&str, Fate, Rule)]); 13] = [
     (
         "web@1.service",
         &[
@@ -102,6 +104,14 @@ const TABLE: [(&str, &[(&str, Fate, Rule)]); 11] = [
         &[(SLOW_START, Runs, Anywhere), (SLOW_STOP, Runs, Anywhere)],
     ),
     (
+        "sole.service",
+        &[(SERVER, Runs, Sole), (SLOW_STOP, Runs, Sole)],
+    ),
+    (
+        "lone.service",
+        &[(HUNG_STOP, Runs, Sole), (SERVER, Runs, Sole)],
+    ),
+    (
         "stuck.service",
         &[(HUNG_START, Hangs, Anywhere), (HUNG_STOP, Runs, Anywhere)],
     ),
@@ -137,6 +147,7 @@ impl Catalog {
             Beside(peer) => format!("MachineOf={peer}\n"),
             NotWith(prefix) => format!("Conflicts={prefix}*\n"),
             Machine(id) => format!("MachineID={id}\n"),
+            Sole => "Exclusive=yes\n".to_owned(),
         };
         let text = format!(
             "[Unit]\nDescription={name} version {number}\n[Service]\n{body}[X-Fleet]\n{options}"
@@ -163,7 +174,7 @@ impl Catalog {
     pub(crate) fn conflict(&self, one: (&str, &FileHash), other: (&str, &FileHash)) -> bool {
         let excludes = |(own, file): (&str, &FileHash), name: &str| match self.rule(file) {
             NotWith(prefix) => name.starts_with(prefix) && name != own,
-            Anywhere | Everywhere | Metadata(..) | Beside(_) | Machine(_) => false,
+            Anywhere | Everywhere | Metadata(..) | Beside(_) | Machine(_) | Sole => false,
         };
         excludes(one, other.0) || excludes(other, one.0)
     }

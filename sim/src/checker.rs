@@ -48,6 +48,12 @@ pub(crate) struct State {
     pub(crate) running: BTreeMap<Place, Activation>,
     /// Start and restart requests that the agent knows to have carried out, since the unit was loaded.
     pub(crate) asked: BTreeMap<Place, BTreeSet<(u64, u64)>>,
+    /// Exclusive units that the machine has ended: the same request may start them once more.
+    ended: BTreeSet<Place>,
+    /// Exclusive units that are being started once more.
+    repeated: BTreeSet<Place>,
+    /// When somebody ended a machine's lease by hand: nothing is promised of exclusive units then.
+    pub(crate) revoked_at: BTreeMap<String, Instant>,
     /// When the agent last had it started.
     started_at: BTreeMap<Place, Instant>,
     /// Units that somebody else put down, by the requests that were carried out then.
@@ -125,6 +131,11 @@ impl Checker {
         let now = Instant::now();
         let place = (machine.to_owned(), name.to_string());
         let request = (mark.start.0, mark.restart.0);
+        let is_repeated = state.ended.remove(&place);
+        match is_repeated {
+            true => state.repeated.insert(place.clone()),
+            false => state.repeated.remove(&place),
+        };
         self.history.note(
             machine,
             format!(
@@ -132,11 +143,8 @@ impl Checker {
                 request.0, request.1
             ),
         );
-        if state
-            .asked
-            .get(&place)
-            .is_some_and(|asked| asked.contains(&request))
-        {
+        let asked = state.asked.get(&place);
+        if !is_repeated && asked.is_some_and(|asked| asked.contains(&request)) {
             self.history.violation(
                 "I6 hands off",
                 format!("{machine} starts {name} a second time for one request ({request:?})"),
@@ -192,7 +200,9 @@ impl Checker {
         let place = (machine.to_owned(), name.to_string());
         let mut state = self.lock();
         let request = (mark.start.0, mark.restart.0);
-        if let Some(asked) = state.asked.get_mut(&place) {
+        if state.repeated.remove(&place) {
+            state.ended.insert(place.clone());
+        } else if let Some(asked) = state.asked.get_mut(&place) {
             asked.remove(&request);
         }
         if !matches!(
@@ -248,6 +258,7 @@ impl Checker {
     pub(crate) fn reboots(&self, machine: &str) {
         let mut state = self.lock();
         state.asked.retain(|(at, _), _| at != machine);
+        state.ended.retain(|(at, _)| at != machine);
         state.put_down.retain(|(at, _), _| at != machine);
     }
 
@@ -274,7 +285,12 @@ impl Checker {
             What::Stopping => {
                 self.history
                     .note(&who, format!("{} is being stopped", happening.unit));
-                self.check_stop(&state, &place);
+                let running = state.running.get(&place);
+                if running.is_some_and(|it| self.catalog.rule(&it.file) == Rule::Sole) {
+                    state.ended.insert(place);
+                } else {
+                    self.check_stop(&state, &place);
+                }
             }
             What::Stopped | What::Ended | What::PoweredOff => {
                 let how = match happening.what {
@@ -299,8 +315,11 @@ impl Checker {
                 && self.catalog.rule(&other.file) != Rule::Everywhere
         });
         for (other, _) in others {
-            let explained =
-                state.was_cut_off_since_start(other) || state.was_cut_off_since_start(place);
+            let is_sole = self.catalog.rule(&activation.file) == Rule::Sole;
+            let by_hand =
+                state.revoked_at.contains_key(&other.0) || state.revoked_at.contains_key(&place.0);
+            let explained = (!is_sole || by_hand)
+                && (state.was_cut_off_since_start(other) || state.was_cut_off_since_start(place));
             let what = format!("{} runs on {} and on {}", place.1, other.0, place.0);
             if explained {
                 self.history

@@ -127,7 +127,7 @@ impl Checker {
             return false;
         };
         let by_rule = match self.catalog.rule(&record.file) {
-            Rule::Anywhere | Rule::Everywhere | Rule::NotWith(_) => true,
+            Rule::Anywhere | Rule::Everywhere | Rule::NotWith(_) | Rule::Sole => true,
             Rule::Machine(id) => machine == id,
             Rule::Metadata(key, value) => metadata.get(key).is_some_and(|it| it == value),
             Rule::Beside(peer) => {

@@ -27,6 +27,7 @@ pub(crate) enum Heal {
     Hang(usize),
     Mask(usize, UnitName),
     Clock(usize),
+    Behind(Role, usize),
     Record(Damage),
 }
 
@@ -41,7 +42,7 @@ pub(crate) struct Damage {
 }
 
 /// Kinds of faults and how often each is drawn.
-const KINDS: [(&str, u64); 22] = [
+const KINDS: [(&str, u64); 24] = [
     ("crash of an agent", 10),
     ("crash of an engine", 10),
     ("crash at a store request", 10),
@@ -64,7 +65,12 @@ const KINDS: [(&str, u64); 22] = [
     ("reboot", 4),
     ("damaged record", 7),
     ("machine leaves in order", 3),
+    ("clock jump", 5),
+    ("reads fall behind", 5),
 ];
+
+/// How far a clock is ahead when it is right: so it can be set back too.
+pub(crate) const CLOCK_AHEAD_MS: u64 = 3_600_000;
 
 impl World {
     /// Lets one fault happen.
@@ -93,6 +99,8 @@ impl World {
             "reboot" => self.reboot(kind),
             "damaged record" => self.damage(kind).await,
             "machine leaves in order" => self.leave(kind),
+            "clock jump" => self.jump(kind),
+            "reads fall behind" => self.fall_behind(kind),
             _ => self.machine_fault(kind),
         }
     }
@@ -269,11 +277,32 @@ impl World {
             let message = "Transport endpoint is not connected".to_owned();
             fake.refuse_next(&self.some_unit(), ServiceError::Refused { message });
         }
-        if self.dice.percent(30) {
-            let jump = self.dice.below(7_200_000);
-            self.clocks[index].set(jump);
-            self.later(lasts, Heal::Clock(index));
-        }
+    }
+
+    /// Somebody sets a machine's clock, at most an hour back or forth.
+    fn jump(&mut self, kind: &'static str) {
+        let index = self.draw(Role::Agent);
+        let lasts = self.dice.between(500, 20_000);
+        let ahead_ms = self.dice.below(7_200_000);
+        self.clocks[index].set(ahead_ms);
+        let what = format!("{}, for {lasts} ms", self.machine(index));
+        self.history.fault(kind, what);
+        self.later(lasts, Heal::Clock(index));
+    }
+
+    /// A process is connected to a member of the store that is cut off from the others.
+    fn fall_behind(&mut self, kind: &'static str) {
+        let role = *self.dice.one_of(&[Role::Agent, Role::Agent, Role::Engine]);
+        let index = self.draw(role);
+        let lasts = self.dice.between(2_000, 25_000);
+        let revision = self.store.revision();
+        let name = self.name(role, index);
+        self.slot(role, index).link.fall_behind(Some(revision));
+        self.history.fault(
+            kind,
+            format!("{name} at revision {revision}, for {lasts} ms"),
+        );
+        self.later(lasts, Heal::Behind(role, index));
     }
 
     /// Notes what has to be undone, and when.
@@ -333,7 +362,8 @@ impl World {
             Heal::Disk(index) => self.hosts[index].fake.set_disk_failure(None),
             Heal::Hang(index) => self.hosts[index].hang.set(false),
             Heal::Mask(index, unit) => self.hosts[index].fake.unmask(unit.as_str()),
-            Heal::Clock(index) => self.clocks[index].set(0),
+            Heal::Clock(index) => self.clocks[index].set(CLOCK_AHEAD_MS),
+            Heal::Behind(role, index) => self.slot(role, index).link.fall_behind(None),
             Heal::Record(damage) => self.repair(damage).await,
         }
     }

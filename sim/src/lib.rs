@@ -24,4 +24,6 @@ mod world;
 mod written;
 
 pub use history::{Telling, Violation};
+#[cfg(debug_assertions)]
+pub use run::simulate_mistaken;
 pub use run::{Outcome, simulate};

@@ -168,6 +168,8 @@ impl Noted {
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
     pub(crate) units: BTreeMap<String, Timeline<Wanted>>,
+    /// Where units were last asked to move, and by which request.
+    pub(crate) moves: BTreeMap<String, (String, u64)>,
     /// By machine and unit.
     pub(crate) entries: BTreeMap<(String, String), Timeline<Wanted>>,
     pub(crate) statuses: BTreeMap<(String, String), Timeline<Reported>>,
@@ -195,6 +197,9 @@ impl Mirror {
         self.damaged.remove(key);
         let noted = Noted::of(key);
         let json = json.as_ref();
+        if let (Noted::Unit(unit), Some(to)) = (&noted, json.and_then(relocation)) {
+            self.moves.insert(unit.clone(), to);
+        }
         let is_read = match &noted {
             Noted::Unit(unit) => set(
                 &mut self.units,
@@ -294,6 +299,12 @@ fn set<K: Ord + Clone, T: Clone + PartialEq>(
     }
     map.entry(key.clone()).or_default().set(at, read);
     true
+}
+
+fn relocation(json: &Value) -> Option<(String, u64)> {
+    let relocation = json.get("relocation")?;
+    let to = relocation.get("to")?.as_str()?.to_owned();
+    Some((to, relocation.get("generation")?.as_u64()?))
 }
 
 fn metadata(json: &Value) -> BTreeMap<String, String> {

@@ -72,6 +72,8 @@ pub(crate) struct Link {
 
 struct Inner {
     store: Embedded,
+    /// To the store; making one costs more than a request.
+    channel: etcd_client::Channel,
     writers: Writers,
     state: Mutex<State>,
     changed: Notify,
@@ -81,6 +83,8 @@ struct Inner {
 
 struct State {
     weather: Weather,
+    /// To a member that is behind, if requests go there now.
+    behind: Option<etcd_client::Channel>,
     /// How often all streams were broken.
     breaks: u64,
     dice: Dice,
@@ -95,11 +99,13 @@ impl Link {
     ) -> Link {
         let state = State {
             weather: Weather::default(),
+            behind: None,
             breaks: 0,
             dice,
         };
         Link {
             inner: Arc::new(Inner {
+                channel: store.channel(),
                 store,
                 writers,
                 state: Mutex::new(state),
@@ -122,6 +128,17 @@ impl Link {
     pub(crate) fn set(&self, change: impl FnOnce(&mut Weather)) {
         change(&mut self.lock().weather);
         self.inner.changed.notify_waiters();
+    }
+
+    /// From now on requests go to a member of the store that has nothing newer than this; with none, to one that has all.
+    pub(crate) fn fall_behind(&self, revision: Option<i64>) {
+        let channel = revision.map(|revision| self.inner.store.channel_behind(revision));
+        self.lock().behind = channel;
+    }
+
+    fn to_store(&self) -> etcd_client::Channel {
+        let behind = self.lock().behind.clone();
+        behind.unwrap_or_else(|| self.inner.channel.clone())
     }
 
     /// Breaks every stream that is open now.
@@ -269,7 +286,7 @@ impl Wire {
             return Some(Err(refused()));
         }
         let store = self.link.inner.store.clone();
-        let mut answer = pin!(store.channel().oneshot(request));
+        let mut answer = pin!(self.link.to_store().oneshot(request));
         let answered = poll_fn(|context| {
             let before = store.revision();
             let polled = answer.as_mut().poll(context);
@@ -298,16 +315,21 @@ impl Wire {
             return Err(refused());
         }
         self.link.carry_piece(Way::ToStore).await;
+        // etcd repeats events, and nothing else does: TCP is in between.
+        let repeats = match request.uri().path().ends_with("/Watch") {
+            true => Repeats::Some,
+            false => Repeats::None,
+        };
         let way_to = self.clone();
-        let request = request.map(|body| way_to.flowing(body, Way::ToStore, breaks));
-        let response = self.link.inner.store.channel().oneshot(request).await?;
+        let request = request.map(|body| way_to.flowing(body, Way::ToStore, breaks, Repeats::None));
+        let response = self.link.to_store().oneshot(request).await?;
         self.link.carry_piece(Way::FromStore).await;
         self.gate.pass().await;
-        Ok(response.map(|body| self.flowing(body, Way::FromStore, breaks)))
+        Ok(response.map(|body| self.flowing(body, Way::FromStore, breaks, repeats)))
     }
 
     /// A stream as it arrives over this link, until it breaks.
-    fn flowing(self, body: Body, way: Way, breaks: u64) -> Body {
+    fn flowing(self, body: Body, way: Way, breaks: u64, repeats: Repeats) -> Body {
         let flow = Flowing {
             wire: self,
             body,
@@ -333,7 +355,7 @@ impl Wire {
                     Some(piece)
                 } => piece,
             };
-            if let (Way::FromStore, Some(Ok(frame))) = (way, &piece) {
+            if let (Repeats::Some, Some(Ok(frame))) = (repeats, &piece) {
                 flow.pieces += 1;
                 // Not the first, which says that the watch was created.
                 if flow.pieces > 1 && link.is_repeated() {
@@ -344,6 +366,13 @@ impl Wire {
         });
         Body::new(StreamBody::new(pieces))
     }
+}
+
+/// Whether messages of a stream may come twice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Repeats {
+    Some,
+    None,
 }
 
 struct Flowing {

@@ -33,7 +33,13 @@ impl World {
 
     /// Overwrites a record with nonsense.
     pub(crate) async fn damage(&mut self, kind: &'static str) {
-        let records = self.records().await;
+        let mut records = self.records().await;
+        // What is put back must not be nonsense too.
+        records.retain(|record| {
+            !self.heals.values().any(
+                |heal| matches!(heal, Heal::Record(damage) if damage.key.as_bytes() == record.key()),
+            )
+        });
         if records.is_empty() {
             return;
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use agent::{Joined, Joining};
+use agent::{Drained, ExclusiveUnits, Joined, Joining};
 use engine::{BrakeLimits, EngineReport, EngineSettings};
 use model::{BootId, Capacity, Machine, MachineId};
 use registry::{Lease, LeaseId, Membership, Registry};
@@ -204,9 +204,17 @@ impl AgentProcess {
         if let Err(error) = membership.leave_schedule().await {
             self.note(&format!("the cluster could not be told: {error}"));
         }
-        agent::drain(membership, Arc::clone(&self.manager)).await;
-        if let Err(error) = lease.revoke().await {
-            self.note(&format!("the lease could not be ended: {error}"));
+        let drained = agent::drain(membership, Arc::clone(&self.manager)).await;
+        let exclusive = agent::end_exclusive(&*self.manager).await;
+        match (drained, exclusive) {
+            (Drained::Everything, ExclusiveUnits::Ended) => {
+                if let Err(error) = lease.revoke().await {
+                    self.note(&format!("the lease could not be ended: {error}"));
+                }
+            }
+            (Drained::SomeMayRun, _) | (_, ExclusiveUnits::Unkillable | ExclusiveUnits::MayRun) => {
+                self.note("something may run on: the lease ends by itself");
+            }
         }
         self.host.remember(None);
         self.note("has left");

@@ -59,6 +59,21 @@ pub fn simulate(seed: u64, telling: Telling) -> std::io::Result<Outcome> {
     Ok(runtime.block_on(run(seed, telling)))
 }
 
+/// As [`simulate`], with a product that makes this mistake. Not in a release build, which can make none.
+///
+/// # Errors
+/// If there is no runtime to be had.
+#[cfg(debug_assertions)]
+pub fn simulate_mistaken(
+    seed: u64,
+    mutation: model::mutation::Mutation,
+) -> std::io::Result<Outcome> {
+    model::mutation::make(Some(mutation));
+    let outcome = simulate(seed, Telling::AtEnd);
+    model::mutation::make(None);
+    outcome
+}
+
 async fn run(seed: u64, telling: Telling) -> Outcome {
     let mut world = match World::new(seed, telling).await {
         Ok(world) => world,
@@ -131,13 +146,17 @@ impl World {
     fn ask(&mut self) {
         let name = self.some_unit();
         let action = match self.dice.below(100) {
-            0..45 => Action::Start,
-            45..55 => Action::Stop,
-            55..62 => Action::Unload,
-            62..72 => Action::Destroy,
-            72..76 => Action::Submit,
-            76..82 => Action::Load,
-            82..92 => Action::Restart,
+            0..42 => Action::Start,
+            42..50 => Action::Stop,
+            50..55 => Action::Unload,
+            55..62 => Action::Destroy,
+            62..66 => Action::Submit,
+            66..72 => Action::Load,
+            72..81 => Action::Restart,
+            81..91 => {
+                let index = self.draw(Role::Agent);
+                Action::Move(self.hosts[index].id.clone())
+            }
             _ => return self.ask_machine(),
         };
         self.ask_unit(name, action);

@@ -20,7 +20,7 @@ use crate::catalog::Catalog;
 use crate::checker::Checker;
 use crate::client::{Ask, Asked, client};
 use crate::dice::Dice;
-use crate::faults::Heal;
+use crate::faults::{CLOCK_AHEAD_MS, Heal};
 use crate::gate::{Gate, Gatekeeper};
 use crate::history::{History, Telling};
 use crate::manager::{Hang, Manager};
@@ -52,8 +52,7 @@ impl WallClock {
 
 impl Clock for WallClock {
     fn unix_ms(&self) -> u64 {
-        // An hour ahead of the epoch, so that it can be set back too.
-        self.boot_ms() + self.ahead_ms.load(Ordering::Relaxed) + 3_600_000
+        self.boot_ms() + self.ahead_ms.load(Ordering::Relaxed)
     }
 
     fn boot_ms(&self) -> u64 {
@@ -315,7 +314,7 @@ impl World {
 fn host(number: u64) -> (Host, Arc<WallClock>) {
     let clock = Arc::new(WallClock {
         began: Instant::now(),
-        ahead_ms: AtomicU64::new(0),
+        ahead_ms: AtomicU64::new(CLOCK_AHEAD_MS),
     });
     let disk = if number <= 2 { "ssd" } else { "hdd" };
     let id = format!("m{number}");

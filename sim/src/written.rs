@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use crate::catalog::Rule;
 use crate::checker::{Checker, Place, STALE, State};
-use crate::mirror::{Noted, Timeline, Wanted};
+use crate::mirror::{Mirror, Noted, Timeline, Wanted};
 
 /// Who writes by hand; may write anything.
 pub(crate) const OPERATOR: &str = "operator";
@@ -53,9 +53,21 @@ impl Checker {
                 if !is_there && !by_itself {
                     state.lost_at.insert(machine.clone(), now);
                 }
+                if !is_there && writer == OPERATOR {
+                    state.revoked_at.insert(machine.clone(), now);
+                }
             }
             Noted::Status(machine, unit) => {
-                self.check_answer(state, (machine.clone(), unit.clone()))
+                let place = (machine.clone(), unit.clone());
+                match writer {
+                    // The lease is over, also of a machine that was on its way out.
+                    STORE => drop(state.lost_at.insert(machine.clone(), now)),
+                    OPERATOR => {}
+                    _ => self.check_answer(state, place),
+                }
+            }
+            Noted::Leader if leader.is_some() && writer != STORE => {
+                self.check_leads(writer, leader, "the leader's record");
             }
             Noted::Unit(_) | Noted::Spec(_) | Noted::Leader | Noted::Other => {}
         }
@@ -115,6 +127,7 @@ impl Checker {
         let entry = mirror.entries.get(place);
         let is_new = entry.is_some_and(|it| it.present_since() == it.changed_at());
         if !is_new {
+            self.check_stays(state, place, wanted, from);
             return;
         }
         if self.catalog.rule(&wanted.file) != Rule::Everywhere {
@@ -141,6 +154,24 @@ impl Checker {
                 let what = format!("{unit} is scheduled on {machine}, where {other} is");
                 self.history.violation("I3 conflicts", what);
             }
+        }
+    }
+
+    /// A unit that is asked to move, and is told to stay instead, could not be taken by the other machine.
+    fn check_stays(&self, state: &State, place: &Place, wanted: &Wanted, from: Instant) {
+        let (machine, unit) = place;
+        let mirror = &state.mirror;
+        let Some((to, generation)) = mirror.moves.get(unit) else {
+            return;
+        };
+        // Another may not be beside this one.
+        let is_free = unit != "db.service"
+            && matches!(self.catalog.rule(&wanted.file), Rule::Anywhere | Rule::Sole);
+        let other = mirror.machines.get(to);
+        let is_there = other.is_some_and(|it| it.steady_since(from).is_some());
+        if wanted.generation == *generation && to != machine && is_free && is_there {
+            let what = format!("{unit} was to move to {to}, and is told to stay on {machine}");
+            self.history.violation("I4 schedule", what);
         }
     }
 
@@ -176,22 +207,13 @@ impl Checker {
         let (machine, _) = place;
         let mirror = &state.mirror;
         match self.catalog.rule(&wanted.file) {
-            Rule::Anywhere | Rule::Everywhere | Rule::NotWith(_) => true,
+            Rule::Anywhere | Rule::Everywhere | Rule::NotWith(_) | Rule::Sole => true,
             Rule::Machine(id) => machine == id,
             Rule::Metadata(key, value) => {
-                let is_steady = |changed: Option<bool>| changed == Some(false);
-                let machine_changed = mirror
-                    .machines
-                    .get(machine)
-                    .map(|it| it.changed_since(from));
-                let spec_changed = mirror
-                    .specs
-                    .get(machine)
-                    .is_some_and(|it| it.changed_since(from));
                 let fits = mirror
                     .metadata(machine)
                     .is_some_and(|metadata| metadata.get(key).is_some_and(|it| it == value));
-                fits || !is_steady(machine_changed) || spec_changed
+                fits || machine_changed(mirror, machine, from)
             }
             Rule::Beside(peer) => {
                 let peer = mirror.entries.get(&(machine.clone(), peer.to_owned()));
@@ -215,14 +237,6 @@ impl Checker {
                 .get(unit)
                 .is_none_or(|it| it.changed_since(from))
         };
-        let machine_changed = mirror
-            .machines
-            .get(machine)
-            .is_none_or(|it| it.changed_since(from));
-        let spec_changed = mirror
-            .specs
-            .get(machine)
-            .is_some_and(|it| it.changed_since(from));
         let partners = ["web@1.service", "web@2.service", "db.service"];
         let partner_changed = partners.contains(&unit.as_str())
             && partners.iter().any(|partner| unit_changed(partner));
@@ -234,8 +248,7 @@ impl Checker {
             at.1 == *unit && at.0 != *machine && entry.since(from).iter().any(Option::is_some)
         });
         let explained = unit_changed(unit)
-            || machine_changed
-            || spec_changed
+            || machine_changed(mirror, machine, from)
             || partner_changed
             || peer_moved
             || elsewhere;
@@ -270,4 +283,12 @@ impl Checker {
             self.history.violation("I16 truth", what);
         }
     }
+}
+
+/// True if the machine has come, gone or changed, or its metadata was edited.
+fn machine_changed(mirror: &Mirror, machine: &str, from: Instant) -> bool {
+    let machine_changed = mirror.machines.get(machine);
+    let edited = mirror.specs.get(machine);
+    machine_changed.is_none_or(|it| it.changed_since(from))
+        || edited.is_some_and(|it| it.changed_since(from))
 }

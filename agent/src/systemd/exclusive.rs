@@ -67,7 +67,14 @@ impl Systemd {
         check(guard, name)?;
         // Before systemd is asked: what the guard gives up after that stays given up.
         guard.forget_given_up(name).map_err(failed)?;
-        let end = self.run_job(name, verb, Some(mark)).await?;
+        let end = match self.run_job(name, verb, Some(mark)).await {
+            Ok(end) => end,
+            Err(error) => {
+                // It may not have begun: it is to be asked again, as before.
+                guard.give_up(name.as_str()).map_err(failed)?;
+                return Err(error);
+            }
+        };
         if end.result == JobResult::Dependency
             && let Err(error) = check(guard, name)
         {

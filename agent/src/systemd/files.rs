@@ -19,6 +19,10 @@ use super::mark;
 /// Begins the names of files that are being written; what a killed process left of them is removed at the next start.
 const UNFINISHED: &str = ".fleet-new-";
 
+/// In the directory of marks, holds those of units that were given up. A mark is moved there rather than written anew, as that needs
+/// no space: `/run` may be full when a unit has to be stopped. A mark outside of it is newer.
+const GIVEN_UP: &str = "given-up";
+
 /// Anyone may read unit files and marks, as those of the host.
 const MODE: u32 = 0o644;
 
@@ -57,7 +61,8 @@ impl Files {
     /// # Errors
     /// If a directory cannot be made or read.
     pub(super) fn open(units: &Path, marks: &Path, links: &Path) -> Result<Files, ServiceError> {
-        for directory in [units, marks, links] {
+        let given_up = marks.join(GIVEN_UP);
+        for directory in [units, marks, &given_up, links] {
             fs::create_dir_all(directory).map_err(|error| failed(directory, &error))?;
         }
         for directory in [units, marks] {
@@ -82,7 +87,7 @@ impl Files {
             let name = UnitName::parse(name).ok()?;
             name.check_runnable().is_ok().then_some(name)
         };
-        for directory in [&self.units, &self.marks] {
+        for directory in [&self.units, &self.marks, &self.marks.join(GIVEN_UP)] {
             names.extend(entries(directory)?.iter().filter_map(|name| runnable(name)));
         }
         for name in entries(&self.links)?
@@ -99,7 +104,10 @@ impl Files {
     /// True if anything of this unit is there.
     pub(super) fn has(&self, name: &UnitName) -> bool {
         let there = |path: &Path| path.symlink_metadata().is_ok();
-        there(&self.unit(name)) || there(&self.mark_path(name)) || self.is_linked(name)
+        there(&self.unit(name))
+            || there(&self.mark_path(name))
+            || there(&self.given_up_path(name))
+            || self.is_linked(name)
     }
 
     /// The unit file on disk; none if there is none or it cannot be read.
@@ -120,14 +128,12 @@ impl Files {
 
     /// What was remembered of the unit; none if nothing was or it cannot be read.
     pub(super) fn read_mark(&self, name: &UnitName) -> Option<Mark> {
-        let path = self.mark_path(name);
-        match fs::read_to_string(&path) {
-            Ok(text) => mark::parse(&text),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "mark cannot be read");
-                None
+        match fs::read_to_string(self.mark_path(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let text = fs::read_to_string(self.given_up_path(name));
+                marked(name, text).as_ref().map(Mark::given_up)
             }
+            text => marked(name, text),
         }
     }
 
@@ -142,9 +148,19 @@ impl Files {
         Ok(())
     }
 
-    /// Writes the mark.
+    /// Writes the mark. That a unit is given up can be written also with a full disk.
     pub(super) fn put_mark(&self, name: &UnitName, mark: &Mark) -> Result<(), ServiceError> {
-        self.prepare_mark(name, mark)?.put()
+        let before = self.read_mark(name).as_ref().map(Mark::given_up);
+        if before.as_ref() != Some(mark) {
+            return self.prepare_mark(name, mark)?.put();
+        }
+        let (from, to) = (self.mark_path(name), self.given_up_path(name));
+        match fs::rename(&from, &to) {
+            Ok(()) => Ok(()),
+            // It is there already.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(&to, &error)),
+        }
     }
 
     /// Writes the mark beside the one there is: what is done before it is put in force cannot end with a disk too full for it.
@@ -158,6 +174,8 @@ impl Files {
 
     /// Removes the mark, so that what is left counts as half-loaded.
     pub(super) fn remove_mark(&self, name: &UnitName) -> Result<(), ServiceError> {
+        // In this order: without the newer one, the older one would count.
+        remove(&self.given_up_path(name))?;
         remove(&self.mark_path(name))
     }
 
@@ -203,6 +221,10 @@ impl Files {
 
     fn mark_path(&self, name: &UnitName) -> PathBuf {
         self.marks.join(name.as_str())
+    }
+
+    fn given_up_path(&self, name: &UnitName) -> PathBuf {
+        self.marks.join(GIVEN_UP).join(name.as_str())
     }
 
     fn write(&self, directory: &Path, name: &UnitName, bytes: &[u8]) -> Result<(), ServiceError> {
@@ -251,6 +273,17 @@ impl Drop for Prepared {
     fn drop(&mut self) {
         if let Err(error) = remove(&self.unfinished) {
             tracing::warn!(%error, "an unfinished file stays until the next start");
+        }
+    }
+}
+
+fn marked(name: &UnitName, text: io::Result<String>) -> Option<Mark> {
+    match text {
+        Ok(text) => mark::parse(&text),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            tracing::warn!(unit = %name, %error, "mark cannot be read");
+            None
         }
     }
 }

@@ -149,10 +149,12 @@ async fn a_killed_agent_leaves_only_whole_files() {
             }
             next.unload(&left.name).await.unwrap();
         }
-        for directory in [&places.units_directory, &places.marks_directory] {
+        let marks = &places.marks_directory;
+        for directory in [&places.units_directory, marks, &marks.join("given-up")] {
             let left: Vec<_> = fs::read_dir(directory)
                 .unwrap()
                 .map(|entry| entry.unwrap().path())
+                .filter(|path| !path.is_dir())
                 .collect();
             assert!(left.is_empty(), "{left:?}");
         }

@@ -295,7 +295,8 @@ async fn leaving_stops_everything_to_its_end() {
     bed.answered(&web, 5).await;
     bed.answered(&other, 6).await;
     agent.end().await;
-    agent::drain(&bed.membership, Arc::new(bed.systemd.clone())).await;
+    let drained = agent::drain(&bed.membership, Arc::new(bed.systemd.clone())).await;
+    assert_eq!(drained, agent::Drained::Everything);
     assert!(bed.systemd.running().is_empty());
     assert_eq!(
         bed.systemd

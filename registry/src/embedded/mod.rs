@@ -137,6 +137,16 @@ impl Embedded {
         server::channel(&self.service(self.shared.ended().clone()))
     }
 
+    /// As [`Embedded::channel`], to a member that has nothing newer than `revision`: only who asks for serializable reads notices. For
+    /// simulations.
+    pub fn channel_behind(&self, revision: i64) -> etcd_client::Channel {
+        let service = self.service(self.shared.ended().clone());
+        server::channel(&Service {
+            behind: Some(revision),
+            ..service
+        })
+    }
+
     /// Serves it on `listener` until `shutdown`, or until the store itself is shut down. Streams of
     /// clients are then ended with `Unavailable`.
     ///
@@ -235,6 +245,7 @@ impl Embedded {
         Service {
             store: self.clone(),
             ended,
+            behind: None,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Service {
     pub(crate) store: Embedded,
     /// Ends the streams of this channel or listener.
     pub(crate) ended: CancellationToken,
+    /// Answers reads that need not be linearizable as of this revision, as a member that is behind does.
+    pub(crate) behind: Option<i64>,
 }
 
 impl Service {
@@ -93,8 +95,15 @@ impl PbKvService for Service {
         &self,
         request: Request<PbRangeRequest>,
     ) -> Result<Response<PbRangeResponse>, Status> {
-        let query = wire::range_query(request.get_ref())?;
-        let answer = self.shared().lock().read(&query)?;
+        let mut query = wire::range_query(request.get_ref())?;
+        let behind = self.behind.filter(|_| request.get_ref().serializable);
+        if let Some(behind) = behind
+            && query.revision == 0
+        {
+            query.revision = behind;
+        }
+        let mut answer = self.shared().lock().read(&query)?;
+        answer.revision = behind.unwrap_or(answer.revision);
         Ok(Response::new(wire::range_response(
             &answer,
             self.header(answer.revision),

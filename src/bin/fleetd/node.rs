@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use agent::guard::{GuardFiles, Manager};
 use agent::{
-    Bus, ExclusiveUnits, JoinError, Joined, Joining, Journalctl, OwnJob, ScheduleCopy, SystemState,
-    Systemd, SystemdSettings,
+    Bus, Drained, ExclusiveUnits, JoinError, Joined, Joining, Journalctl, OwnJob, ScheduleCopy,
+    SystemState, Systemd, SystemdSettings,
 };
 use anyhow::{Context, Result, bail};
 use api::server::{EngineProbe, Listener, Settings};
@@ -403,10 +403,13 @@ impl Node {
             }
         })
         .await;
-        agent::drain(membership, Arc::clone(&self.systemd)).await;
-        match agent::end_exclusive(&*self.systemd).await {
-            ExclusiveUnits::Ended => within_limit("ending the lease", revoke(lease)).await,
-            ExclusiveUnits::Unkillable | ExclusiveUnits::MayRun => {
+        let drained = agent::drain(membership, Arc::clone(&self.systemd)).await;
+        let exclusive = agent::end_exclusive(&*self.systemd).await;
+        match (drained, exclusive) {
+            (Drained::Everything, ExclusiveUnits::Ended) => {
+                within_limit("ending the lease", revoke(lease)).await;
+            }
+            (Drained::SomeMayRun, _) | (_, ExclusiveUnits::Unkillable | ExclusiveUnits::MayRun) => {
                 tracing::error!(
                     "so the lease is not ended now, and they start nowhere else before it ends by itself"
                 );
