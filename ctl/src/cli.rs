@@ -34,8 +34,8 @@ pub(crate) struct Cli {
 /// Flags that every verb takes, before or after its name. `None` means "not given": the environment comes next.
 #[derive(Debug, Args)]
 pub(crate) struct GlobalArgs {
-    /// Where fleetd listens: unix:///path/of/socket or http://host:port, or several of them separated by commas, of
-    /// which the first that answers is used [default: unix:///var/run/fleet.sock]
+    /// Where fleetd listens: unix:///path/of/socket, http://host:port or https://host:port, or several of them separated
+    /// by commas, of which the first that answers is used [default: unix:///var/run/fleet.sock]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// Seconds to wait for the answer to one request [default: 10]
@@ -52,10 +52,35 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, hide = true)]
     pub(crate) driver: Option<String>,
     #[command(flatten)]
+    pub(crate) tls: TlsArgs,
+    #[command(flatten)]
     pub(crate) ssh: SshArgs,
     /// Flags of fleet 1.0 that have no effect on the verbs there are; accepted so that scripts run.
     #[command(flatten)]
     pub(crate) ignored: IgnoredArgs,
+}
+
+/// What is spoken with `https://` endpoints. The hidden flags are fleet 1.0's older names.
+#[derive(Debug, Args)]
+pub(crate) struct TlsArgs {
+    /// Authorities that may have signed the certificate of an https:// endpoint, in PEM [default: the system's]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<String>,
+    /// Certificate to show to an https:// endpoint, in PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) cert_file: Option<String>,
+    /// Key of that certificate, in PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) key_file: Option<String>,
+    /// As --ca-file
+    #[arg(long, global = true, hide = true)]
+    pub(crate) etcd_cafile: Option<String>,
+    /// As --cert-file
+    #[arg(long, global = true, hide = true)]
+    pub(crate) etcd_certfile: Option<String>,
+    /// As --key-file
+    #[arg(long, global = true, hide = true)]
+    pub(crate) etcd_keyfile: Option<String>,
 }
 
 /// How to reach the cluster and its machines by SSH.
@@ -79,21 +104,12 @@ pub(crate) struct SshArgs {
     pub(crate) strict_host_key_checking: Option<String>,
 }
 
-/// Flags of fleet 1.0 that have no effect (etcd driver, TLS on a unix socket).
+/// Flags of fleet 1.0 that have no effect (of the etcd driver).
 #[derive(Debug, Args)]
 pub(crate) struct IgnoredArgs {
     /// Prefix of etcd's keys; fleetd knows it
     #[arg(long, global = true, hide = true)]
     etcd_key_prefix: Option<String>,
-    /// TLS key of the client
-    #[arg(long, global = true, hide = true, alias = "etcd-keyfile")]
-    key_file: Option<String>,
-    /// TLS certificate of the client
-    #[arg(long, global = true, hide = true, alias = "etcd-certfile")]
-    cert_file: Option<String>,
-    /// TLS authority
-    #[arg(long, global = true, hide = true, alias = "etcd-cafile")]
-    ca_file: Option<String>,
     /// Deprecated in fleet 1.0 already
     #[arg(long, global = true, hide = true, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", action = ArgAction::Set)]

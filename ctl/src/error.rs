@@ -6,10 +6,11 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use api::client::{ClientError, Endpoint};
+use api::client::{ClientError, Endpoint, TlsError};
 
 use crate::output::Output;
 use crate::ssh::SshError;
+use crate::tls;
 
 /// Ports on which etcd listens. fleet 1.0's documentation told people to put them into `--endpoint`.
 const ETCD_PORTS: [u16; 2] = [2379, 4001];
@@ -68,6 +69,13 @@ impl CommandError {
             Kind::Usage,
             format!("Unable to initialize client: {reason}"),
         )
+    }
+
+    /// The client cannot be set up, because of this.
+    pub(crate) fn client_with(source: Box<dyn Error + Send + Sync>) -> CommandError {
+        let mut error = CommandError::new(Kind::Usage, "Unable to initialize client");
+        error.source = Some(source);
+        error
     }
 
     /// A request failed while doing what `context` says.
@@ -225,10 +233,13 @@ fn hint(error: &ClientError) -> Option<String> {
     if let Some(ssh) = SshError::behind(error) {
         return ssh.hint();
     }
+    if TlsError::behind(error).is_some() {
+        return tls::hint(error);
+    }
     match error {
         ClientError::Unreachable { endpoint, source } => Some(unreachable_hint(endpoint, source)),
         ClientError::Malformed { endpoint, .. } | ClientError::Broken { endpoint, .. } => {
-            etcd_hint(endpoint)
+            etcd_hint(endpoint).or_else(|| tls::hint(error))
         }
         ClientError::TimedOut { .. } => Some(
             "It is safe to repeat the command, whether the request was carried out or not. --request-timeout=SECONDS waits longer."

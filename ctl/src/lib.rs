@@ -40,6 +40,7 @@ mod instant;
 mod machine_label;
 mod output;
 mod tint;
+mod tls;
 
 mod format;
 mod listing;

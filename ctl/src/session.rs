@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use api::client::Client;
+use api::client::{Client, Endpoint, Scheme, Tls, Ways};
 
 use crate::error::CommandError;
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::ssh::Remote;
+use crate::tls;
 
 /// How many units of a batch one request timeout is meant for. Writing one takes the store well under a millisecond.
 const UNITS_PER_TIMEOUT: usize = 500;
@@ -29,6 +30,15 @@ impl Session<'_> {
         settings: Settings,
         output: &mut Output,
     ) -> Result<Session<'_>, CommandError> {
+        // Whoever has no use for TLS needs none of its files.
+        let tls = match settings.endpoints.iter().any(needs_tls) {
+            true => Some(
+                Tls::new(settings.tls.clone())
+                    .await
+                    .map_err(tls::unusable)?,
+            ),
+            false => None,
+        };
         let remote = Remote::new(settings.ssh.clone());
         let dialler = remote.dialler().await.map_err(|error| {
             CommandError::ssh(
@@ -37,7 +47,7 @@ impl Session<'_> {
             )
         })?;
         let endpoints = settings.endpoints.clone();
-        let client = Client::through(dialler, endpoints, settings.request_timeout);
+        let client = Client::through(Ways { dialler, tls }, endpoints, settings.request_timeout);
         Ok(Session {
             client,
             output,
@@ -71,4 +81,14 @@ impl Session<'_> {
             self.output.note(&format!("DEBUG {endpoint}: {what}"));
         }
     }
+}
+
+fn needs_tls(endpoint: &Endpoint) -> bool {
+    matches!(
+        endpoint,
+        Endpoint::Tcp {
+            scheme: Scheme::Https,
+            ..
+        }
+    )
 }

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use api::client::Endpoint;
+use api::client::{Endpoint, TlsFiles};
 
 use crate::account;
-use crate::cli::{GlobalArgs, SshArgs, boolean};
+use crate::cli::{GlobalArgs, SshArgs, TlsArgs, boolean};
 use crate::error::CommandError;
 use crate::ssh::{Asking, Checking, Homeless, SshError, SshSettings};
 
@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     /// Say on stderr what is asked of which endpoint.
     pub(crate) debug: bool,
+    /// What `https://` endpoints need.
+    pub(crate) tls: TlsFiles,
     /// How to reach hosts by SSH.
     pub(crate) ssh: SshSettings,
 }
@@ -72,9 +74,36 @@ impl Settings {
             endpoints,
             request_timeout,
             debug,
+            tls: tls(&global.tls, environment)?,
             ssh: ssh(&global.ssh, environment)?,
         })
     }
+}
+
+/// What is said of TLS. The older names count where the newer are not given.
+fn tls(args: &TlsArgs, environment: &Environment<'_>) -> Result<TlsFiles, CommandError> {
+    let file = |name: &str, value: &Option<String>, older: &str, of_older: &Option<String>| {
+        let file = match given(name, value.as_ref(), environment)? {
+            Some(file) => Some(file),
+            None => given(older, of_older.as_ref(), environment)?,
+        };
+        Ok(file.filter(|file| !file.is_empty()).map(PathBuf::from))
+    };
+    Ok(TlsFiles {
+        ca: file("ca-file", &args.ca_file, "etcd-cafile", &args.etcd_cafile)?,
+        cert: file(
+            "cert-file",
+            &args.cert_file,
+            "etcd-certfile",
+            &args.etcd_certfile,
+        )?,
+        key: file(
+            "key-file",
+            &args.key_file,
+            "etcd-keyfile",
+            &args.etcd_keyfile,
+        )?,
+    })
 }
 
 /// What is said of SSH.
@@ -160,19 +189,17 @@ fn endpoints(text: &str) -> Result<Vec<Endpoint>, CommandError> {
         .filter(|part| !part.is_empty())
     {
         let endpoint = part.parse().map_err(|error| {
-            let hint = match part.starts_with("https://") {
-                true => "fleetctl speaks no TLS, whatever --ca-file, --cert-file and --key-file say: reach the API through SSH with --tunnel=HOST".to_owned(),
-                false => format!(
-                    "\"{part}\" is not an endpoint: write unix:///path/of/socket or http://host:port"
-                ),
-            };
+            let hint = format!(
+                "\"{part}\" is not an endpoint: write unix:///path/of/socket, http://host:port or https://host:port"
+            );
             CommandError::client(&format!("{error}")).with_hint(&hint)
         })?;
         endpoints.push(endpoint);
     }
     if endpoints.is_empty() {
-        return Err(CommandError::client("no endpoint given")
-            .with_hint("write --endpoint=unix:///path/of/socket or http://host:port"));
+        return Err(CommandError::client("no endpoint given").with_hint(
+            "write --endpoint=unix:///path/of/socket, http://host:port or https://host:port",
+        ));
     }
     Ok(endpoints)
 }
@@ -241,6 +268,47 @@ mod tests {
         assert_eq!(
             endpoints_of("fleetctl list-units --endpoint=http://b:2,http://c:3", &set),
             "http://b:2 http://c:3"
+        );
+    }
+
+    #[test]
+    fn files_of_tls_have_old_and_new_names() {
+        let files = |line: &str, variables: &[(&str, &str)]| {
+            let TlsFiles { ca, cert, key } = resolve(line, variables).unwrap().tls;
+            [ca, cert, key].map(|file| file.map(|file| file.display().to_string()))
+        };
+        let all = ["a", "b", "c"].map(|name| Some(name.to_owned()));
+        for (line, variables) in [
+            (
+                "fleetctl --ca-file=a --cert-file b list-units --key-file=c",
+                [("", ""); 3],
+            ),
+            (
+                "fleetctl --etcd-cafile=a --etcd-certfile=b --etcd-keyfile=c list-units",
+                [("", ""); 3],
+            ),
+            (
+                "fleetctl list-units",
+                [
+                    ("FLEETCTL_CA_FILE", "a"),
+                    ("FLEETCTL_CERT_FILE", "b"),
+                    ("FLEETCTL_KEY_FILE", "c"),
+                ],
+            ),
+            (
+                "fleetctl --key-file=c list-units",
+                [
+                    ("FLEETCTL_ETCD_CAFILE", "a"),
+                    ("FLEETCTL_ETCD_CERTFILE", "b"),
+                    ("FLEETCTL_ETCD_KEYFILE", "d"),
+                ],
+            ),
+        ] {
+            assert_eq!(files(line, &variables), all, "{line}");
+        }
+        assert_eq!(
+            files("fleetctl --ca-file= list-units", &[]),
+            [None, None, None]
         );
     }
 

@@ -136,13 +136,13 @@ async fn endpoints_that_are_none() {
     assert_snapshot!(cluster.run_at("127.0.0.1:49153", "fleetctl list-units").await, @r#"
     [stderr]
     Unable to initialize client: URL scheme undefined
-    "127.0.0.1:49153" is not an endpoint: write unix:///path/of/socket or http://host:port
+    "127.0.0.1:49153" is not an endpoint: write unix:///path/of/socket, http://host:port or https://host:port
     [exit 1]
     "#);
     assert_snapshot!(cluster.run_at("unix://var/run/fleet.sock", "fleetctl list-units").await, @r#"
     [stderr]
     Unable to initialize client: unable to connect to host "var" with scheme "unix"
-    "unix://var/run/fleet.sock" is not an endpoint: write unix:///path/of/socket or http://host:port
+    "unix://var/run/fleet.sock" is not an endpoint: write unix:///path/of/socket, http://host:port or https://host:port
     [exit 1]
     "#);
     assert_snapshot!(cluster.run("fleetctl --driver=etcd list-units").await, @r#"

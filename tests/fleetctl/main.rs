@@ -13,6 +13,7 @@ mod cluster;
 #[path = "../../api/tests/api/memory.rs"]
 mod memory;
 mod terminal;
+mod terminator;
 
 mod bad_days;
 mod bad_input;
@@ -30,5 +31,6 @@ mod lowering;
 mod outcomes;
 mod person;
 mod quarantine;
+mod secured;
 mod shells;
 mod templates;

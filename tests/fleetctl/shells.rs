@@ -237,21 +237,22 @@ async fn each_command_has_a_man_page_that_man_can_show() {
                fleetctl-submit - Upload one or more units to the cluster without starting them
 
         SYNOPSIS
-               fleetctl submit [--endpoint] [--replace] [--request-timeout] [--debug] [-h|--help] [--tunnel]
-               [--ssh-username] [--ssh-timeout] [--known-hosts-file] [--strict-host-key-checking] [UNIT]
+               fleetctl   submit   [--endpoint]   [--replace]   [--request-timeout]   [--debug]  [-h|--help]
+               [--ca-file]   [--cert-file]   [--key-file]   [--tunnel]   [--ssh-username]    [--ssh-timeout]
+               [--known-hosts-file] [--strict-host-key-checking] [UNIT]
 
         DESCRIPTION
                Upload one or more units to the cluster without starting them.
 
-               Each UNIT is a file or the name of one: "hello" is ./hello.service. A  template  (hello@.ser-
-               vice)  is submitted like any other unit, and "hello@1" is made from it, or from ./hello@.ser-
+               Each  UNIT  is a file or the name of one: "hello" is ./hello.service. A template (hello@.ser-
+               vice) is submitted like any other unit, and "hello@1" is made from it, or from  ./hello@.ser-
                vice.
 
         OPTIONS
                --endpoint <URL>
-                      Where fleetd listens: unix:///path/of/socket or http://host:port, or several  of  them
-                      separated   by   commas,   of   which   the  first  that  answers  is  used  [default:
-                      unix:///var/run/fleet.sock]
+                      Where  fleetd  listens: unix:///path/of/socket, http://host:port or https://host:port,
+                      or several of them separated by commas, of which the first that answers is  used  [de-
+                      fault: unix:///var/run/fleet.sock]
 
                --replace[=<BOOL>]
                       Take the local file if the cluster's differs
@@ -264,6 +265,16 @@ async fn each_command_has_a_man_page_that_man_can_show() {
 
                -h, --help
                       Print help, of a command if one is named
+
+               --ca-file <FILE>
+                      Authorities  that may have signed the certificate of an https:// endpoint, in PEM [de-
+                      fault: the system's]
+
+               --cert-file <FILE>
+                      Certificate to show to an https:// endpoint, in PEM
+
+               --key-file <FILE>
+                      Key of that certificate, in PEM
 
                --tunnel <HOST>
                       Reach  the  cluster  through  this  SSH  host:  [user@]host[:port],  or  an  alias  of

@@ -9,7 +9,6 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::path::Path;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +22,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
-use super::{ClientError, Dialler, Endpoint};
+use super::dial::{ByteStream, Ways};
+use super::endpoint::authority;
+use super::{ClientError, Endpoint};
 
 /// Unused connections that are kept: more than one command ever has at once.
 const IDLE_CONNECTIONS_MAX: usize = 8;
@@ -68,8 +67,8 @@ struct Inner {
     /// Which endpoint is asked first: the one that answered last, or the one after the one that failed.
     preferred: AtomicUsize,
     idle: Mutex<Vec<(usize, Connection)>>,
-    /// Opens connections; none opens them from here.
-    dialler: Option<Arc<dyn Dialler>>,
+    /// How connections are opened.
+    ways: Ways,
 }
 
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
@@ -143,15 +142,11 @@ impl Client {
     ///
     /// `request_timeout` limits each request at each endpoint, connecting included.
     pub fn new(endpoints: Vec<Endpoint>, request_timeout: Duration) -> Client {
-        Client::through(None, endpoints, request_timeout)
+        Client::through(Ways::default(), endpoints, request_timeout)
     }
 
-    /// As [`new`](Client::new), with connections that `dialler` opens if there is one.
-    pub fn through(
-        dialler: Option<Arc<dyn Dialler>>,
-        endpoints: Vec<Endpoint>,
-        request_timeout: Duration,
-    ) -> Client {
+    /// As [`new`](Client::new), with connections that are opened so.
+    pub fn through(ways: Ways, endpoints: Vec<Endpoint>, request_timeout: Duration) -> Client {
         let preferred = AtomicUsize::new(0);
         let idle = Mutex::new(Vec::new());
         Client {
@@ -160,7 +155,7 @@ impl Client {
                 request_timeout,
                 preferred,
                 idle,
-                dialler,
+                ways,
             }),
             request_timeout,
         }
@@ -324,12 +319,8 @@ impl Client {
                 host,
                 port,
                 path_prefix,
-            } if host.contains(':') => (format!("[{host}]:{port}"), path_prefix.as_str()),
-            Endpoint::Tcp {
-                host,
-                port,
-                path_prefix,
-            } => (format!("{host}:{port}"), path_prefix.as_str()),
+                ..
+            } => (authority(host, *port), path_prefix.as_str()),
         };
         let mut request = Request::builder()
             .method(ask.method.clone())
@@ -358,17 +349,11 @@ impl Client {
             source,
         };
         // A host that swallows packets must leave time for the next endpoint to be tried, as any other refusal.
-        let connecting = async {
-            match (&self.inner.dialler, endpoint) {
-                (Some(dialler), _) => handshake(dialler.dial(endpoint).await?).await,
-                (None, Endpoint::Unix(path)) => unix(path).await,
-                (None, Endpoint::Tcp { host, port, .. }) => tcp(host, *port).await,
-            }
-        };
+        let connecting = async { handshake(self.inner.ways.open(endpoint).await?).await };
         let limit = self.inner.request_timeout;
         match timeout(limit.mul_f64(0.9), connecting).await {
             Ok(connected) => connected.map_err(unreachable),
-            Err(_elapsed) => Err(unreachable(match &self.inner.dialler {
+            Err(_elapsed) => Err(unreachable(match &self.inner.ways.dialler {
                 Some(dialler) => dialler.too_slow(limit),
                 None => io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -421,10 +406,16 @@ impl Client {
         }
     }
 
+    /// What a connection's end means. The other side's refusal of TLS may come only when the request is under way, but before it
+    /// is read.
     pub(super) fn broken(&self, index: usize, source: hyper::Error) -> ClientError {
-        ClientError::Broken {
-            endpoint: self.inner.endpoints[index].clone(),
-            source,
+        let endpoint = self.inner.endpoints[index].clone();
+        match self.inner.ways.refusal(&source) {
+            Some(refusal) => ClientError::Unreachable {
+                endpoint,
+                source: io::Error::other(refusal),
+            },
+            None => ClientError::Broken { endpoint, source },
         }
     }
 
@@ -471,19 +462,7 @@ fn worse(known: Option<ClientError>, later: ClientError) -> Option<ClientError> 
     }
 }
 
-async fn unix(path: &Path) -> io::Result<Connection> {
-    handshake(UnixStream::connect(path).await?).await
-}
-
-async fn tcp(host: &str, port: u16) -> io::Result<Connection> {
-    let stream = TcpStream::connect((host, port)).await?;
-    stream.set_nodelay(true)?;
-    handshake(stream).await
-}
-
-async fn handshake(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-) -> io::Result<Connection> {
+async fn handshake(stream: Box<dyn ByteStream>) -> io::Result<Connection> {
     let (sender, driver) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;

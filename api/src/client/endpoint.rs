@@ -4,8 +4,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The port of `http://` without one.
-const HTTP_PORT: u16 = 80;
+/// How a TCP port is talked to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scheme {
+    /// In the open.
+    Http,
+    /// Within TLS.
+    Https,
+}
 
 /// Where a fleetd listens.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +20,8 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// A TCP port.
     Tcp {
+        /// In the open or within TLS.
+        scheme: Scheme,
         /// Name or address, without the brackets of IPv6.
         host: String,
         /// The port.
@@ -38,14 +46,16 @@ pub enum EndpointError {
         scheme: String,
     },
     /// A scheme that is not spoken here.
-    #[error("scheme \"{scheme}\" is not supported: use unix:///path/of/socket or http://host:port")]
+    #[error(
+        "scheme \"{scheme}\" is not supported: use unix:///path/of/socket, http://host:port or https://host:port"
+    )]
     UnknownScheme {
         /// The scheme.
         scheme: String,
     },
     /// There is no path of a socket or no host.
     #[error(
-        "\"{text}\" names nothing to connect to: use unix:///path/of/socket or http://host:port"
+        "\"{text}\" names nothing to connect to: use unix:///path/of/socket, http://host:port or https://host:port"
     )]
     Nowhere {
         /// The text.
@@ -84,19 +94,8 @@ impl FromStr for Endpoint {
             }),
             "unix" | "file" if path.len() > 1 => Ok(Endpoint::Unix(PathBuf::from(path))),
             "unix" | "file" => Err(nowhere()),
-            "http" => {
-                let (host, port) = host_and_port(host)?;
-                if host.is_empty() {
-                    return Err(nowhere());
-                }
-                let path = path.split(['?', '#']).next().unwrap_or("");
-                let path_prefix = path.trim_end_matches('/').to_owned();
-                Ok(Endpoint::Tcp {
-                    host,
-                    port,
-                    path_prefix,
-                })
-            }
+            "http" => tcp(Scheme::Http, host, path, nowhere),
+            "https" => tcp(Scheme::Https, host, path, nowhere),
             other => Err(EndpointError::UnknownScheme {
                 scheme: other.to_owned(),
             }),
@@ -104,7 +103,26 @@ impl FromStr for Endpoint {
     }
 }
 
-fn host_and_port(authority: &str) -> Result<(String, u16), EndpointError> {
+fn tcp(
+    scheme: Scheme,
+    authority: &str,
+    path: &str,
+    nowhere: impl Fn() -> EndpointError,
+) -> Result<Endpoint, EndpointError> {
+    let (host, port) = host_and_port(authority)?;
+    if host.is_empty() {
+        return Err(nowhere());
+    }
+    let path = path.split(['?', '#']).next().unwrap_or("");
+    Ok(Endpoint::Tcp {
+        scheme,
+        host,
+        port: port.unwrap_or(scheme.port()),
+        path_prefix: path.trim_end_matches('/').to_owned(),
+    })
+}
+
+fn host_and_port(authority: &str) -> Result<(String, Option<u16>), EndpointError> {
     // The colons within brackets belong to an IPv6 address.
     let (host, port) = match authority
         .strip_prefix('[')
@@ -117,10 +135,10 @@ fn host_and_port(authority: &str) -> Result<(String, u16), EndpointError> {
         },
     };
     let port = match port {
-        None | Some("") => HTTP_PORT,
-        Some(port) => port.parse().map_err(|_| EndpointError::Port {
+        None | Some("") => None,
+        Some(port) => Some(port.parse().map_err(|_| EndpointError::Port {
             port: port.to_owned(),
-        })?,
+        })?),
     };
     Ok((host.to_owned(), port))
 }
@@ -130,19 +148,41 @@ impl fmt::Display for Endpoint {
         match self {
             Endpoint::Unix(path) => write!(f, "unix://{}", path.display()),
             Endpoint::Tcp {
+                scheme,
                 host,
                 port,
                 path_prefix,
-            } if host.contains(':') => {
-                write!(f, "http://[{host}]:{port}{path_prefix}")
-            }
-            Endpoint::Tcp {
-                host,
-                port,
-                path_prefix,
-            } => {
-                write!(f, "http://{host}:{port}{path_prefix}")
-            }
+            } => write!(
+                f,
+                "{}://{}{path_prefix}",
+                scheme.name(),
+                authority(host, *port)
+            ),
+        }
+    }
+}
+
+/// `host:port`, with the brackets of IPv6.
+pub(super) fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+impl Scheme {
+    fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    /// The port of a URL without one.
+    fn port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
         }
     }
 }
@@ -164,6 +204,8 @@ mod tests {
             ),
             ("http://[::1]:49153", "http://[::1]:49153"),
             ("http://[::1]", "http://[::1]:80"),
+            ("https://example.com", "https://example.com:443"),
+            ("https://[::1]:8443/fleet/", "https://[::1]:8443/fleet"),
         ] {
             let endpoint: Endpoint = text
                 .parse()
@@ -199,7 +241,7 @@ mod tests {
             "unix:///",
             "http://",
             "http://:80/x",
-            "https://a",
+            "https://:443",
             "ftp://a",
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();

@@ -52,6 +52,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether what came back was no HTTP at all.
+    pub fn is_no_http(&self) -> bool {
+        matches!(self, ClientError::Broken { source, .. } if source.is_parse())
+    }
+
     /// Whether fleetd answered with one of these codes.
     pub(super) fn has_code(&self, codes: &[u16]) -> bool {
         matches!(self, ClientError::Api { code, .. } if codes.contains(code))

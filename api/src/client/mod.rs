@@ -1,4 +1,4 @@
-//! The API's client: one fleetd over a unix socket or TCP, HTTP/1.1.
+//! The API's client: one fleetd over a unix socket, TCP or TLS, HTTP/1.1.
 
 mod connection;
 mod dial;
@@ -7,9 +7,13 @@ mod error;
 mod events;
 mod requests;
 mod sse;
+mod tls;
+mod tls_files;
 
 pub use connection::Client;
-pub use dial::{ByteStream, Dialler, Dialling};
-pub use endpoint::{Endpoint, EndpointError};
+pub use dial::{ByteStream, Dialler, Dialling, Ways};
+pub use endpoint::{Endpoint, EndpointError, Scheme};
 pub use error::ClientError;
 pub use requests::{OverviewQuery, Section};
+pub use tls::{Tls, TlsError};
+pub use tls_files::{TlsFiles, TlsFilesError, TlsPart};
