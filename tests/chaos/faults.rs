@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant as Timer};
 
-use crate::history::{Harm, Instant, now};
-use crate::lab::{LEASE_TTL_S, Lab};
+use crate::history::{Fault, Harm, Instant, now};
+use crate::lab::Lab;
+use crate::network::{self, Way};
 use crate::seed::Seed;
 
-/// A machine that cannot renew its lease for longer than this may be taken for lost; keep-alives come every third of the lease.
-const HARMLESS: Duration = Duration::from_secs(LEASE_TTL_S / 3);
+/// Of five packets one.
+const FIFTH: &str = "numgen random mod 100 < 20";
 
 /// Fills /run: makes it little larger than what is in it, so that no memory is spent, then fills the rest.
 const FILL_RUN: &str = "mount -o remount,size=$(($(df --output=used -k /run | tail -1) + 256))k /run \
@@ -40,6 +41,8 @@ pub(crate) enum What {
     Deaf,
     /// A fifth of all packets is lost, both ways.
     Lossy,
+    /// All packets take long, both ways, and some are lost.
+    Slow,
     Drained,
     Upgraded,
     DaemonReexec,
@@ -52,6 +55,7 @@ pub(crate) enum What {
     QuotaAlarm,
 }
 
+/// Each kind as often as it is dealt before any is dealt again.
 const ALL: &[What] = &[
     What::PowerLoss,
     What::PowerLoss,
@@ -59,9 +63,11 @@ const ALL: &[What] = &[
     What::FleetdFrozen,
     What::MachineFrozen,
     What::CutOff,
+    What::CutOff,
     What::Mute,
     What::Deaf,
     What::Lossy,
+    What::Slow,
     What::Drained,
     What::Upgraded,
     What::DaemonReexec,
@@ -74,6 +80,36 @@ const ALL: &[What] = &[
     What::QuotaAlarm,
 ];
 
+/// Every run begins with these, each alone and for longer than a lease: what each run must have shown.
+const FIRST: &[What] = &[What::PowerLoss, What::CutOff];
+
+/// The kinds yet to come, in a random order: all of them before one comes again.
+#[derive(Debug)]
+pub(crate) struct Deck {
+    /// The next is the last.
+    left: Vec<What>,
+}
+
+impl Deck {
+    /// A deck that begins with [`FIRST`].
+    pub(crate) fn new() -> Deck {
+        Deck {
+            left: FIRST.iter().rev().copied().collect(),
+        }
+    }
+
+    fn deal(&mut self, seed: &mut Seed) -> What {
+        if self.left.is_empty() {
+            self.left = ALL.to_vec();
+            for index in (1..self.left.len()).rev() {
+                let other = usize::try_from(seed.within(0..index as u64 + 1)).unwrap();
+                self.left.swap(index, other);
+            }
+        }
+        self.left.pop().unwrap()
+    }
+}
+
 /// A fault that has begun.
 #[derive(Debug)]
 pub(crate) struct Injected {
@@ -84,7 +120,7 @@ pub(crate) struct Injected {
     pub(crate) until: Timer,
     members: Vec<usize>,
     begun: Instant,
-    dead: Instant,
+    done: Instant,
 }
 
 impl What {
@@ -98,6 +134,7 @@ impl What {
             What::Mute => "loss of all it sends",
             What::Deaf => "loss of all sent to it",
             What::Lossy => "loss of a fifth of packets",
+            What::Slow => "delay",
             What::Drained => "systemctl stop fleet",
             What::Upgraded => "upgrade of fleetd",
             What::DaemonReexec => "daemon-reexec",
@@ -126,6 +163,7 @@ impl What {
             | What::Mute
             | What::Deaf
             | What::Lossy
+            | What::Slow
             | What::Drained
             | What::Upgraded
             | What::DaemonReexec
@@ -134,55 +172,66 @@ impl What {
         }
     }
 
-    /// What units may suffer by it if it has lasted so long.
-    fn harm(self, lasts: Duration) -> Harm {
+    /// What units may suffer by it.
+    fn harm(self) -> Harm {
         match self {
             What::PowerLoss => Harm::Death,
             What::Drained => Harm::Drain,
-            What::FleetdFrozen
-            | What::MachineFrozen
-            | What::CutOff
-            | What::Mute
-            | What::Deaf
-            | What::Lossy
-                if lasts > HARMLESS =>
-            {
-                Harm::CutOff
-            }
-            What::FleetdFrozen
-            | What::MachineFrozen
-            | What::CutOff
-            | What::Mute
-            | What::Deaf
-            | What::Lossy
-            | What::FleetdKilled
+            What::FleetdFrozen | What::MachineFrozen | What::CutOff | What::Mute => Harm::CutOff,
+            What::Deaf => Harm::Deaf,
+            What::Lossy | What::Slow => Harm::Hampered,
+            What::FleetdKilled
+            | What::Upgraded
+            | What::EtcdLeaderKilled
+            | What::EtcdMemberFrozen
+            | What::EtcdMajorityKilled => Harm::Unconfirmed,
+            What::QuotaAlarm | What::RunFull | What::DbusRestarted => Harm::Blocked,
+            What::DaemonReexec | What::Compacted => Harm::None,
+        }
+    }
+
+    /// True if it is over as soon as it is done.
+    fn is_of_a_moment(self) -> bool {
+        match self {
+            What::FleetdKilled
             | What::Upgraded
             | What::DaemonReexec
             | What::DbusRestarted
+            | What::Compacted => true,
+            What::PowerLoss
+            | What::FleetdFrozen
+            | What::MachineFrozen
+            | What::CutOff
+            | What::Mute
+            | What::Deaf
+            | What::Lossy
+            | What::Slow
+            | What::Drained
             | What::RunFull
             | What::EtcdLeaderKilled
             | What::EtcdMemberFrozen
             | What::EtcdMajorityKilled
-            | What::Compacted
-            | What::QuotaAlarm => Harm::None,
+            | What::QuotaAlarm => false,
         }
     }
 }
 
-/// Begins a fault on something that none of `others` is on; none if the choice is taken.
+/// Begins the next fault of the deck on something that none of `others` is on; none if its place is taken.
 pub(crate) fn inject(
     lab: &mut Lab,
     seed: &mut Seed,
+    deck: &mut Deck,
     lasts: Duration,
     others: &[Injected],
 ) -> Option<Injected> {
-    let what = *seed.one_of(ALL);
+    let what = deck.deal(seed);
     let on = if what.of_etcd() {
         "etcd".to_owned()
     } else {
         seed.one_of(&lab.names()).clone()
     };
     if others.iter().any(|other| other.on == on) {
+        deck.left.push(what);
         return None;
     }
     let begun = now();
@@ -193,16 +242,19 @@ pub(crate) fn inject(
         until: Timer::now() + lasts,
         members: Vec::new(),
         begun,
-        dead: begun,
+        done: begun,
     };
     begin(lab, seed, &mut injected);
+    if what != What::PowerLoss {
+        injected.done = now();
+    }
     Some(injected)
 }
 
 fn begin(lab: &mut Lab, seed: &mut Seed, fault: &mut Injected) {
     let on = fault.on.clone();
     match fault.what {
-        What::PowerLoss => fault.dead = lab.kill(&on),
+        What::PowerLoss => fault.done = lab.kill(&on),
         What::FleetdKilled => lab
             .machine(&on)
             .signal_unit("fleet.service", "KILL")
@@ -213,18 +265,13 @@ fn begin(lab: &mut Lab, seed: &mut Seed, fault: &mut Injected) {
             .unwrap(),
         What::MachineFrozen => lab.machine(&on).freeze().unwrap(),
         What::CutOff => lab.machine(&on).partition().unwrap(),
-        What::Mute => filter(lab, &format!("iifname \"vb-{on}\" drop")),
-        What::Deaf => filter(lab, &format!("oifname \"vb-{on}\" drop")),
+        What::Mute => network::lose(lab, &on, Way::From, ""),
+        What::Deaf => network::lose(lab, &on, Way::To, ""),
         What::Lossy => {
-            filter(
-                lab,
-                &format!("iifname \"vb-{on}\" numgen random mod 100 < 20 drop"),
-            );
-            filter(
-                lab,
-                &format!("oifname \"vb-{on}\" numgen random mod 100 < 20 drop"),
-            );
+            network::lose(lab, &on, Way::From, FIFTH);
+            network::lose(lab, &on, Way::To, FIFTH);
         }
+        What::Slow => network::delay(lab, &on),
         What::Drained => lab.machine(&on).stop_unit("fleet.service").unwrap(),
         What::Upgraded => {
             // A new inode under the same name, as a package's upgrade leaves it.
@@ -262,6 +309,7 @@ fn begin(lab: &mut Lab, seed: &mut Seed, fault: &mut Injected) {
 /// Undoes a fault.
 pub(crate) fn heal(lab: &mut Lab, fault: Injected) {
     let on = fault.on.as_str();
+    let healing = now();
     match fault.what {
         What::PowerLoss => {
             lab.machine(on).power_on().unwrap();
@@ -273,7 +321,8 @@ pub(crate) fn heal(lab: &mut Lab, fault: Injected) {
             .unwrap(),
         What::MachineFrozen => lab.machine(on).thaw().unwrap(),
         What::CutOff => lab.machine(on).heal().unwrap(),
-        What::Mute | What::Deaf | What::Lossy => unfilter(lab, on),
+        What::Mute | What::Deaf | What::Lossy => network::lose_no_more(lab, on),
+        What::Slow => network::delay_no_more(lab, on),
         What::Drained => lab.machine(on).start_unit("fleet.service").unwrap(),
         What::RunFull => shell(lab, on, EMPTY_RUN),
         What::EtcdLeaderKilled | What::EtcdMajorityKilled => {
@@ -299,10 +348,16 @@ pub(crate) fn heal(lab: &mut Lab, fault: Injected) {
         | What::DbusRestarted
         | What::Compacted => {}
     }
-    // It may have lasted longer than it was meant to: the operator may have had to wait.
-    let lasted = Duration::from_micros(now() - fault.begun);
-    let harm = fault.what.harm(lasted);
-    lab.take_fault(fault.kind, &fault.on, harm, fault.begun, fault.dead);
+    let is_over = fault.what.is_of_a_moment();
+    lab.history.faults.push(Fault {
+        kind: fault.kind,
+        on: fault.on,
+        harm: fault.what.harm(),
+        begun: fault.begun,
+        done: fault.done,
+        healing: if is_over { fault.done } else { healing },
+        healed: if is_over { fault.done } else { now() },
+    });
 }
 
 fn shell(lab: &Lab, on: &str, line: &str) {
@@ -344,33 +399,4 @@ fn leader(lab: &Lab) -> usize {
         .iter()
         .position(|member| Some(member) == leads.as_ref())
         .unwrap_or(0)
-}
-
-/// Adds a rule for packets on the bridge, in either direction.
-fn filter(lab: &Lab, rule: &str) {
-    let hook = if rule.starts_with("iifname") {
-        "prerouting"
-    } else {
-        "postrouting"
-    };
-    let machine = rule.split('"').nth(1).unwrap();
-    let table = format!("chaos-{machine}");
-    let text = format!(
-        "table bridge {table} {{\n chain {hook} {{\n type filter hook {hook} priority 0; policy accept;\n {rule}\n }}\n}}\n"
-    );
-    let line = format!("printf '%s' '{text}' | nft -f -");
-    lab.bed
-        .run(&["sh", "-c", &line])
-        .unwrap()
-        .success()
-        .unwrap();
-}
-
-fn unfilter(lab: &Lab, on: &str) {
-    let table = format!("chaos-vb-{on}");
-    lab.bed
-        .run(&["nft", "delete", "table", "bridge", &table])
-        .unwrap()
-        .success()
-        .unwrap();
 }

@@ -47,15 +47,23 @@ pub(crate) enum Answer {
     Unknown,
 }
 
-/// How a fault bears on what units may do.
+/// How a fault bears on what units may do, if it lasts long enough. The checker decides whether it did.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Harm {
     /// The machine and all that runs on it is gone.
     Death,
-    /// The machine may be taken for lost while its units run on.
-    CutOff,
     /// The machine is asked to give its units up in good order.
     Drain,
+    /// The machine neither hears nor confirms anything while it lasts; its units run on.
+    CutOff,
+    /// What the machine says may arrive, so its lease may live; it hears nothing.
+    Deaf,
+    /// The machine may be taken for lost, and may come back, at any time while it lasts.
+    Hampered,
+    /// Leases may stay unconfirmed meanwhile, and none of them ends by it.
+    Unconfirmed,
+    /// Nothing may happen to any unit; what is under way takes longer.
+    Blocked,
     /// Nothing may happen to any unit.
     None,
 }
@@ -64,13 +72,24 @@ pub(crate) enum Harm {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Fault {
     pub(crate) kind: &'static str,
-    /// A machine or an etcd member.
+    /// A machine, or `etcd`.
     pub(crate) on: String,
     pub(crate) harm: Harm,
     pub(crate) begun: Instant,
-    /// When what it harms was surely dead, for [`Harm::Death`]; else as `begun`.
-    pub(crate) dead: Instant,
+    /// When all of it was done: what it harms was surely dead, or had surely stopped.
+    pub(crate) done: Instant,
+    /// When its undoing began.
+    pub(crate) healing: Instant,
     pub(crate) healed: Instant,
+}
+
+/// A time in which nothing is broken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Calm {
+    /// When it began.
+    pub(crate) from: Instant,
+    /// When all was as wanted; none if it never was.
+    pub(crate) as_wanted: Option<Instant>,
 }
 
 /// How a unit may run.
@@ -107,10 +126,8 @@ pub(crate) struct History {
     pub(crate) listed: Vec<String>,
     /// What `fleetctl doctor` found wrong at the end, when nothing is.
     pub(crate) complaints: Vec<String>,
-    /// When the last fault was undone.
-    pub(crate) calm: Instant,
-    /// When all was as wanted; none if it never was.
-    pub(crate) converged: Option<Instant>,
+    /// The times in which nothing was broken.
+    pub(crate) calms: Vec<Calm>,
     /// The invocations when all was as wanted, and some time later: machine, unit, invocation.
     pub(crate) settled: Vec<(String, String, String)>,
     pub(crate) later: Vec<(String, String, String)>,

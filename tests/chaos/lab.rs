@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use testbed::{Config, FleetFiles, Machine, Output, Store, Testbed, until};
 
-use crate::history::{
-    Activation, Answer, Fault, Harm, History, Instant, Kind, Request, Wanted, now,
-};
+use crate::history::{Activation, Answer, Calm, History, Instant, Kind, Request, Wanted, now};
 use crate::recorder::Recorder;
 
 /// The machine lease: fleetd's default.
@@ -67,6 +65,19 @@ const SINGLES: &[(&str, Kind)] = &[
     ("chaos-global.service", Kind::Global),
 ];
 
+/// How many machines there are.
+const MACHINES: u8 = 5;
+
+/// How many activations there are before anything breaks.
+pub(crate) fn first_activations() -> usize {
+    let instances: u32 = INSTANCES.iter().map(|(_, count, _)| count).sum();
+    let singles = SINGLES.iter().map(|(_, kind)| match kind {
+        Kind::Global => usize::from(MACHINES),
+        Kind::Single | Kind::Exclusive => 1,
+    });
+    instances as usize + singles.sum::<usize>()
+}
+
 /// The cluster and what happened to it so far.
 #[derive(Debug)]
 pub(crate) struct Lab {
@@ -84,7 +95,7 @@ impl Lab {
             fleetctl: PathBuf::from(env!("CARGO_BIN_EXE_fleetctl")),
             dist: root.join("dist"),
         };
-        let config = Config::of(5, Store::Etcd { members: 3 })
+        let config = Config::of(MACHINES, Store::Etcd { members: 3 })
             .fleet(files)
             .fleet_conf(&format!("agent_ttl={LEASE_TTL_S}s"));
         let bed = Testbed::start_or_skip(&config).unwrap()?;
@@ -142,7 +153,7 @@ impl Lab {
             let words = ["fleetctl", "list-machines", "--no-legend"];
             let output = self.machine("m1").run(&words).map_err(|e| e.to_string())?;
             match output.stdout.lines().count() {
-                5 => Ok(()),
+                count if count == usize::from(MACHINES) => Ok(()),
                 _ => Err(format!("{output:?}")),
             }
         })
@@ -205,26 +216,6 @@ impl Lab {
         wanted.launched = if known { launched } else { None };
     }
 
-    /// Notes a fault that was undone just now.
-    pub(crate) fn take_fault(
-        &mut self,
-        kind: &'static str,
-        on: &str,
-        harm: Harm,
-        begun: Instant,
-        dead: Instant,
-    ) {
-        let healed = now();
-        self.history.faults.push(Fault {
-            kind,
-            on: on.to_owned(),
-            harm,
-            begun,
-            dead,
-            healed,
-        });
-    }
-
     /// Begins to record a machine that was powered on.
     pub(crate) fn record(&mut self, name: &str) {
         let leader = self.machine(name).leader().unwrap();
@@ -252,12 +243,18 @@ impl Lab {
         })
     }
 
-    /// Ends the recording, after all is as wanted and has stayed so for a while.
-    pub(crate) fn end(mut self) -> History {
-        match self.converge() {
-            Ok(at) => self.history.converged = Some(at),
-            Err(error) => println!("{error}"),
+    /// Nothing is broken since `from`: waits until all is as wanted, and notes when it was.
+    pub(crate) fn settle(&mut self, from: Instant) {
+        let converged = self.converge();
+        if let Err(error) = &converged {
+            println!("{error}\n{}", self.bed.diagnosis());
         }
+        let as_wanted = converged.ok();
+        self.history.calms.push(Calm { from, as_wanted });
+    }
+
+    /// Ends the recording, after all has stayed as wanted for a while.
+    pub(crate) fn end(mut self) -> History {
         self.history.settled = self.running();
         std::thread::sleep(STAYS);
         self.history.later = self.running();
@@ -279,9 +276,6 @@ impl Lab {
             .collect();
         for name in self.names() {
             self.collect(&name, None);
-        }
-        if self.history.converged.is_none() {
-            println!("{}", self.bed.diagnosis());
         }
         std::mem::take(&mut self.history)
     }

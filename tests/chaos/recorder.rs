@@ -1,6 +1,6 @@
 //! Reads systemd's own signals on one machine, over its D-Bus, as long as the machine is on. It shares nothing with fleet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use zbus::wire::{OwnedObjectPath, OwnedVariant, Variant};
 use zbus::{Connection, MatchRule, MessageStream, Proxy};
 
-use crate::history::{Activation, Instant};
+use crate::history::{Activation, Instant, now};
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
@@ -145,6 +145,7 @@ async fn look(machine: &str, connection: &Connection, seen: &Seen) -> zbus::Resu
     let units: Vec<Listed> = manager
         .call("ListUnitsByPatterns", &(none, pattern))
         .await?;
+    let mut present: BTreeSet<String> = BTreeSet::new();
     for unit in units {
         let properties = Proxy::new(
             connection,
@@ -158,6 +159,14 @@ async fn look(machine: &str, connection: &Connection, seen: &Seen) -> zbus::Resu
         // It may be gone by now, which a signal tells.
         if let Ok(all) = all {
             note(machine, &unit.0, &all, seen);
+            present.extend(all.get("InvocationID").and_then(hexadecimal));
+        }
+    }
+    // What ended while nobody listened, and is forgotten by systemd: by now it is surely over.
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((_, invocation), activation) in seen.iter_mut() {
+        if !present.contains(invocation) && activation.ended.is_none() {
+            activation.ended = Some(now());
         }
     }
     Ok(())

@@ -1,10 +1,9 @@
 //! Rounds of faults: some begin, the operator works on, all are undone, and now and then there is time to settle.
 
-use std::collections::BTreeMap;
 use std::thread::sleep;
 use std::time::{Duration, Instant as Timer};
 
-use crate::faults::{self, Injected};
+use crate::faults::{self, Deck, Injected};
 use crate::history::now;
 use crate::lab::Lab;
 use crate::operator;
@@ -16,21 +15,29 @@ const AT_ONCE_MAX: u64 = 2;
 /// How long a fault lasts, in seconds: from well below to well above the lease.
 const LASTS_S: std::ops::Range<u64> = 1..24;
 
-/// Every so many rounds, there is time to settle.
+/// Of the first rounds there is one fault each, for longer than the lease and what it takes to start elsewhere.
+const ALONE: u64 = 2;
+const ALONE_LASTS_S: std::ops::Range<u64> = 17..20;
+
+/// Every so many rounds, there is time to settle: what is long over is seen not to come back.
 const SETTLE_EVERY: u64 = 4;
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// Injects faults for about `duration`, then leaves everything whole.
 pub(crate) fn run(lab: &mut Lab, seed: &mut Seed, duration: Duration) {
     let start = Timer::now();
-    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut deck = Deck::new();
     let mut round = 0;
     while start.elapsed() < duration {
         round += 1;
         let mut injected: Vec<Injected> = Vec::new();
-        for _ in 0..=seed.within(0..AT_ONCE_MAX) {
-            let lasts = Duration::from_secs(seed.within(LASTS_S));
-            if let Some(fault) = faults::inject(lab, seed, lasts, &injected) {
+        let (count, lasts_s) = match round {
+            1..=ALONE => (1, ALONE_LASTS_S),
+            _ => (1 + seed.within(0..AT_ONCE_MAX), LASTS_S),
+        };
+        for _ in 0..count {
+            let lasts = Duration::from_secs(seed.within(lasts_s.clone()));
+            if let Some(fault) = faults::inject(lab, seed, &mut deck, lasts, &injected) {
                 println!(
                     "{:>5.1} s  {} on {} for {} s",
                     start.elapsed().as_secs_f32(),
@@ -38,7 +45,6 @@ pub(crate) fn run(lab: &mut Lab, seed: &mut Seed, duration: Duration) {
                     fault.on,
                     lasts.as_secs()
                 );
-                *counts.entry(fault.kind).or_default() += 1;
                 injected.push(fault);
             }
         }
@@ -53,12 +59,17 @@ pub(crate) fn run(lab: &mut Lab, seed: &mut Seed, duration: Duration) {
             sleep(fault.until.saturating_duration_since(Timer::now()));
             faults::heal(lab, fault);
         }
-        if round % SETTLE_EVERY == 0 {
+        if round <= ALONE || round % SETTLE_EVERY == 0 {
+            settle(lab);
             sleep(SETTLE);
         }
     }
-    lab.history.calm = now();
+    settle(lab);
+}
+
+/// Nothing is broken now: all becomes as wanted.
+fn settle(lab: &mut Lab) {
+    let calm = now();
     operator::settle(lab);
-    let total: u64 = counts.values().sum();
-    println!("{total} faults: {counts:?}");
+    lab.settle(calm);
 }
