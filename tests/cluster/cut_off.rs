@@ -281,3 +281,106 @@ fn a_machine_that_comes_back_keeps_what_is_still_its_own() {
         assert_eq!(copies.iter().filter(|it| **it).count(), 1, "{copies:?}");
     }
 }
+
+#[test]
+fn a_machine_that_is_cut_off_can_be_stopped_and_leaves_nothing_running() {
+    let what = "systemctl stop fleet on a machine whose lease is lost and whose store is away";
+    let Some(lab) = Lab::start(what, STORE) else {
+        return;
+    };
+    let (home, other) = start(&lab);
+    let (cut, other) = (lab.machine(&home), lab.machine(&other));
+    cut.partition().unwrap();
+    lab.wait_for_machines(2);
+    until("keeper.service elsewhere", LIMIT, || {
+        match is_active(&lab, other, "keeper.service") {
+            true => Ok(()),
+            false => Err(format!("{:?}", lab.state(other, "keeper.service"))),
+        }
+    })
+    .unwrap();
+    assert!(is_active(&lab, cut, "keeper.service"), "it runs on");
+
+    let asked = std::time::Instant::now();
+    let stopped = cut.run(&["systemctl", "stop", "fleet.service"]).unwrap();
+    println!("systemctl stop fleet took {:?}", asked.elapsed());
+    let journal = cut.journal("fleet.service").unwrap();
+    assert!(stopped.status.success(), "{stopped:?}\n{journal}");
+    let fleet = lab.state(cut, "fleet.service");
+    assert_eq!(fleet.active_state, "inactive", "it ends well: {journal}");
+    for (unit, _) in UNITS {
+        assert!(!is_active(&lab, cut, unit), "{unit} runs on: {journal}");
+    }
+    let there = lab.state(other, "keeper.service").invocation_id;
+
+    cut.heal().unwrap();
+    cut.start_unit("fleet.service").unwrap();
+    lab.wait_for_machines(3);
+    settle(&lab);
+    assert_eq!(
+        lab.state(other, "keeper.service").invocation_id,
+        there,
+        "what runs elsewhere by now stays there"
+    );
+}
+
+/// It says every tenth of a second that it runs, in seconds since the host's boot, and hears no signal.
+const BEATING: &str = "[Service]\n\
+    ExecStart=/bin/sh -c 'trap \"\" TERM; while :; do cut -d\" \" -f1 /proc/uptime > /root/beat.new; mv /root/beat.new /root/beat; \
+    sleep 0.1; done'\nTimeoutStopSec=300\nRestart=always\n[X-Fleet]\nExclusive=yes\nMachineMetadata=zone=b\n";
+
+/// When the unit last said on this machine that it ran, in microseconds of the host's clock.
+fn last_beat(machine: &Machine) -> u64 {
+    let said = machine.run(&["cat", "/root/beat"]).unwrap();
+    let seconds: f64 = said.success().unwrap().stdout.trim().parse().unwrap();
+    (seconds * 1e6) as u64
+}
+
+#[test]
+fn exclusive_units_end_in_time_also_if_systemd_hangs() {
+    let what = "cut off, and PID 1 of the machine stands still: the guard kills by cgroup";
+    let Some(lab) = Lab::start(what, STORE) else {
+        return;
+    };
+    let path = lab.unit_file("m1", "beating.service", BEATING);
+    lab.fleetctl("m1", &["start", &path]);
+    let home = lab.by_id(lab.active_on("m1", "beating.service").first().unwrap());
+    let other = lab.machine(if home.name() == "m2" { "m3" } else { "m2" });
+    let signal = |signal: &str| {
+        let pid_1 = home.leader().unwrap().to_string();
+        let kill = lab.bed.run(&["kill", signal, &pid_1]).unwrap();
+        kill.success().unwrap();
+    };
+    signal("-STOP");
+    home.partition().unwrap();
+    until("beating.service elsewhere", LIMIT, || {
+        match is_active(&lab, other, "beating.service") {
+            true => Ok(()),
+            false => Err(format!("{:?}", lab.state(other, "beating.service"))),
+        }
+    })
+    .unwrap();
+    let begun = begun(other, "beating.service");
+    let last = last_beat(home);
+    println!(
+        "it last ran on {} {} ms before it began on {}",
+        home.name(),
+        begun.saturating_sub(last) / 1_000,
+        other.name()
+    );
+    assert!(last < begun, "it ran twice: {last} {begun}");
+
+    println!("systemd of {} goes on", home.name());
+    signal("-CONT");
+    home.heal().unwrap();
+    lab.wait_for_machines(3);
+    lab.wait_for("it runs once", "m1", |rows| {
+        rows.len() == 1 && rows.iter().all(|row| row.active == "active")
+    });
+    println!("{}", home.journal("fleet-guard.service").unwrap());
+    assert_eq!(
+        last_beat(home),
+        last,
+        "systemd, with Restart=always, started it again"
+    );
+}

@@ -16,13 +16,6 @@ const DROP_IN: &str = "50-fleet-exclusive.conf";
 /// A deadline that is just being written is read again so often; writing takes microseconds.
 const READS_MAX: usize = 100;
 
-const DROP_IN_TEXT: &str = "\
-# Written by fleetd, because the unit has Exclusive=yes: it ends before this machine's lease can have ended.
-[Unit]
-BindsTo=fleet-guard.service
-After=fleet-guard.service
-";
-
 /// Where it all is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GuardFiles {
@@ -139,10 +132,26 @@ impl GuardFiles {
         let path = self.drop_in(unit.as_str());
         let folder = path.parent().unwrap_or(&self.link_directory);
         fs::create_dir_all(folder).map_err(file_error(folder))?;
-        if fs::read_to_string(&path).is_ok_and(|present| present == DROP_IN_TEXT) {
+        let text = self.drop_in_text();
+        if fs::read_to_string(&path).is_ok_and(|present| present == text) {
             return Ok(());
         }
-        write(&path, DROP_IN_TEXT)
+        write(&path, &text)
+    }
+
+    /// The condition is for `Restart=`: what the guard has killed while systemd did not answer, systemd would start again as soon as it
+    /// goes on, before it hears that it is to be stopped.
+    fn drop_in_text(&self) -> String {
+        let given_up = self.directory.join("given-up");
+        // systemd replaces what follows a percent sign.
+        let given_up = given_up.display().to_string().replace('%', "%%");
+        format!(
+            "# Written by fleetd, because the unit has Exclusive=yes: it ends before this machine's lease can have ended.\n\
+             [Unit]\n\
+             BindsTo=fleet-guard.service\n\
+             After=fleet-guard.service\n\
+             ConditionPathExists=!{given_up}/%n\n"
+        )
     }
 
     /// Undoes [`GuardFiles::bind`], and forgets that the unit was given up.

@@ -10,6 +10,7 @@
 //! [`wait`] is what its main process does first: it sleeps until the deadline, by the clock that goes on while the machine sleeps.
 //! Then that process does [`end`]: it remembers the exclusive units that run as given up, stops them, and kills those that are left.
 //! If systemd itself does not answer, it kills them without it, by their cgroups (`cgroup.rs`).
+//! What was given up systemd does not start by itself (`Restart=`): a condition in the drop-in forbids it until fleetd does.
 //! systemd runs [`end`] once more when the process has gone, however it went. Should that fail too, `BindsTo=` makes systemd stop them
 //! once the guard is gone. systemd starts the guard before the first exclusive unit, refuses to start one without it, and stops it
 //! with the last.
