@@ -31,6 +31,12 @@ const RUNS: usize = 7;
 const MACHINES: [usize; 3] = [100, 1_000, 10_000];
 const UNITS: [usize; 3] = [1_000, 10_000, 100_000];
 
+/// How many different amounts of memory units reserve.
+const AMOUNTS: [usize; 4] = [1, 10, 100, 1_000];
+
+/// What a machine has of memory where units reserve it: all of them together take nine tenths of it.
+const MEMORY_BYTES: u64 = 6_272 << 20;
+
 /// How far apart the ids of machines are.
 const ID_STEP: usize = 0x9e37_79b9;
 
@@ -106,6 +112,29 @@ fn main() {
         explanations(&size, &full);
     }
     growth(&cold);
+    reserving();
+}
+
+/// Cold placement where every unit reserves memory and a part of a processor, and how it grows with
+/// how many different amounts of memory there are.
+fn reserving() {
+    for (machines, units) in MACHINES.into_iter().zip(UNITS) {
+        for amounts in AMOUNTS {
+            let records = reserving_cluster(machines, units, amounts);
+            let (took, plan) = best(&records, |_, _| {}, Start::Cold);
+            let held = plan
+                .iter()
+                .filter(|decision| matches!(decision, Decision::Hold { .. }));
+            println!(
+                "placement cold, reserving: {} machines, {} units, {} amounts: {} ({} wait)",
+                grouped(machines),
+                grouped(units),
+                grouped(amounts),
+                shown(took),
+                grouped(held.count()),
+            );
+        }
+    }
 }
 
 /// How the time for a cold placement grows, with machines and with units.
@@ -273,6 +302,28 @@ fn cluster(machines: usize, units: usize) -> Records {
             }
             _ => submit(&mut records, &format!("plain{number}.service"), ""),
         }
+    }
+    records
+}
+
+/// Units that reserve 564 MiB of memory on average, each one of so many amounts.
+fn reserving_cluster(machines: usize, units: usize, amounts: usize) -> Records {
+    let mut records = Records::default();
+    for number in 0..machines {
+        let machine = Machine {
+            capacity: Capacity {
+                memory_bytes: MEMORY_BYTES,
+                cpu_milli: 16_000,
+            },
+            ..machine(number)
+        };
+        records.apply(Change::Machine(machine.id.clone(), Some(machine)));
+    }
+    for number in 0..units {
+        // Not in the order of their names.
+        let amount = number * 617 % amounts * 1_000 / amounts + 64 + 500 / amounts;
+        let options = format!("Memory={amount}M\nCPU=0.5");
+        submit(&mut records, &format!("reserving{number}.service"), &options);
     }
     records
 }

@@ -79,7 +79,7 @@ impl Occupancy {
             declared: Vec::new(),
             replacing: Vec::new(),
             siblings: Vec::new(),
-            room: Room::of(slots),
+            room: Room::of(&cluster.machines),
             touched: Bits::full(slots),
             released: Bits::full(slots),
             slots,

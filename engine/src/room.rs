@@ -1,5 +1,8 @@
 //! PURE. What is reserved on each machine, and which machines have room for what.
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
 use model::{Obstacle, shortened};
 use unitfile::Demand;
 
@@ -16,51 +19,123 @@ fn stated(machines: &Machines, machine: MachineIndex, name: &str) -> u64 {
 }
 
 /// Reservations.
+///
+/// Of each resource it is kept which machines have how much left of it, for each amount that some
+/// unit reserves. A reservation moves a machine only past the amounts between what it had left and
+/// what it has left now, so that many different demands cost no more than few until machines fill.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     /// By machine.
     reserved: Vec<Demand>,
     demands: Vec<Demand>,
-    /// By demand: the machines that have so much left.
-    enough: Vec<Bits>,
+    memory: Ladder,
+    cpu: Ladder,
+    /// By name of the counted resource.
+    counted: BTreeMap<String, Ladder>,
+}
+
+/// Of one resource, which machines have how much of it left.
+#[derive(Debug, Default)]
+struct Ladder {
+    /// By machine.
+    left: Vec<u64>,
+    /// By amount, of those that some unit reserves: the machines that have so much left.
+    enough: BTreeMap<u64, Bits>,
+}
+
+impl Ladder {
+    fn of(left: Vec<u64>) -> Ladder {
+        Ladder {
+            left,
+            enough: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in that some unit reserves so much.
+    fn learn(&mut self, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        let left = &self.left;
+        self.enough.entry(amount).or_insert_with(|| {
+            let mut enough = Bits::empty(left.len());
+            let machines = left.iter().enumerate();
+            machines
+                .filter(|(_, left)| **left >= amount)
+                .for_each(|(machine, _)| enough.insert(machine));
+            enough
+        });
+    }
+
+    /// Takes in that the machine has so much left now.
+    fn update(&mut self, machine: MachineIndex, now: u64) {
+        let before = std::mem::replace(&mut self.left[machine.0], now);
+        let (least, most) = (before.min(now), before.max(now));
+        let between = (Bound::Excluded(least), Bound::Included(most));
+        if least == most {
+            return;
+        }
+        for enough in self.enough.range_mut(between).map(|(_, enough)| enough) {
+            if now > before {
+                enough.insert(machine.0);
+            } else {
+                enough.remove(machine.0);
+            }
+        }
+    }
+
+    /// Takes out of `machines` those that have less left than an amount that some unit reserves.
+    fn keep_enough(&self, amount: u64, machines: &mut Bits) {
+        if let Some(enough) = self.enough.get(&amount) {
+            machines.intersect(enough);
+        }
+    }
 }
 
 impl Room {
-    pub(crate) fn of(slots: usize) -> Room {
+    pub(crate) fn of(machines: &Machines) -> Room {
+        let slots = machines.slots();
+        let capacities = || (0..slots).map(|slot| machines.capacity(MachineIndex(slot)));
         Room {
             reserved: vec![Demand::default(); slots],
-            ..Room::default()
+            demands: Vec::new(),
+            memory: Ladder::of(capacities().map(|it| it.memory_bytes).collect()),
+            cpu: Ladder::of(capacities().map(|it| it.cpu_milli).collect()),
+            counted: BTreeMap::new(),
         }
     }
 
     /// Takes in demands that were not made before.
     pub(crate) fn learn(&mut self, machines: &Machines, demands: &[Demand]) {
         for demand in &demands[self.demands.len()..] {
-            let mut enough = Bits::empty(self.reserved.len());
-            for machine in machines.live().iter() {
-                let left = lacking(
-                    machines,
-                    &self.reserved[machine],
-                    MachineIndex(machine),
-                    demand,
-                );
-                if left.is_none() {
-                    enough.insert(machine);
-                }
+            self.memory.learn(demand.memory_bytes);
+            self.cpu.learn(demand.cpu_milli);
+            for (name, amount) in &demand.counted {
+                let reserved = &self.reserved;
+                let ladder = self.counted.entry(name.clone()).or_insert_with(|| {
+                    let left = reserved.iter().enumerate().map(|(slot, reserved)| {
+                        let taken = reserved.counted.get(name).copied().unwrap_or(0);
+                        stated(machines, MachineIndex(slot), name).saturating_sub(taken)
+                    });
+                    Ladder::of(left.collect())
+                });
+                ladder.learn(*amount);
             }
-            self.enough.push(enough);
             self.demands.push(demand.clone());
         }
     }
 
     /// Looks again at what the machine has.
     pub(crate) fn update(&mut self, machines: &Machines, machine: MachineIndex) {
-        let reserved = &self.reserved[machine.0];
-        for (demand, enough) in self.demands.iter().zip(&mut self.enough) {
-            match lacking(machines, reserved, machine, demand) {
-                None => enough.insert(machine.0),
-                Some(_) => enough.remove(machine.0),
-            }
+        let (capacity, reserved) = (machines.capacity(machine), &self.reserved[machine.0]);
+        let memory = capacity.memory_bytes.saturating_sub(reserved.memory_bytes);
+        self.memory.update(machine, memory);
+        let cpu = capacity.cpu_milli.saturating_sub(reserved.cpu_milli);
+        self.cpu.update(machine, cpu);
+        for (name, ladder) in &mut self.counted {
+            let taken = reserved.counted.get(name).copied().unwrap_or(0);
+            let left = stated(machines, machine, name).saturating_sub(taken);
+            ladder.update(machine, left);
         }
     }
 
@@ -84,9 +159,16 @@ impl Room {
         self.update(machines, machine);
     }
 
-    /// The machines that have room for the demand.
-    pub(crate) fn enough(&self, demand: DemandIndex) -> &Bits {
-        &self.enough[demand.0]
+    /// Takes out of `machines` those that lack room for the demand.
+    pub(crate) fn keep_enough(&self, demand: DemandIndex, machines: &mut Bits) {
+        let demand = &self.demands[demand.0];
+        self.memory.keep_enough(demand.memory_bytes, machines);
+        self.cpu.keep_enough(demand.cpu_milli, machines);
+        for (name, amount) in &demand.counted {
+            if let Some(ladder) = self.counted.get(name) {
+                ladder.keep_enough(*amount, machines);
+            }
+        }
     }
 
     /// What is reserved on the machine, but for these.

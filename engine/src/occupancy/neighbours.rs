@@ -36,7 +36,7 @@ impl Occupancy {
     pub(crate) fn without_full(&self, cluster: &Cluster, unit: UnitIndex, machines: &mut Bits) {
         let node = cluster.node(unit);
         if node.rules.has_demand() {
-            machines.intersect(self.room.enough(node.rules.demand));
+            self.room.keep_enough(node.rules.demand, machines);
         }
         self.without_crowded(cluster, unit, machines);
     }
