@@ -323,7 +323,11 @@ fn reserving_cluster(machines: usize, units: usize, amounts: usize) -> Records {
         // Not in the order of their names.
         let amount = number * 617 % amounts * 1_000 / amounts + 64 + 500 / amounts;
         let options = format!("Memory={amount}M\nCPU=0.5");
-        submit(&mut records, &format!("reserving{number}.service"), &options);
+        submit(
+            &mut records,
+            &format!("reserving{number}.service"),
+            &options,
+        );
     }
     records
 }
