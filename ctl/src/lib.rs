@@ -18,6 +18,7 @@ mod help;
 mod prefixes;
 mod session;
 mod settings;
+mod signals;
 mod ssh;
 mod ssh_target;
 mod usage;
@@ -103,9 +104,18 @@ fn run(
         .enable_all()
         .build()
         .map_err(CommandError::runtime)?;
+    let signals = settings.ssh.signals.clone();
     let result = runtime.block_on(async {
-        let mut session = Session::open(settings, output).await?;
-        command.run(&mut session).await
+        let work = async {
+            let mut session = Session::open(settings, output).await?;
+            command.run(&mut session).await
+        };
+        tokio::select! {
+            // A verb that has words of its own for an interrupt comes first.
+            biased;
+            result = work => result,
+            status = signals.come() => Err(CommandError::ended_with(status)),
+        }
     });
     // A name lookup that never ends must not keep the process.
     runtime.shutdown_background();

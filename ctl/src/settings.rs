@@ -9,6 +9,7 @@ use api::client::{Endpoint, TlsFiles};
 use crate::account;
 use crate::cli::{GlobalArgs, SshArgs, TlsArgs, boolean};
 use crate::error::CommandError;
+use crate::signals::Signals;
 use crate::ssh::{Asking, Checking, Homeless, SshError, SshSettings};
 
 /// Where fleetd listens on a machine of the cluster.
@@ -154,6 +155,7 @@ fn ssh(args: &SshArgs, environment: &Environment<'_>) -> Result<SshSettings, Com
         asking: Asking::Person,
         home,
         agent_socket: path("SSH_AUTH_SOCK"),
+        signals: Signals::default(),
     })
 }
 

@@ -191,7 +191,7 @@ impl Cluster {
             .await
             .unwrap();
         let seen = seen(&output);
-        println!("$ {line}\n{seen}");
+        println!("$ {line:.200}\n{seen:.5000}");
         seen.replace(&self.socket.display().to_string(), "SOCKET")
             .replace(&self.address, "ADDRESS")
     }

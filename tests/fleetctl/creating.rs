@@ -1,8 +1,11 @@
 //! `submit`, `load` and `start`: what is created from what, and what is said of it.
 
+use api::types::{BatchAnswer, BatchOutcome, BatchResult, ErrorBody};
 use insta::assert_snapshot;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::cluster::{FILE, cluster, generation};
+use crate::cluster::{FILE, cluster, generation, machines_asleep};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submit_makes_a_unit_known_and_starts_nothing() {
@@ -227,5 +230,97 @@ async fn no_units_given_is_no_error() {
             "[stderr]\nNo units given\n[exit 0]"
         );
     }
+    cluster.end().await;
+}
+
+/// Units that one request holds, and names of as many.
+const REQUEST_UNITS: usize = 10_000;
+
+fn many() -> String {
+    let names: Vec<String> = (0..REQUEST_UNITS)
+        .map(|number| format!("many@{number}"))
+        .collect();
+    names.join(" ")
+}
+
+/// One request as it stands on the wire, or one answer.
+async fn message(from: &mut BufStream<TcpStream>) -> Option<Vec<u8>> {
+    let mut message = Vec::new();
+    let mut length = 0;
+    loop {
+        let start = message.len();
+        if from.read_until(b'\n', &mut message).await.unwrap() == 0 {
+            return None;
+        }
+        let line = String::from_utf8_lossy(&message[start..]).to_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let head = message.len();
+    message.resize(head + length, 0);
+    from.read_exact(&mut message[head..]).await.unwrap();
+    Some(message)
+}
+
+/// A fleetd of which only the first request is answered by `address`; every later one is refused by one that knows less.
+async fn second_refused(listener: TcpListener, address: String) {
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut fleetctl = BufStream::new(stream);
+    let mut fleetd = BufStream::new(TcpStream::connect(address).await.unwrap());
+    let mut requests = 0;
+    while let Some(request) = message(&mut fleetctl).await {
+        requests += 1;
+        let answer = if requests == 1 {
+            fleetd.write_all(&request).await.unwrap();
+            fleetd.flush().await.unwrap();
+            message(&mut fleetd).await.unwrap()
+        } else {
+            let error = |message: &str| ErrorBody {
+                code: 400,
+                message: message.to_owned(),
+            };
+            let answer = BatchAnswer {
+                error: Some(error("1 of 1 requests are invalid: nothing was written")),
+                outcomes: vec![BatchOutcome {
+                    name: "last.service".to_owned(),
+                    result: BatchResult::Failed {
+                        error: error("option \"Later\" is not known here"),
+                    },
+                }],
+            };
+            let body = serde_json::to_string(&answer).unwrap();
+            let length = body.len();
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+        };
+        fleetctl.write_all(&answer).await.unwrap();
+        fleetctl.flush().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_request_that_is_refused_does_not_hide_the_first() {
+    let cluster = machines_asleep().await;
+    cluster.file("many@.service", FILE);
+    cluster.file("last.service", FILE);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let proxy = tokio::spawn(second_refused(listener, cluster.address.clone()));
+    let line = format!("fleetctl submit {} last", many());
+    let seen = cluster.run_at(&endpoint, &line).await;
+    proxy.await.unwrap();
+    let (done, refused) = seen.split_once("[stderr]\n").unwrap();
+    assert_eq!(done.matches(" inactive\n").count(), REQUEST_UNITS);
+    assert_snapshot!(refused, @r#"
+    last.service: option "Later" is not known here
+    Error creating units: 1 of 1 requests are invalid: nothing was written
+    Nothing was done of this part.
+    Before that, the request was accepted for 10000 of 10001 units. It is safe to repeat the command.
+    [exit 1]
+    "#);
+    assert_eq!(cluster.store.records().units.len(), REQUEST_UNITS);
     cluster.end().await;
 }

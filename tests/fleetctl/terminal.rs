@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 /// How long something may take to appear. Far longer than it does: it only ends a test that would hang.
 const APPEARS_WITHIN: Duration = Duration::from_secs(60);
@@ -82,10 +82,30 @@ impl Terminal {
     }
 
     /// Interrupts the program, as Ctrl-C does.
+    #[allow(dead_code, reason = "tests/tunnel has this file, too")]
     pub(crate) fn interrupt(&self) {
-        println!("Ctrl-C");
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::INT).unwrap();
+        self.signal(Signal::INT);
+    }
+
+    /// Sends the program a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        println!("signal {signal:?}");
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Whether it shows what is typed, and takes it line by line.
+    #[allow(dead_code, reason = "tests/fleetctl has no program that changes it")]
+    pub(crate) fn is_plain(&self) -> bool {
+        let modes = tcgetattr(&self.master).unwrap().local_modes;
+        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+    }
+
+    /// Waits for the end, and returns how it has left the terminal and the exit status.
+    #[allow(dead_code, reason = "tests/fleetctl has no program that changes it")]
+    pub(crate) fn left(mut self) -> (bool, i32) {
+        let status = self.child.wait().unwrap();
+        println!("{status}, the terminal is plain: {}", self.is_plain());
+        (self.is_plain(), status.code().unwrap())
     }
 
     /// Types.

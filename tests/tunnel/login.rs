@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::Signal;
+
 use crate::outside::{Agent, Outside};
 
 #[test]
@@ -98,4 +100,18 @@ fn keys_come_from_the_agent_and_from_files() {
     let (seen, status) = terminal.end();
     assert!(seen.contains("key: the passphrase is wrong"), "{seen:?}");
     assert_eq!(status, 1);
+
+    println!("-- signals at the prompt: the terminal is left as it was");
+    for (signal, status) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mut terminal = outside.terminal(Path::new(""), &words, 80);
+        assert!(terminal.is_plain());
+        terminal.until("Enter passphrase for key '");
+        assert!(!terminal.is_plain());
+        terminal.signal(signal);
+        assert_eq!(terminal.left(), (true, status));
+    }
+    let mut terminal = outside.terminal(Path::new(""), &words, 80);
+    terminal.until("Enter passphrase for key '");
+    terminal.send("\x03");
+    assert_eq!(terminal.left(), (true, 130));
 }

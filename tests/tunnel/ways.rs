@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::outside::{Agent, Outside, TIMEOUT};
 
 const WEB: &str = "[Service]\nExecStart=/bin/sh -c 'echo it runs; exec sleep 1d'\n";
@@ -179,4 +181,11 @@ fn machines_are_reached_through_the_bastion() {
     shell.send("false; exit\r");
     let (_, status) = shell.end();
     assert_eq!(status, 0);
+
+    println!("-- a signal ends it and leaves the terminal as it was");
+    let mut shell = outside.terminal(&agent, &[&tunnel, "ssh", &id], 100);
+    shell.until("$ ");
+    assert!(!shell.is_plain());
+    shell.signal(Signal::TERM);
+    assert_eq!(shell.left(), (true, 143));
 }

@@ -234,7 +234,7 @@ impl Login<'_> {
         // Another connection may have asked.
         let key = match self.tools.key_ring.read(path) {
             Ok(Some(FileKey::Open(key))) => Ok(Some(key)),
-            Ok(Some(FileKey::Locked(_)) | None) => self.tools.key_ring.open(path),
+            Ok(Some(FileKey::Locked(_)) | None) => self.tools.key_ring.open(path).await,
             Err(error) => Err(error),
         };
         drop(alone);

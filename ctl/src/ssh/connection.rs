@@ -107,7 +107,7 @@ impl Connection {
                     // Another connection may have asked.
                     match tools.host_keys.check(&host, &key) {
                         Some(judged) => judged?,
-                        None => tools.host_keys.ask(&host, &key)?,
+                        None => tools.host_keys.ask(&host, &key).await?,
                     }
                 }
             }

@@ -83,7 +83,7 @@ impl HostKeys {
     }
 
     /// Asks the person whether the host is the right one, and remembers it. In fleet 1.0's words, but for the fingerprint.
-    pub(super) fn ask(&self, host: &Host, key: &PublicKey) -> Result<(), SshError> {
+    pub(super) async fn ask(&self, host: &Host, key: &PublicKey) -> Result<(), SshError> {
         let name = host.names.first().unwrap_or(&host.shown);
         let (kind, file) = (kind(key), self.file()?);
         let unauthorized = || SshError::Unauthorized {
@@ -107,7 +107,7 @@ impl HostKeys {
             "The authenticity of host '{name}' can't be established.\n{kind} key fingerprint is {}.\nAre you sure you want to continue connecting (yes/no)? ",
             key.fingerprint(HashAlg::Sha256)
         );
-        match person::confirms(&question) {
+        match person::confirms(&question).await {
             Ok(true) => {}
             Ok(false) | Err(_) => {
                 // The question is a line of its own for whoever reads what comes.
@@ -234,15 +234,15 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_learned_is_known_and_nothing_else() {
+    #[tokio::test]
+    async fn what_is_learned_is_known_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/known_hosts");
         let keys = HostKeys::new(Ok(path.clone()), Checking::Strict, Asking::Nobody);
         let (one, two) = (ONE.parse().unwrap(), TWO.parse().unwrap());
         assert!(keys.check(&host(), &one).is_none());
         // Nobody is asked where nobody sees the question: stdin stays as it is.
-        let error = keys.ask(&host(), &one).unwrap_err();
+        let error = keys.ask(&host(), &one).await.unwrap_err();
         assert!(matches!(error, SshError::Unauthorized { .. }), "{error}");
         append(&path, "10.0.0.1", &one).unwrap();
         assert!(keys.check(&host(), &one).unwrap().is_ok());
@@ -282,8 +282,8 @@ mod tests {
         assert!(!folder.path().join("none").exists());
     }
 
-    #[test]
-    fn without_a_home_there_is_no_trust() {
+    #[tokio::test]
+    async fn without_a_home_there_is_no_trust() {
         let homeless = Homeless {
             written: "~/.fleetctl/known_hosts".to_owned(),
         };
@@ -292,7 +292,7 @@ mod tests {
         let error = keys.check(&host(), &key).unwrap().unwrap_err();
         assert!(matches!(error, SshError::NoHome { .. }), "{error}");
         assert!(keys.algorithms(&host()).is_err());
-        assert!(keys.ask(&host(), &key).is_err());
+        assert!(keys.ask(&host(), &key).await.is_err());
         // Where nothing is checked, nothing is read.
         let keys = HostKeys::new(Err(homeless), Checking::Off, Asking::Person);
         assert!(keys.check(&host(), &key).unwrap().is_ok());

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use russh::keys::{self, PrivateKey, PublicKey, decode_secret_key};
 
+use crate::signals::Signals;
+
 use super::{Asking, SshError, person};
 
 /// The longest key file that is read, in bytes. The largest keys take a few thousand.
@@ -25,14 +27,16 @@ pub(super) enum FileKey {
 #[derive(Debug)]
 pub(super) struct KeyRing {
     asking: Asking,
+    signals: Signals,
     opened: Mutex<BTreeMap<PathBuf, Arc<PrivateKey>>>,
 }
 
 impl KeyRing {
     /// Without keys so far.
-    pub(super) fn new(asking: Asking) -> KeyRing {
+    pub(super) fn new(asking: Asking, signals: Signals) -> KeyRing {
         KeyRing {
             asking,
+            signals,
             opened: Mutex::default(),
         }
     }
@@ -60,7 +64,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// If the passphrase is wrong. None is returned if there is nobody to ask.
-    pub(super) fn open(&self, path: &Path) -> Result<Option<Arc<PrivateKey>>, SshError> {
+    pub(super) async fn open(&self, path: &Path) -> Result<Option<Arc<PrivateKey>>, SshError> {
         match self.asking {
             Asking::Person => {}
             Asking::Nobody => return Ok(None),
@@ -69,7 +73,8 @@ impl KeyRing {
             return Ok(None);
         };
         let question = format!("Enter passphrase for key '{}': ", path.display());
-        let asked = person::passphrase(&question)
+        let asked = person::passphrase(&question, &self.signals).await;
+        let asked = asked
             .map_err(|error| unusable(path, format!("cannot ask for its passphrase: {error}")))?;
         let Some(passphrase) = asked else {
             return Ok(None);
@@ -158,7 +163,7 @@ mod tests {
         generate(&path, "");
         let key = public_of(&path).unwrap();
         assert_eq!(public_of(&public).unwrap().key_data(), key.key_data());
-        let ring = KeyRing::new(Asking::Nobody);
+        let ring = KeyRing::new(Asking::Nobody, Signals::default());
         assert!(matches!(ring.read(&path), Ok(Some(FileKey::Open(_)))));
         assert!(matches!(ring.read(&public), Ok(None)));
         std::fs::remove_file(&path).unwrap();
@@ -169,16 +174,16 @@ mod tests {
         assert!(error.starts_with("key file "), "{error}");
     }
 
-    #[test]
-    fn where_nobody_is_asked_a_locked_key_stays_so() {
+    #[tokio::test]
+    async fn where_nobody_is_asked_a_locked_key_stays_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         generate(&path, "open sesame");
-        let ring = KeyRing::new(Asking::Nobody);
+        let ring = KeyRing::new(Asking::Nobody, Signals::default());
         assert!(matches!(
             ring.read(&path),
             Ok(Some(FileKey::Locked(Some(_))))
         ));
-        assert!(matches!(ring.open(&path), Ok(None)));
+        assert!(matches!(ring.open(&path).await, Ok(None)));
     }
 }

@@ -41,6 +41,8 @@ pub(crate) use host_key::Checking;
 pub(crate) use shell::AgentForwarding;
 pub(crate) use spec::HostSpec;
 
+use crate::signals::Signals;
+
 use connection::{Connection, Tools};
 use host_key::HostKeys;
 use key_ring::KeyRing;
@@ -65,6 +67,8 @@ pub(crate) struct SshSettings {
     pub(crate) home: Option<PathBuf>,
     /// Where ssh-agent listens.
     pub(crate) agent_socket: Option<PathBuf>,
+    /// What would end us while the terminal is not as it was.
+    pub(crate) signals: Signals,
 }
 
 /// A file in a home that there is not.
@@ -118,11 +122,12 @@ impl Remote {
     pub(crate) fn new(settings: SshSettings) -> Remote {
         let file = settings.known_hosts_file.clone();
         let asking = settings.asking;
+        let key_ring = KeyRing::new(asking, settings.signals.clone());
         let host_keys = Arc::new(HostKeys::new(file, settings.checking, asking));
         let tools = Tools {
             settings,
             host_keys,
-            key_ring: KeyRing::new(asking),
+            key_ring,
             quiet: RwLock::default(),
         };
         Remote {
@@ -169,7 +174,8 @@ impl Remote {
         forwarding: AgentForwarding,
     ) -> Result<u8, SshError> {
         let connection = self.machine(address, port).await?;
-        shell::run(&connection, command, forwarding).await
+        let signals = &self.inner.tools.settings.signals;
+        shell::run(&connection, command, forwarding, signals).await
     }
 
     async fn tunnel(&self) -> Result<Option<Arc<Connection>>, SshError> {
@@ -250,6 +256,7 @@ mod tests {
             checking: Checking::Strict,
             home: None,
             agent_socket: None,
+            signals: Signals::default(),
         });
         let mut hosts = Vec::new();
         for _ in 0..CONNECTING_MAX {

@@ -2,10 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use rustix::io as fd;
 use rustix::process::{self, Signal};
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
+use tokio::task::spawn_blocking;
+
+use crate::signals::Signals;
 
 /// The longest answer that is read, in bytes: a passphrase is shorter.
 const ANSWER_BYTES_MAX: usize = 1024;
@@ -18,12 +24,19 @@ pub(super) fn tell(text: &str) {
 }
 
 /// Asks whether the host is the right one. One word is read from stdin and no more: what follows may be meant for the host.
-pub(super) fn confirms(question: &str) -> io::Result<bool> {
+pub(super) async fn confirms(question: &str) -> io::Result<bool> {
     let mut stderr = io::stderr();
     write!(stderr, "{question}")?;
     stderr.flush()?;
-    let answer = read_until_blank(io::stdin())?;
+    let answer = aside(|| read_until_blank(io::stdin())).await?;
     Ok(matches!(answer.to_lowercase().as_str(), "yes" | "y"))
+}
+
+/// Waits for a person beside everything else, so that signals are heard meanwhile. What is not answered ends with the process.
+async fn aside<T: Send + 'static>(
+    ask: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(ask).await.map_err(io::Error::other)?
 }
 
 fn read_until_blank(from: impl rustix::fd::AsFd) -> io::Result<String> {
@@ -40,21 +53,20 @@ fn read_until_blank(from: impl rustix::fd::AsFd) -> io::Result<String> {
 }
 
 /// Asks for a passphrase, which is not shown. None if there is no terminal.
-pub(super) fn passphrase(question: &str) -> io::Result<Option<String>> {
+pub(super) async fn passphrase(question: &str, signals: &Signals) -> io::Result<Option<String>> {
     let opened = File::options().read(true).write(true).open("/dev/tty");
-    let mut terminal = match opened {
-        Ok(terminal) => terminal,
+    let terminal = match opened {
+        Ok(terminal) => Arc::new(terminal),
         // A process without a terminal is told "no such device".
         Err(_) => return Ok(None),
     };
-    let line = hidden_line(&terminal, question);
-    writeln!(terminal)?;
-    match line? {
+    signals.mind()?;
+    match hidden_line(&terminal, question).await? {
         Typed::Line(line) => Ok(Some(line)),
         Typed::Interrupt(signal) => {
-            // Now that the terminal is as it was. Whoever handles the signal goes on without an answer.
+            // Now that the terminal is as it was. It is minded, so that it ends this wait.
             process::kill_process(process::getpid(), signal)?;
-            Err(io::ErrorKind::Interrupted.into())
+            std::future::pending().await
         }
     }
 }
@@ -67,9 +79,24 @@ enum Typed {
     Interrupt(Signal),
 }
 
+/// A terminal that shows nothing of what is typed. Dropping this makes it as it was.
+struct Hidden {
+    terminal: Arc<File>,
+    shown: Termios,
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let restored = tcsetattr(&self.terminal, OptionalActions::Flush, &self.shown);
+        // The line break that was typed was not shown either. A terminal that is gone needs nothing of this.
+        let ended = writeln!(&*self.terminal);
+        drop((restored, ended));
+    }
+}
+
 /// Asks, and reads a line that is not shown. The terminal is afterwards as it was, also if the person interrupts: meanwhile the keys for that
-/// are no signals, which would end this process before it can show again what is typed, but ends of lines.
-fn hidden_line(mut terminal: &File, question: &str) -> io::Result<Typed> {
+/// are no signals but ends of lines.
+async fn hidden_line(terminal: &Arc<File>, question: &str) -> io::Result<Typed> {
     let shown = tcgetattr(terminal)?;
     let code = |index| shown.special_codes[index];
     let (interrupt, quit) = (code(SpecialCodeIndex::VINTR), code(SpecialCodeIndex::VQUIT));
@@ -80,17 +107,18 @@ fn hidden_line(mut terminal: &File, question: &str) -> io::Result<Typed> {
     hidden.special_codes[SpecialCodeIndex::VEOL] = interrupt;
     hidden.special_codes[SpecialCodeIndex::VEOL2] = quit;
     tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
+    let terminal = Arc::clone(terminal);
+    let hidden = Hidden { terminal, shown };
     // Only now: what is typed as soon as the question is seen must not be thrown away, nor shown.
-    let asked = write!(terminal, "{question}");
-    let typed = asked.and_then(|()| read_line(terminal, interrupt, quit));
-    tcsetattr(terminal, OptionalActions::Flush, &shown)?;
-    typed
+    write!(&*hidden.terminal, "{question}")?;
+    let from = Arc::clone(&hidden.terminal);
+    aside(move || read_line(&from, interrupt, quit)).await
 }
 
-fn read_line(from: impl rustix::fd::AsFd, interrupt: u8, quit: u8) -> io::Result<Typed> {
+fn read_line(from: &File, interrupt: u8, quit: u8) -> io::Result<Typed> {
     let mut line = Vec::new();
     let mut byte = [0];
-    while line.len() < ANSWER_BYTES_MAX && fd::read(&from, &mut byte)? == 1 && byte[0] != b'\n' {
+    while line.len() < ANSWER_BYTES_MAX && fd::read(from, &mut byte)? == 1 && byte[0] != b'\n' {
         // Zero is a key that is switched off.
         match byte[0] {
             key if key == interrupt && key != 0 => return Ok(Typed::Interrupt(Signal::INT)),
@@ -107,7 +135,6 @@ fn read_line(from: impl rustix::fd::AsFd, interrupt: u8, quit: u8) -> io::Result
 mod tests {
     use std::os::unix::ffi::OsStrExt;
     use std::path::Path;
-    use std::thread;
 
     use rustix::fs::OFlags;
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -115,7 +142,7 @@ mod tests {
     use super::*;
 
     /// Types `keys` when nothing typed is shown any more; returns what was read and whether it is shown again.
-    fn typed(keys: &[u8]) -> (Typed, bool) {
+    async fn typed(keys: &[u8]) -> (Typed, bool) {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
@@ -129,23 +156,27 @@ mod tests {
             modes.contains(LocalModes::ECHO) && modes.contains(LocalModes::ISIG)
         };
         assert!(echoes(&terminal));
-        let read = thread::scope(|scope| {
-            let reading = scope.spawn(|| hidden_line(&terminal, "passphrase: ").unwrap());
-            while echoes(&terminal) && !reading.is_finished() {
-                thread::yield_now();
+        let terminal = Arc::new(terminal);
+        let typing = async {
+            while echoes(&terminal) {
+                tokio::task::yield_now().await;
             }
             fd::write(&keyboard, keys).unwrap();
-            reading.join().unwrap()
-        });
+        };
+        let (read, ()) = tokio::join!(hidden_line(&terminal, "passphrase: "), typing);
+        let read = read.unwrap();
         (read, echoes(&terminal))
     }
 
-    #[test]
-    fn the_terminal_is_as_it_was_also_after_an_interrupt() {
+    #[tokio::test]
+    async fn the_terminal_is_as_it_was_also_after_an_interrupt() {
         let line = |text: &str| Typed::Line(text.to_owned());
-        assert_eq!(typed(b"open sesame\n"), (line("open sesame"), true));
-        assert_eq!(typed(b"opem\x7fn\n"), (line("open"), true));
-        assert_eq!(typed(b"op\x03"), (Typed::Interrupt(Signal::INT), true));
-        assert_eq!(typed(b"\x1c"), (Typed::Interrupt(Signal::QUIT), true));
+        assert_eq!(typed(b"open sesame\n").await, (line("open sesame"), true));
+        assert_eq!(typed(b"opem\x7fn\n").await, (line("open"), true));
+        assert_eq!(
+            typed(b"op\x03").await,
+            (Typed::Interrupt(Signal::INT), true)
+        );
+        assert_eq!(typed(b"\x1c").await, (Typed::Interrupt(Signal::QUIT), true));
     }
 }

@@ -162,6 +162,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::signals::Signals;
     use crate::ssh::{Asking, Checking};
 
     fn settings(home: &Path, username: Option<&str>) -> SshSettings {
@@ -174,6 +175,7 @@ mod tests {
             asking: Asking::Person,
             home: Some(home.to_path_buf()),
             agent_socket: Some("/agent".into()),
+            signals: Signals::default(),
         }
     }
 

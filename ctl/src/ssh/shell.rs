@@ -11,6 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::signals::Signals;
+
 use super::SshError;
 use super::connection::Connection;
 use super::execution::{Ending, Piece, failed};
@@ -41,9 +43,10 @@ pub(super) async fn run(
     connection: &Arc<Connection>,
     command: Option<&str>,
     forwarding: AgentForwarding,
+    signals: &Signals,
 ) -> Result<u8, SshError> {
     let channel = connection.session().await?;
-    let raw = start(connection, &channel, command, forwarding)
+    let raw = start(connection, &channel, command, forwarding, signals)
         .await
         .map_err(|error| failed(connection, &error))?;
     let (reading, writing) = channel.split();
@@ -61,6 +64,7 @@ async fn start(
     channel: &Channel<Msg>,
     command: Option<&str>,
     forwarding: AgentForwarding,
+    signals: &Signals,
 ) -> Result<Terminal, russh::Error> {
     if forwarding == AgentForwarding::On {
         connection.forward_agent();
@@ -68,6 +72,7 @@ async fn start(
     }
     let terminal = Terminal::of_process();
     if let Terminal::Here { .. } = terminal {
+        signals.mind()?;
         let kind = std::env::var("TERM").unwrap_or_else(|_| TERMINAL_DEFAULT.to_owned());
         let (columns, rows) = size();
         let modes = [

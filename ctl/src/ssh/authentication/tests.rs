@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::account;
+use crate::signals::Signals;
 use crate::ssh::{Asking, Checking, Remote, SshSettings};
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -85,6 +86,7 @@ impl Host {
             asking: Asking::Nobody,
             home: Some(self.home.path().to_path_buf()),
             agent_socket: agent,
+            signals: Signals::default(),
         });
         let dialler = remote.dialler().await;
         dialler.map(drop).map_err(|error| error.to_string())
