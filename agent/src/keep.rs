@@ -1,12 +1,14 @@
-//! What runs here when this machine comes back under a new lease, and is not in its schedule: it runs on until that is known to be for
-//! good. The engine has had no time yet to put back what belongs here (global units, units bound to this machine), and a unit that was
-//! moved is stopped here only once it is up where it is now.
+//! What runs here when this machine comes back, and is not in its schedule: it runs on until that is known to be for good. The engine
+//! may have had no time yet to put back what belongs here (global units, units bound to this machine), and a unit that was moved is
+//! stopped here only once it is up where it is now. Under a resumed lease too: the process that lost the earlier one may have died
+//! since it was granted this one. A planned move that meets a restart of fleetd takes so much longer.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use model::mutation::{Mutation, is_made};
 use model::{ActiveState, ClusterStore, MachineId, Records, ServiceManager, TargetState};
-use registry::{Origin, View};
+use registry::View;
 use tokio::time::{Instant, sleep};
 use unitfile::UnitName;
 
@@ -40,7 +42,7 @@ impl<S: ServiceManager> Agent<'_, S> {
             return;
         }
         self.kept.until = Some(Instant::now() + KEEP_MAX);
-        if self.view.is_none() || self.membership.origin() == Origin::Resumed {
+        if self.view.is_none() || is_made(Mutation::NothingKept) {
             return;
         }
         let runs = self.slots.iter().filter(|(_, slot)| {

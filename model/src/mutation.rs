@@ -70,6 +70,12 @@ pub enum Mutation {
     LeaseEndedTooSoon,
     /// What was moved elsewhere while a machine was cut off runs on there.
     DuplicateLeftRunning,
+    /// A machine that comes back stops at once what is not in its schedule yet.
+    NothingKept,
+    /// An agent's first status of a unit is written whether its schedule has the unit or not.
+    FirstStatusNotCompared,
+    /// A unit is given to another machine although its machine has just reported it.
+    MoveNotCompared,
 }
 
 #[cfg(debug_assertions)]
@@ -101,7 +107,7 @@ const _: () = assert!(!is_made(Mutation::LeaderNotCompared));
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 33] = [
+    pub const ALL: [Mutation; 36] = [
         Mutation::LeaderNotCompared,
         Mutation::ElectedWithoutCompare,
         Mutation::ResignsForAnother,
@@ -135,5 +141,8 @@ impl Mutation {
         Mutation::CutNotRemembered,
         Mutation::LeaseEndedTooSoon,
         Mutation::DuplicateLeftRunning,
+        Mutation::NothingKept,
+        Mutation::FirstStatusNotCompared,
+        Mutation::MoveNotCompared,
     ];
 }

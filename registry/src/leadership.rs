@@ -161,7 +161,9 @@ impl Leadership {
         }
         for (unit, machine) in unreported {
             let record = RecordKey::Status(machine.clone(), unit.clone());
-            if let Some(group) = units.get_mut(&Some(unit)) {
+            if let Some(group) = units.get_mut(&Some(unit))
+                && !is_made(Mutation::MoveNotCompared)
+            {
                 group.premises.push(Premise {
                     key: self.registry.layout().key(&record),
                     holds: Holds::UnwrittenSince(seen),

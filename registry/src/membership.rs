@@ -15,7 +15,7 @@ use crate::chunks::{Group, Holds, Premise, Together, Write, write_fenced, write_
 use crate::connection::Registry;
 use crate::error::{RegistryError, WriteError};
 use crate::layout;
-use crate::lease::{Lease, LeaseId, LeaseState, Origin};
+use crate::lease::{Lease, LeaseId, LeaseState};
 use crate::listing::{Range, list};
 
 /// This machine's place in the cluster. It ends with the lease it was made with.
@@ -24,7 +24,6 @@ pub struct Membership {
     registry: Registry,
     machine: MachineId,
     lease: LeaseId,
-    origin: Origin,
     confirmations: Confirmations,
     /// Set once the machine's record has been taken away by ourselves.
     left: AtomicBool,
@@ -65,7 +64,6 @@ impl Membership {
             registry,
             machine,
             lease: lease.id(),
-            origin: lease.origin(),
             confirmations: Confirmations {
                 state: lease.state(),
                 lease_ttl: lease.ttl(),
@@ -115,6 +113,7 @@ impl Membership {
                 key: self.entry(unit),
                 holds: Holds::Present,
             });
+            let premises = premises.filter(|_| !is_made(Mutation::FirstStatusNotCompared));
             let premises = premises.into_iter().collect();
             groups.insert(unit, Group { writes, premises });
         }
@@ -180,11 +179,6 @@ impl Membership {
             return Ok(());
         }
         result
-    }
-
-    /// Where the lease that it was made with comes from.
-    pub fn origin(&self) -> Origin {
-        self.origin
     }
 
     /// True if the lease has not been confirmed for as long as it lives: the cluster may take this machine for lost.

@@ -354,6 +354,7 @@ impl Checker {
                 Some(wanted) => !wanted.is_launched() || wanted.file != activation.file,
                 None => true,
             });
+        self.check_kept(state, place, activation);
         if !is_asked {
             self.history.violation(
                 "I6 hands off",

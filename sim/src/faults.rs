@@ -201,6 +201,11 @@ impl World {
 
     fn store_down(&mut self, kind: &'static str) {
         let lasts = self.dice.between(200, 20_000);
+        // Without a quorum no lease ends; a store that only nobody reaches goes on ending them.
+        let has_quorum = self.dice.percent(50);
+        if !has_quorum {
+            self.store.hold_leases();
+        }
         for link in self.links() {
             link.set(|weather| weather.refused = true);
             link.break_streams();
@@ -239,7 +244,7 @@ impl World {
         let unit = self.some_unit();
         let machine = self.machine(index).to_owned();
         let fake = self.hosts[index].fake.clone();
-        let what = format!("{machine}, {unit}, {lasts} ms");
+        let mut what = format!("{machine}, {unit}, {lasts} ms");
         match kind {
             "bus lost" => {
                 fake.set_reachable(Reachable::No);
@@ -258,9 +263,11 @@ impl World {
                 self.later(lasts, Heal::Mask(index, unit));
             }
             "operator stops a unit" | "unit killed" => {
-                if !fake.running().contains_key(&unit) {
+                let running: Vec<UnitName> = fake.running().into_keys().collect();
+                if running.is_empty() {
                     return;
                 }
+                let unit = self.dice.one_of(&running).clone();
                 self.checker.hear();
                 self.checker.puts_down(&machine, &unit);
                 match kind {
@@ -269,6 +276,7 @@ impl World {
                 }
                 self.checker.hear();
                 self.checker.hands_off();
+                what = format!("{machine}, {unit}");
             }
             _ => {}
         }
@@ -356,6 +364,7 @@ impl World {
                 for link in self.links() {
                     link.set(|weather| weather.refused = false);
                 }
+                self.store.release_leases();
                 self.history.note("store", "is up again");
             }
             Heal::Bus(index) => self.hosts[index].fake.set_reachable(Reachable::Yes),

@@ -14,12 +14,14 @@ mod dice;
 mod faults;
 mod gate;
 mod history;
+mod kept;
 mod manager;
 mod mirror;
 mod network;
 mod operator;
 mod process;
 mod run;
+mod trial;
 mod world;
 mod written;
 
@@ -27,3 +29,4 @@ pub use history::{Telling, Violation};
 #[cfg(debug_assertions)]
 pub use run::simulate_mistaken;
 pub use run::{Outcome, simulate};
+pub use trial::{Endured, Trial, endure};

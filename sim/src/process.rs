@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use agent::{Drained, ExclusiveUnits, Joined, Joining};
+use agent::{Aids, Drained, ExclusiveUnits, Joined, Joining};
 use engine::{BrakeLimits, EngineReport, EngineSettings};
 use model::{BootId, Capacity, Machine, MachineId};
-use registry::{Lease, LeaseId, Membership, Registry};
+use registry::{Lease, LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -118,6 +118,8 @@ impl Running {
 pub(crate) struct AgentProcess {
     pub(crate) host: Arc<Host>,
     pub(crate) registry: Registry,
+    /// The whole cluster.
+    pub(crate) view: View,
     pub(crate) manager: Arc<Manager>,
     pub(crate) checker: Checker,
     pub(crate) leave: CancellationToken,
@@ -179,11 +181,16 @@ impl AgentProcess {
 
     async fn session(&self, lease: &Lease, membership: &Membership) -> SessionEnd {
         let ended = CancellationToken::new();
-        let agent = agent::run(
+        let aids = Aids {
+            copy: None,
+            view: Some(self.view.clone()),
+        };
+        let agent = agent::run_with(
             self.registry.clone(),
             self.host.id.clone(),
             membership,
             Arc::clone(&self.manager),
+            aids,
             ended.clone(),
         );
         tokio::pin!(agent);

@@ -75,41 +75,51 @@ pub fn simulate_mistaken(
 }
 
 async fn run(seed: u64, telling: Telling) -> Outcome {
-    let mut world = match World::new(seed, telling).await {
-        Ok(world) => world,
-        Err(error) => unreachable!("a store in this process can be reached: {error}"),
-    };
-    let direct = world.store.channel();
-    let watching = watch(direct, Arc::clone(&world.writers), world.checker.clone());
-    world.tasks.spawn(watching);
-    let ear = world.checker.clone();
-    world.tasks.spawn(async move {
-        loop {
-            sleep(EAR).await;
-            ear.hear();
-        }
-    });
+    let mut world = World::watched(seed, telling, EAR).await;
     world.begin().await;
     world.trouble().await;
     let dead = world.calm().await;
     let rest = world.rest(dead).await;
-    world.checker.hear();
-    let revisions = world.store.revision();
-    let told = world.history.told();
-    Outcome {
-        seed,
-        violations: told.violations,
-        history: told.lines,
-        faults: told.faults,
-        rest,
-        revisions,
-        effects: world.keeper.effects.load(Ordering::Relaxed),
-    }
+    world.outcome(seed, rest)
 }
 
 impl World {
+    /// A world with somebody who watches it, and listens to systemd at this interval.
+    pub(crate) async fn watched(seed: u64, telling: Telling, ear: Duration) -> World {
+        let mut world = match World::new(seed, telling).await {
+            Ok(world) => world,
+            Err(error) => unreachable!("a store in this process can be reached: {error}"),
+        };
+        let direct = world.store.channel();
+        let watching = watch(direct, Arc::clone(&world.writers), world.checker.clone());
+        world.tasks.spawn(watching);
+        let checker = world.checker.clone();
+        world.tasks.spawn(async move {
+            loop {
+                sleep(ear).await;
+                checker.hear();
+            }
+        });
+        world
+    }
+
+    /// What has come of it.
+    pub(crate) fn outcome(&self, seed: u64, rest: Option<Duration>) -> Outcome {
+        self.checker.hear();
+        let told = self.history.told();
+        Outcome {
+            seed,
+            violations: told.violations,
+            history: told.lines,
+            faults: told.faults,
+            rest,
+            revisions: self.store.revision(),
+            effects: self.keeper.effects.load(Ordering::Relaxed),
+        }
+    }
+
     /// Everything starts, and the user has some units started.
-    async fn begin(&mut self) {
+    pub(crate) async fn begin(&mut self) {
         for index in 0..self.agents.len() {
             self.start(Role::Agent, index);
         }
@@ -215,7 +225,7 @@ impl World {
     }
 
     /// Waits until the cluster is at rest; says how long that took. None if it does not come to rest.
-    async fn rest(&mut self, dead: Option<usize>) -> Option<Duration> {
+    pub(crate) async fn rest(&mut self, dead: Option<usize>) -> Option<Duration> {
         let began = Instant::now();
         let mut rested: Option<Instant> = None;
         while !self.history.is_broken() {

@@ -236,6 +236,7 @@ impl World {
                 };
                 let process = AgentProcess {
                     host,
+                    view: View::new(registry.clone(), leave.clone()),
                     registry,
                     manager: Arc::new(manager),
                     checker: self.checker.clone(),

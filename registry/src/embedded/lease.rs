@@ -42,6 +42,8 @@ pub(crate) struct Leases {
     deadlines: BTreeSet<(Instant, i64)>,
     seed: u64,
     chosen: u64,
+    /// None ends now.
+    held: bool,
 }
 
 impl Leases {
@@ -52,6 +54,7 @@ impl Leases {
             deadlines: BTreeSet::new(),
             seed,
             chosen: 0,
+            held: false,
         }
     }
 
@@ -150,13 +153,29 @@ impl Leases {
 
     /// When the next lease ends, if it is not kept alive.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let first = self.deadlines.first().filter(|_| !self.held);
+        first.map(|(deadline, _)| *deadline)
+    }
+
+    /// From now on none ends.
+    pub(crate) fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// All run their full time again from `now`.
+    pub(crate) fn release(&mut self, now: Instant) {
+        self.held = false;
+        let ids: Vec<i64> = self.ids().collect();
+        for id in ids {
+            self.keep_alive(id, now);
+        }
     }
 
     /// The leases whose time has passed. They cannot be kept alive from here on.
     pub(crate) fn take_ended(&mut self, now: Instant) -> Vec<i64> {
         let mut ended = Vec::new();
-        while let Some((deadline, id)) = self.deadlines.first().copied()
+        while !self.held
+            && let Some((deadline, id)) = self.deadlines.first().copied()
             && deadline <= now
         {
             self.deadlines.remove(&(deadline, id));
@@ -204,6 +223,22 @@ mod tests {
         assert_eq!(leases.take_ended(later), vec![id]);
         assert_eq!(leases.keep_alive(id, later), None);
         assert_eq!(leases.keep_alive(7, later), Some(10));
+        assert_eq!(
+            leases.next_deadline(),
+            Some(later + Duration::from_secs(10))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_held_lease_runs_its_full_time_again_when_it_is_released() {
+        let mut leases = Leases::new(1);
+        let now = Instant::now();
+        leases.insert(7, 10, now);
+        leases.hold();
+        let later = now + Duration::from_secs(3_600);
+        assert_eq!(leases.next_deadline(), None);
+        assert!(leases.take_ended(later).is_empty());
+        leases.release(later);
         assert_eq!(
             leases.next_deadline(),
             Some(later + Duration::from_secs(10))

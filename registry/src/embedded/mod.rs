@@ -39,6 +39,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::transport::server::{Connected, TcpIncoming};
@@ -135,6 +136,18 @@ impl Embedded {
     /// A channel to it without a socket, for `etcd_client::Client::from_channel`.
     pub fn channel(&self) -> etcd_client::Channel {
         server::channel(&self.service(self.shared.ended().clone()))
+    }
+
+    /// No lease ends from now on, as in an etcd without a quorum. For simulations, which let no request through meanwhile.
+    pub fn hold_leases(&self) {
+        self.shared.lock().leases.hold();
+        self.shared.leases_changed();
+    }
+
+    /// All leases run their full time again from now, as in an etcd that has a quorum again.
+    pub fn release_leases(&self) {
+        self.shared.lock().leases.release(Instant::now());
+        self.shared.leases_changed();
     }
 
     /// As [`Embedded::channel`], to a member that has nothing newer than `revision`: only who asks for serializable reads notices. For

@@ -1,0 +1,38 @@
+//! Long trials: the store away for an hour, engines that crash in a loop. No healthy unit may notice.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use sim::{Endured, Trial, endure};
+
+/// Clusters that each trial is made on.
+const SEEDS: u64 = 3;
+
+fn endured(trial: Trial) -> Vec<Endured> {
+    let endured = (1..=SEEDS).map(|seed| endure(seed, trial).unwrap());
+    let endured: Vec<Endured> = endured.collect();
+    for it in &endured {
+        println!(
+            "{trial:?}, seed {}: {} activations untouched, {} engines killed, at rest {:?} later",
+            it.outcome.seed, it.untouched, it.kills, it.outcome.rest
+        );
+        let from = it.outcome.history.len().saturating_sub(40);
+        assert_eq!(
+            it.outcome.violations,
+            [],
+            "{:#?}",
+            &it.outcome.history[from..]
+        );
+        assert!(it.outcome.rest.is_some() && it.untouched > 0);
+    }
+    endured
+}
+
+#[test]
+fn an_hour_without_the_store_touches_no_unit() {
+    endured(Trial::StoreAwayForAnHour);
+}
+
+#[test]
+fn engines_that_crash_in_a_loop_touch_no_unit() {
+    let endured = endured(Trial::EnginesCrashInALoop);
+    assert!(endured.iter().all(|it| it.kills > 100));
+}
