@@ -10,7 +10,7 @@ use model::mutation::{Mutation, is_made};
 use model::{ActiveState, ClusterStore, MachineId, Records, ServiceManager, TargetState};
 use registry::View;
 use tokio::time::{Instant, sleep};
-use unitfile::UnitName;
+use unitfile::{Requirements, UnitName};
 
 use crate::run::{Agent, Ended};
 
@@ -114,6 +114,14 @@ fn is_settled(records: &Records, machine: &MachineId, unit: &UnitName) -> bool {
     };
     if wanted.target != TargetState::Launched {
         return true;
+    }
+    // What runs on every machine is up elsewhere all the time.
+    let is_global = records
+        .files
+        .get(&wanted.file)
+        .is_none_or(|file| Requirements::of_stored(unit, file).0.global);
+    if is_global && !is_made(Mutation::GlobalTakenForMoved) {
+        return false;
     }
     let (Some(schedule), Some(statuses)) = (records.schedule.get(unit), records.statuses.get(unit))
     else {

@@ -72,6 +72,8 @@ pub enum Mutation {
     DuplicateLeftRunning,
     /// A machine that comes back stops at once what is not in its schedule yet.
     NothingKept,
+    /// Nor does it wait for a global unit, which is up elsewhere all the time.
+    GlobalTakenForMoved,
     /// An agent's first status of a unit is written whether its schedule has the unit or not.
     FirstStatusNotCompared,
     /// A unit is given to another machine although its machine has just reported it.
@@ -107,7 +109,7 @@ const _: () = assert!(!is_made(Mutation::LeaderNotCompared));
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 36] = [
+    pub const ALL: [Mutation; 37] = [
         Mutation::LeaderNotCompared,
         Mutation::ElectedWithoutCompare,
         Mutation::ResignsForAnother,
@@ -142,6 +144,7 @@ impl Mutation {
         Mutation::LeaseEndedTooSoon,
         Mutation::DuplicateLeftRunning,
         Mutation::NothingKept,
+        Mutation::GlobalTakenForMoved,
         Mutation::FirstStatusNotCompared,
         Mutation::MoveNotCompared,
     ];

@@ -1,4 +1,5 @@
-//! Proof that the net catches: for each mistake the product could make, within how many seeds the simulation finds it.
+//! Proof that the net catches: each mistake that the product could make is found by the simulation, and the same seed without it is as it
+//! should be. MISTAKE=Name tries one only.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,7 +14,11 @@ use model::mutation::Mutation;
 use sim::{Telling, simulate, simulate_mistaken};
 
 /// A mistake that takes more seeds than this is one that the simulation cannot be said to find.
-const SEEDS_MAX: u64 = 300;
+const SEEDS_MAX: u64 = 100;
+
+/// Where each was found last, so that all take seconds. A change of the product or of the simulation changes what a seed does: those
+/// that no longer find theirs are searched for anew, and the test says where they are found now.
+const FOUND: [(Mutation, u64); 0] = [];
 
 /// What the simulation has found.
 struct Found {
@@ -21,50 +26,59 @@ struct Found {
     what: String,
 }
 
-fn search(mutation: Mutation) -> Option<Found> {
-    (1..=SEEDS_MAX).find_map(|seed| {
-        let outcome = simulate_mistaken(seed, mutation).unwrap();
-        let violation = outcome.violations.first()?;
-        // It must be the mistake that was found: without it the same seed is as it should be.
-        let without = simulate(seed, Telling::AtEnd).unwrap();
-        if !without.violations.is_empty() {
-            return None;
-        }
-        let what = format!("{}: {}", violation.invariant, violation.what);
-        Some(Found { seed, what })
-    })
+/// What this seed finds of the mistake: none if nothing, or if something is wrong without it too.
+fn find(seed: u64, mutation: Mutation) -> Option<Found> {
+    let outcome = simulate_mistaken(seed, mutation).unwrap();
+    let violation = outcome.violations.first()?;
+    let without = simulate(seed, Telling::AtEnd).unwrap();
+    let what = format!("{}: {}", violation.invariant, violation.what);
+    (without.violations.is_empty()).then_some(Found { seed, what })
 }
 
-#[test]
-#[ignore = "takes minutes without optimisation: make sim"]
-fn every_mistake_is_found() {
+fn search(mutation: Mutation) -> Option<Found> {
+    let known = FOUND.iter().find(|(of, _)| *of == mutation);
+    let known = known.and_then(|(_, seed)| find(*seed, mutation));
+    known.or_else(|| (1..=SEEDS_MAX).find_map(|seed| find(seed, mutation)))
+}
+
+fn search_all(mutations: &[Mutation]) -> BTreeMap<Mutation, Option<Found>> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(BTreeMap::new());
     let threads = std::thread::available_parallelism().unwrap().get();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(mutation) = Mutation::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(mutation) = mutations.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let outcome = search(*mutation);
+                    tell(*mutation, outcome.as_ref());
                     found.lock().unwrap().insert(*mutation, outcome);
                 }
             });
         }
     });
-    let found = found.into_inner().unwrap();
-    for (mutation, found) in &found {
-        match found {
-            Some(Found { seed, what }) => {
-                let what: String = what.chars().take(120).collect();
-                println!("{:<34} in seed {seed:>3}: {what}", format!("{mutation:?}"));
-            }
-            None => println!(
-                "{:<34} NOT FOUND in {SEEDS_MAX} seeds",
-                format!("{mutation:?}")
-            ),
-        }
-    }
+    found.into_inner().unwrap()
+}
+
+fn tell(mutation: Mutation, found: Option<&Found>) {
+    let name = format!("{mutation:?}");
+    let Some(Found { seed, what }) = found else {
+        println!("{name:<34} NOT FOUND in {SEEDS_MAX} seeds");
+        return;
+    };
+    let is_known = FOUND.contains(&(mutation, *seed));
+    let moved = if is_known { "" } else { " (keep it: FOUND)" };
+    let what: String = what.chars().take(120).collect();
+    println!("{name:<34} in seed {seed:>3}{moved}: {what}");
+}
+
+#[test]
+#[ignore = "takes minutes until it is known where each is found: make sim"]
+fn every_mistake_is_found() {
+    let only = std::env::var("MISTAKE").ok();
+    let is_asked = |it: &Mutation| only.as_ref().is_none_or(|only| *only == format!("{it:?}"));
+    let mutations: Vec<Mutation> = Mutation::ALL.into_iter().filter(is_asked).collect();
+    let found = search_all(&mutations);
     let caught = found.values().flatten().count();
-    println!("{caught} of {} mistakes were found", found.len());
-    assert_eq!(caught, Mutation::ALL.len());
+    println!("{caught} of {} mistakes were found", mutations.len());
+    assert!(caught == mutations.len() && caught > 0);
 }

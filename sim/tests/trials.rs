@@ -3,11 +3,9 @@
 
 use sim::{Endured, Trial, endure};
 
-/// Clusters that each trial is made on.
-const SEEDS: u64 = 3;
-
-fn endured(trial: Trial) -> Vec<Endured> {
-    let endured = (1..=SEEDS).map(|seed| endure(seed, trial).unwrap());
+/// Makes the trial on the clusters of so many seeds.
+fn endured(trial: Trial, seeds: u64) -> Vec<Endured> {
+    let endured = (1..=seeds).map(|seed| endure(seed, trial).unwrap());
     let endured: Vec<Endured> = endured.collect();
     for it in &endured {
         println!(
@@ -28,11 +26,11 @@ fn endured(trial: Trial) -> Vec<Endured> {
 
 #[test]
 fn an_hour_without_the_store_touches_no_unit() {
-    endured(Trial::StoreAwayForAnHour);
+    endured(Trial::StoreAwayForAnHour, 1);
 }
 
 #[test]
 fn engines_that_crash_in_a_loop_touch_no_unit() {
-    let endured = endured(Trial::EnginesCrashInALoop);
+    let endured = endured(Trial::EnginesCrashInALoop, 3);
     assert!(endured.iter().all(|it| it.kills > 100));
 }

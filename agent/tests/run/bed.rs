@@ -165,6 +165,15 @@ impl Bed {
         })
     }
 
+    /// Starts one that can look at the whole cluster.
+    pub(crate) fn agent_with_view(&self) -> Running {
+        let view = Some(self.view.clone());
+        self.agent_with(Aids {
+            view,
+            ..Aids::default()
+        })
+    }
+
     fn agent_with(&self, aids: Aids) -> Running {
         let (registry, machine) = (self.registry.clone(), self.machine.clone());
         let (membership, systemd) = (Arc::clone(&self.membership), Arc::new(self.systemd.clone()));
@@ -184,15 +193,20 @@ impl Bed {
         target: TargetState,
         request: u64,
     ) {
-        let submit = UnitRequest {
+        self.request(unit, file, Action::Submit).await;
+        self.schedule(unit, file, target, request).await;
+    }
+
+    /// A user asks this of the unit.
+    pub(crate) async fn request(&self, unit: &UnitName, file: &UnitFile, action: Action) {
+        let request = UnitRequest {
             name: unit.clone(),
-            action: Action::Submit,
+            action,
             file: Some(file.clone()),
             template: None,
             on_difference: OnDifference::Replace,
         };
-        self.view.apply(vec![submit]).await.unwrap();
-        self.schedule(unit, file, target, request).await;
+        self.view.apply(vec![request]).await.unwrap();
     }
 
     /// Puts the unit into the machine's schedule; its file is stored already.

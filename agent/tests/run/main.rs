@@ -9,6 +9,7 @@ mod bed;
 mod copying;
 mod exclusive;
 mod joining;
+mod keeping;
 mod taking;
 
 use std::sync::Arc;
