@@ -12,6 +12,7 @@ mod outside;
 mod addresses;
 mod cuts;
 mod login;
+mod secured;
 mod trust;
 mod units;
 mod ways;
@@ -22,3 +23,9 @@ mod lab;
 #[allow(dead_code, reason = "the tests of fleetctl ask more of it")]
 #[path = "../fleetctl/terminal.rs"]
 mod terminal;
+#[allow(
+    dead_code,
+    reason = "the tests of fleetctl have one in the same process"
+)]
+#[path = "../fleetctl/terminator.rs"]
+mod terminator;
