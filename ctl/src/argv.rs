@@ -6,6 +6,9 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
+/// The one verb that is followed by another, and by no flags.
+const HELP: &str = "help";
+
 /// Whether these are the arguments of `fleetctl --version`: only as the very first one, as in fleet 1.0.
 pub(crate) fn asks_for_version(arguments: &[OsString]) -> bool {
     let first = arguments.get(1).and_then(|argument| argument.to_str());
@@ -24,7 +27,7 @@ pub(crate) struct Flags {
 /// Gives long flags written with one dash their second one. What follows `--` is left alone, and so is what follows the first
 /// word behind `ssh`, a machine or already a command.
 ///
-/// A `--` that comes first of all separates nothing.
+/// A `--` that comes first of all separates nothing. Flags before the verb are put behind it, where the verb's own may stand.
 pub(crate) fn normalize(mut arguments: Vec<OsString>, flags: &Flags) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first == "--") {
         arguments.remove(1);
@@ -42,7 +45,7 @@ pub(crate) fn normalize(mut arguments: Vec<OsString>, flags: &Flags) -> Vec<OsSt
         reading.verbatim = text == "--";
         match text.strip_prefix('-').filter(|flag| !flag.is_empty()) {
             None => {
-                reading.word(text);
+                reading.word(text, index);
                 argument
             }
             Some(flag) => {
@@ -55,7 +58,13 @@ pub(crate) fn normalize(mut arguments: Vec<OsString>, flags: &Flags) -> Vec<OsSt
             }
         }
     };
-    arguments.into_iter().enumerate().map(rewrite).collect()
+    let mut arguments: Vec<OsString> = arguments.into_iter().enumerate().map(rewrite).collect();
+    if let Some(verb) = reading.verb_at
+        && arguments[verb] != HELP
+    {
+        arguments[1..=verb].rotate_right(1);
+    }
+    arguments
 }
 
 /// How far the arguments are read.
@@ -63,6 +72,8 @@ pub(crate) fn normalize(mut arguments: Vec<OsString>, flags: &Flags) -> Vec<OsSt
 struct Reading {
     /// Whether a verb was there, and whether it was `ssh`.
     verb: Option<Verb>,
+    /// Which argument the verb is.
+    verb_at: Option<usize>,
     /// The next argument is a flag's value.
     value_follows: bool,
     /// All others are left as they are.
@@ -77,7 +88,8 @@ enum Verb {
 
 impl Reading {
     /// Takes a word that is neither a flag nor one's value.
-    fn word(&mut self, word: &str) {
+    fn word(&mut self, word: &str, index: usize) {
+        self.verb_at.get_or_insert(index);
         match self.verb {
             None if "ssh".starts_with(word) => self.verb = Some(Verb::Ssh),
             None => self.verb = Some(Verb::Other),
@@ -117,7 +129,7 @@ mod tests {
     fn long_flags_with_one_dash_get_another() {
         check(
             "fleetctl -debug start -no-block=true a -b",
-            "fleetctl --debug start --no-block=true a -b",
+            "fleetctl start --debug --no-block=true a -b",
         );
         check(
             "fleetctl list-units -l -l=true --l",
@@ -133,11 +145,11 @@ mod tests {
         for (line, expected) in [
             (
                 "fleetctl -debug ssh -full M echo -version -full",
-                "fleetctl --debug ssh --full M echo -version -full",
+                "fleetctl ssh --debug --full M echo -version -full",
             ),
             (
                 "fleetctl -tunnel ssh ss -machine M -debug echo -version",
-                "fleetctl --tunnel ssh ss --machine M --debug echo -version",
+                "fleetctl ss --tunnel ssh --machine M --debug echo -version",
             ),
             (
                 "fleetctl ssh -m M uname -full",
@@ -154,11 +166,25 @@ mod tests {
             ),
             (
                 "fleetctl -tunnel -debug list-units -full",
-                "fleetctl --tunnel -debug list-units --full",
+                "fleetctl list-units --tunnel -debug --full",
             ),
         ] {
             check(line, expected);
         }
+    }
+
+    #[test]
+    fn flags_of_a_verb_may_stand_before_it() {
+        check(
+            "fleetctl -full --tunnel t list-units x",
+            "fleetctl list-units --full --tunnel t x",
+        );
+        check(
+            "fleetctl --machine ssh --debug",
+            "fleetctl --machine ssh --debug",
+        );
+        check("fleetctl --debug help ssh", "fleetctl --debug help ssh");
+        check("fleetctl --debug -- ssh", "fleetctl --debug -- ssh");
     }
 
     #[test]

@@ -241,6 +241,9 @@ fn hint(error: &ClientError) -> Option<String> {
         ClientError::Malformed { endpoint, .. } | ClientError::Broken { endpoint, .. } => {
             etcd_hint(endpoint).or_else(|| tls::hint(error))
         }
+        ClientError::Foreign { endpoint, code } => {
+            Some(etcd_hint(endpoint).unwrap_or_else(|| foreign_hint(*code)))
+        }
         ClientError::TimedOut { .. } => Some(
             "It is safe to repeat the command, whether the request was carried out or not. --request-timeout=SECONDS waits longer."
                 .to_owned(),
@@ -273,6 +276,15 @@ fn unreachable_hint(endpoint: &Endpoint, source: &io::Error) -> String {
         Endpoint::Tcp { host, port, .. } => format!(
             "Is fleetd running on {host}, and does it listen on port {port}? --endpoint or FLEETCTL_ENDPOINT names another."
         ),
+    }
+}
+
+/// What to do about something that speaks HTTP and is not fleetd.
+fn foreign_hint(code: u16) -> String {
+    match code {
+        400..=403 => "If a proxy stands before fleetd, it does not let you through: it may want a client certificate (--cert-file, --key-file).".to_owned(),
+        502..=504 => "A proxy stands there, and it does not reach fleetd. It is safe to repeat the command.".to_owned(),
+        _other => "--endpoint or FLEETCTL_ENDPOINT names another.".to_owned(),
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) fn hint(error: &ClientError) -> Option<String> {
         ClientError::Unreachable { .. }
         | ClientError::TimedOut { .. }
         | ClientError::Api { .. }
+        | ClientError::Foreign { .. }
         | ClientError::Malformed { .. } => None,
     }
 }

@@ -3,7 +3,7 @@
 //! The texts of unknown commands and flags are fleet 1.0's.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Error};
+use clap::{Command, CommandFactory, Error};
 
 use crate::cli::Cli;
 use crate::error::CommandError;
@@ -58,16 +58,31 @@ pub(crate) fn answer(error: Error, output: &mut Output) -> Result<(), CommandErr
 fn unknown_command(error: &Error) -> CommandError {
     let name = text(error, ContextKind::InvalidSubcommand);
     let mut message = format!("Error: unknown command \"{name}\" for \"fleetctl\"");
-    if let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) {
-        let names: Vec<_> = near.iter().filter(|name| is_shown(name)).collect();
-        if !names.is_empty() {
-            message.push_str("\n\nDid you mean this?\n");
-        }
-        for command in names {
-            message.push_str(&format!("\t{command}\n"));
-        }
+    let names = meant(&name, error);
+    if !names.is_empty() {
+        message.push_str("\n\nDid you mean this?\n");
+    }
+    for command in names {
+        message.push_str(&format!("\t{command}\n"));
     }
     CommandError::usage(&message)
+}
+
+/// Commands that begin so; only if there are none, those that look like it.
+fn meant(name: &str, error: &Error) -> Vec<String> {
+    let definition = Cli::command();
+    let all = definition.get_subcommands().map(Command::get_name);
+    let begin: Vec<String> = all
+        .filter(|command| command.starts_with(name) && is_shown(command))
+        .map(str::to_owned)
+        .collect();
+    match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(near)) if begin.is_empty() => {
+            let near = near.iter().filter(|name| is_shown(name));
+            near.cloned().collect()
+        }
+        Some(_) | None => begin,
+    }
 }
 
 /// Whether this is a command that help names, and not a shortened one.

@@ -1,6 +1,8 @@
 //! How fleetctl is called: spellings of flags and commands, the environment, and what cannot be understood.
 
 use insta::assert_snapshot;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufStream};
+use tokio::net::TcpListener;
 
 use crate::cluster::cluster;
 
@@ -42,6 +44,9 @@ async fn global_flags_before_and_after_the_command_in_all_spellings() {
         format!(
             "fleetctl --driver=API list-machines -endpoint http://{}/ -full=false",
             cluster.address
+        ),
+        format!(
+            "fleetctl --full=false --endpoint unix://{socket} --fields machine,ip,metadata list-machines"
         ),
     ] {
         assert_eq!(
@@ -91,7 +96,6 @@ async fn what_cannot_be_understood() {
     Error: unknown command "list-unit" for "fleetctl"
 
     Did you mean this?
-    ⇥list-machines
     ⇥list-unit-files
     ⇥list-units
     Run 'fleetctl --help' for usage.
@@ -163,6 +167,51 @@ async fn endpoints_that_are_none() {
     Port 4001 is etcd's. fleetctl talks to fleetd: give --endpoint=unix:///var/run/fleet.sock on a machine of the cluster, or the address of a fleetd that listens on TCP.
     [exit 1]
     "#);
+    cluster.end().await;
+}
+
+/// Answers everything so.
+async fn answers(listener: TcpListener, answer: &'static str) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let mut stream = BufStream::new(stream);
+        let mut line = String::new();
+        while stream.read_line(&mut line).await.unwrap() > 2 {
+            line.clear();
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_speaks_http_and_is_no_fleetd() {
+    let cluster = cluster().await;
+    for (name, answer) in [
+        (
+            "etcd",
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 19\r\n\r\n404 page not found\n",
+        ),
+        (
+            "guarded",
+            "HTTP/1.1 400 Bad Request\r\nContent-Length: 51\r\n\r\n<html>No required SSL certificate was sent</html>\r\n",
+        ),
+        (
+            "proxy",
+            "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 12\r\n\r\nBad Gateway\n",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(answers(listener, answer));
+        let endpoint = format!("http://{address}");
+        let seen = cluster.run_at(&endpoint, "fleetctl list-units").await;
+        assert_snapshot!(format!("foreign_{name}"), seen.replace(&address, "THERE"));
+        println!("-- a fleetd besides");
+        let both = format!("{endpoint},unix://{}", cluster.socket.display());
+        let seen = cluster.run_at(&both, "fleetctl list-units").await;
+        assert!(seen.ends_with("[exit 0]"), "{seen}");
+        server.abort();
+    }
     cluster.end().await;
 }
 

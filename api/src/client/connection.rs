@@ -194,6 +194,7 @@ impl Client {
                 let status = response.status();
                 let body = self.body(index, response, &mut connection).await?;
                 self.keep(index, connection);
+                self.refuse_foreign(index, status, &body)?;
                 if [NOT_NOW, BUSY, NOT_KNOWN].contains(&status.as_u16()) {
                     return Err(super::requests::failure(status, &body));
                 }
@@ -221,6 +222,7 @@ impl Client {
                 }
                 let code = response.status();
                 let body = self.body(index, response, &mut connection).await?;
+                self.refuse_foreign(index, code, &body)?;
                 Err(super::requests::failure(code, &body))
             };
             match timeout(self.request_timeout, work).await {
@@ -250,7 +252,11 @@ impl Client {
                     return Err(error);
                 }
                 Err(error @ ClientError::Unreachable { .. }) => last = worse(last, error),
-                Err(error @ (ClientError::TimedOut { .. } | ClientError::Broken { .. })) => {
+                Err(
+                    error @ (ClientError::TimedOut { .. }
+                    | ClientError::Broken { .. }
+                    | ClientError::Foreign { .. }),
+                ) => {
                     if !repeatable {
                         self.move_on_from(index);
                         return Err(error);
@@ -416,6 +422,24 @@ impl Client {
                 source: io::Error::other(refusal),
             },
             None => ClientError::Broken { endpoint, source },
+        }
+    }
+
+    /// # Errors
+    /// If this is an error of something else than a fleetd. Who is too busy may be anybody, and has done nothing.
+    fn refuse_foreign(
+        &self,
+        index: usize,
+        status: StatusCode,
+        body: &Bytes,
+    ) -> Result<(), ClientError> {
+        let known = status.is_success() || status.as_u16() == BUSY;
+        match known || super::requests::is_failure(body) {
+            true => Ok(()),
+            false => Err(ClientError::Foreign {
+                endpoint: self.inner.endpoints[index].clone(),
+                code: status.as_u16(),
+            }),
         }
     }
 

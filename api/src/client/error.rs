@@ -41,6 +41,15 @@ pub enum ClientError {
         /// The message of the answer; may be empty.
         message: String,
     },
+    /// An error that fleetd does not word so: the answer is from a proxy before it, or from something else altogether. The request may have
+    /// been carried out.
+    #[error("what answers at {endpoint} is not fleetd (status {code})")]
+    Foreign {
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// The HTTP status.
+        code: u16,
+    },
     /// The answer is not what fleetd would say: the endpoint is something else, or a much newer fleetd.
     #[error("the answer of {endpoint} makes no sense: {reason}")]
     Malformed {

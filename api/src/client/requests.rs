@@ -268,6 +268,11 @@ impl Client {
 }
 
 /// The error that an answer stands for. What is not in fleet's own form comes from something in between.
+/// Whether this is an error in fleetd's form.
+pub(super) fn is_failure(body: &Bytes) -> bool {
+    serde_json::from_slice::<Failure>(body).is_ok()
+}
+
 pub(super) fn failure(status: StatusCode, body: &Bytes) -> ClientError {
     let code = status.as_u16();
     match serde_json::from_slice::<Failure>(body) {

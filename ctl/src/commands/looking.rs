@@ -72,6 +72,7 @@ pub(crate) fn failure(error: &ClientError) -> Option<String> {
     match error {
         ClientError::Api { code: FAILED, .. } => Some(chain(error)),
         ClientError::Api { .. }
+        | ClientError::Foreign { .. }
         | ClientError::Unreachable { .. }
         | ClientError::TimedOut { .. }
         | ClientError::Broken { .. }
