@@ -9,24 +9,47 @@ use std::time::Duration;
 use model::mutation::{Mutation, is_made};
 use model::{ActiveState, ClusterStore, MachineId, Records, ServiceManager, TargetState};
 use registry::View;
-use tokio::time::{Instant, sleep};
+use tokio::time::{sleep, timeout};
 use unitfile::{Requirements, UnitName};
 
 use crate::run::{Agent, Ended};
 
-/// How long such a unit runs on at most. With a second for joining again, and one for the engine, two copies are gone within the 5 s and
-/// stop time that are promised.
-const KEEP_MAX: Duration = Duration::from_secs(3);
+/// How long such a unit runs on that no machine has in its schedule. Counted only while the store answers and an engine leads: one that is
+/// well has put back what belongs here in a fraction of this, and one that no longer hears the store is replaced in half of it.
+const UNPLACED_MAX: Duration = Duration::from_secs(10);
 
-/// How often it is looked what has become of them. Happens after a lost lease only.
+/// How often it is looked what has become of them. Happens after a lost lease only. Two copies are gone so soon, and a second for joining
+/// again, after the new one is up: well within the 5 s and stop time that are promised.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How long one look may take.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// Units that run on for now.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     units: BTreeSet<UnitName>,
-    /// None before the schedule and what is there are known.
-    until: Option<Instant>,
+    /// What is left of [`UNPLACED_MAX`]; none before the schedule and what is there are known.
+    patience: Option<Duration>,
+}
+
+/// Units of which it is known what has become of them.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    units: BTreeSet<UnitName>,
+    /// What is left of [`UNPLACED_MAX`].
+    patience: Duration,
+}
+
+/// What has become of a unit that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    /// Nothing is lost when it is stopped on this machine: nobody wants it to run, or it is up elsewhere.
+    Settled,
+    /// Some machine has it in its schedule, and it is not up there yet.
+    Underway,
+    /// No machine that lives has it in its schedule.
+    Unplaced,
 }
 
 impl Kept {
@@ -38,10 +61,10 @@ impl Kept {
 impl<S: ServiceManager> Agent<'_, S> {
     /// Keeps what runs and is not scheduled, once, as soon as both are known.
     pub(crate) fn keep_running(&mut self) {
-        if self.kept.until.is_some() {
+        if self.kept.patience.is_some() {
             return;
         }
-        self.kept.until = Some(Instant::now() + KEEP_MAX);
+        self.kept.patience = Some(UNPLACED_MAX);
         if self.view.is_none() || is_made(Mutation::NothingKept) {
             return;
         }
@@ -51,14 +74,15 @@ impl<S: ServiceManager> Agent<'_, S> {
         });
         self.kept.units = runs.map(|(name, _)| name.clone()).collect();
         for unit in &self.kept.units {
-            tracing::info!(%unit, "not scheduled here yet: it runs on until it is up elsewhere, for a moment at most");
+            tracing::info!(%unit, "not scheduled here yet: it runs on until it is up elsewhere or the engine has had its time");
         }
         self.look_elsewhere();
     }
 
     /// Treats these like any other again.
-    pub(crate) fn let_go(&mut self, units: BTreeSet<UnitName>) {
-        for unit in units {
+    pub(crate) fn let_go(&mut self, settled: Settled) {
+        self.kept.patience = Some(settled.patience);
+        for unit in settled.units {
             self.kept.units.remove(&unit);
             self.awake.insert(unit);
         }
@@ -71,67 +95,90 @@ impl<S: ServiceManager> Agent<'_, S> {
     }
 
     fn look_elsewhere(&mut self) {
-        let (Some(view), Some(until)) = (self.view.clone(), self.kept.until) else {
+        let (Some(view), Some(patience)) = (self.view.clone(), self.kept.patience) else {
             return;
         };
         if self.kept.units.is_empty() {
             return;
         }
         let (units, machine) = (self.kept.units.clone(), self.machine.clone());
-        self.tasks
-            .spawn(async move { Ended::Settled(settled(&view, &machine, units, until).await) });
+        self.tasks.spawn(async move {
+            Ended::Settled(wait_for_fate(&view, &machine, &units, patience).await)
+        });
     }
 }
 
-/// Waits until something has become of some of the units; at `until` of all.
-async fn settled(
+/// Waits until something has become of some of the units, or the engine has had its time for those that no machine has.
+async fn wait_for_fate(
     view: &View,
     machine: &MachineId,
-    units: BTreeSet<UnitName>,
-    until: Instant,
-) -> BTreeSet<UnitName> {
-    while Instant::now() < until {
+    units: &BTreeSet<UnitName>,
+    mut patience: Duration,
+) -> Settled {
+    loop {
         sleep(LOOK).await;
-        let found = view.read(|records| {
-            let settled = units
-                .iter()
-                .filter(|unit| is_settled(records, machine, unit));
-            settled.cloned().collect::<BTreeSet<_>>()
+        let looked = view.read(|records| {
+            let of = |fate| {
+                let found = units.iter();
+                let found = found.filter(|unit| fate_of(records, machine, unit) == fate);
+                found.cloned().collect::<BTreeSet<UnitName>>()
+            };
+            let leads = records.leader.is_some();
+            (of(Fate::Settled), of(Fate::Unplaced), leads)
         });
         // As long as the store does not answer, nothing is known.
-        match tokio::time::timeout_at(until, found).await {
-            Ok(Ok(found)) if !found.is_empty() => return found,
-            Ok(Ok(_) | Err(_)) | Err(_) => {}
+        let Ok(Ok((settled, unplaced, leads))) = timeout(LOOK_MAX, looked).await else {
+            continue;
+        };
+        if leads && !unplaced.is_empty() {
+            patience = patience.saturating_sub(LOOK);
+        }
+        let units = if settled.is_empty() && patience.is_zero() {
+            unplaced
+        } else {
+            settled
+        };
+        if !units.is_empty() {
+            return Settled { units, patience };
         }
     }
-    units
 }
 
-/// True if nothing is lost when the unit is stopped on this machine: nobody wants it to run, or it is up elsewhere.
-fn is_settled(records: &Records, machine: &MachineId, unit: &UnitName) -> bool {
+fn fate_of(records: &Records, machine: &MachineId, unit: &UnitName) -> Fate {
     let Some(wanted) = records.units.get(unit) else {
-        return !records.quarantined_units.contains(unit);
+        // What cannot be read is moved by nobody.
+        return match records.quarantined_units.contains(unit) {
+            true => Fate::Underway,
+            false => Fate::Settled,
+        };
     };
     if wanted.target != TargetState::Launched {
-        return true;
+        return Fate::Settled;
+    }
+    let placed = records.schedule.get(unit);
+    if placed.is_some_and(|machines| machines.contains_key(machine)) {
+        return Fate::Underway;
     }
     // What runs on every machine is up elsewhere all the time.
-    let is_global = records
-        .files
-        .get(&wanted.file)
-        .is_none_or(|file| Requirements::of_stored(unit, file).0.global);
+    let file = records.files.get(&wanted.file);
+    let is_global = file.is_none_or(|file| Requirements::of_stored(unit, file).0.global);
     if is_global && !is_made(Mutation::GlobalTakenForMoved) {
-        return false;
+        return Fate::Unplaced;
     }
-    let (Some(schedule), Some(statuses)) = (records.schedule.get(unit), records.statuses.get(unit))
-    else {
-        return false;
+    let is_placed = |other: &MachineId| placed.is_some_and(|machines| machines.contains_key(other));
+    let mut statuses = records.statuses.get(unit).into_iter().flatten();
+    let is_through = statuses.any(|(other, status)| {
+        let has_ended = status.active == ActiveState::Failed || status.job.is_some();
+        other != machine && is_placed(other) && (status.active == ActiveState::Active || has_ended)
+    });
+    let lives = |other: &MachineId| {
+        records.machines.contains_key(other) || records.quarantined_machines.contains(other)
     };
-    !schedule.contains_key(machine)
-        && statuses.iter().any(|(other, status)| {
-            let has_ended = status.active == ActiveState::Failed || status.job.is_some();
-            other != machine
-                && schedule.contains_key(other)
-                && (status.active == ActiveState::Active || has_ended)
-        })
+    if is_through {
+        Fate::Settled
+    } else if placed.is_some_and(|machines| machines.keys().any(lives)) {
+        Fate::Underway
+    } else {
+        Fate::Unplaced
+    }
 }

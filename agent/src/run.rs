@@ -54,7 +54,7 @@ pub(crate) enum Ended {
     Cut(UnitName, Result<JobEnd, ServiceError>),
     Look(UnitName, u64, Result<Option<ServiceUnit>, ServiceError>),
     List(Result<Vec<ServiceUnit>, ServiceError>),
-    Settled(BTreeSet<UnitName>),
+    Settled(crate::keep::Settled),
     Files(
         Vec<FileHash>,
         Result<BTreeMap<FileHash, Arc<UnitFile>>, RegistryError>,
@@ -417,7 +417,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             Ended::Step(end) => self.take_step_end(*end),
             Ended::Cut(name, result) => self.take_cut(&name, &result),
             Ended::Look(name, epoch, seen) => self.take_look(&name, epoch, seen),
-            Ended::Settled(units) => self.let_go(units),
+            Ended::Settled(settled) => self.let_go(settled),
             Ended::List(Ok(units)) => self.take_list(units),
             Ended::List(Err(error)) => {
                 tracing::warn!(%error, "units cannot be listed; trying again");

@@ -217,6 +217,19 @@ impl Bed {
         target: TargetState,
         request: u64,
     ) {
+        let machine = self.machine.clone();
+        self.schedule_on(machine, unit, file, target, request).await;
+    }
+
+    /// Puts the unit into any machine's schedule.
+    pub(crate) async fn schedule_on(
+        &self,
+        machine: MachineId,
+        unit: &UnitName,
+        file: &UnitFile,
+        target: TargetState,
+        request: u64,
+    ) {
         let assignment = Assignment {
             file: file.file_hash(),
             target,
@@ -227,7 +240,7 @@ impl Bed {
         let reason = AssignReason::Requested;
         self.decide(Decision::Assign {
             unit: unit.clone(),
-            machine: self.machine.clone(),
+            machine,
             assignment,
             reason,
         })
@@ -290,6 +303,22 @@ impl Bed {
     pub(crate) async fn damage_file(&self, file: &UnitFile) {
         let key = format!("{PREFIX}files/{}", file.file_hash());
         self.raw.clone().put(key, "nonsense", None).await.unwrap();
+    }
+
+    /// Nobody leads any more.
+    pub(crate) async fn depose(&self) {
+        let key = format!("{PREFIX}leader");
+        self.raw.clone().delete(key, None).await.unwrap();
+    }
+
+    /// Another machine joins.
+    pub(crate) async fn join_another(&self, id: &str) -> (Lease, Membership) {
+        let lease = self.registry.lease(TTL, None).await.unwrap();
+        let joined = self.registry.join(&self.another(id), &lease).await.unwrap();
+        let Join::Joined(membership) = joined else {
+            panic!("the place is taken");
+        };
+        (lease, membership)
     }
 
     /// Someone takes the machine's record away.
