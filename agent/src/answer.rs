@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use model::{Journal, MachineId, Question, Topic};
-use registry::{Asked, PIECE_BYTES_MAX, Registry, Reply, ReplyError, Unanswerable};
+use registry::{Asked, Matter, PIECE_BYTES_MAX, Registry, Reply, ReplyError, Unanswerable};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -48,11 +48,12 @@ pub async fn answer<J: Journal>(
 }
 
 async fn answer_one<J: Journal>(asked: Asked, journal: Arc<J>) {
-    let Asked { question, reply } = asked;
+    let Asked { matter, reply } = asked;
     let withdrawn = reply.withdrawn();
     let told = async {
-        match question {
-            Ok(question) => tell(&question, reply, journal.as_ref()).await,
+        match matter {
+            Ok(Matter::Unit(question)) => tell(&question, reply, journal.as_ref()).await,
+            Ok(Matter::Clock) => reply.tell_clock().await,
             Err(why) => reply.refuse(why).await,
         }
     };

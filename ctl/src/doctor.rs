@@ -14,7 +14,7 @@ const DATABASE_BYTES_LARGE: u64 = 1024 * 1024 * 1024;
 const LATENCY_MS_LARGE: u64 = 100;
 
 /// Clocks of machines that run NTP differ by a few milliseconds. fleet decides nothing by them, but logs are hard to read.
-const CLOCK_AHEAD_MS_LARGE: u64 = 2_000;
+const CLOCK_DIFFERENCE_MS_LARGE: u64 = 2_000;
 
 /// How many of a kind are named; the rest are counted.
 const NAMED_MAX: usize = 5;
@@ -239,23 +239,40 @@ fn leases(machines: &[MachineReport]) -> Finding {
     )
 }
 
+/// Against the clock of the machine that was asked, in both directions.
 fn clocks(machines: &[MachineReport]) -> Finding {
     let check = "clocks";
-    let ahead: Vec<String> = machines
+    let told: Vec<(&MachineReport, i64)> = machines
         .iter()
-        .filter(|machine| machine.ahead_ms >= CLOCK_AHEAD_MS_LARGE)
-        .map(|machine| format!("{} by {} s", machine.id.short(), machine.ahead_ms / 1_000))
+        .filter_map(|machine| Some((machine, machine.ahead_ms?)))
         .collect();
-    if ahead.is_empty() {
-        let found = "no machine reports times from the future".to_owned();
+    let wrong: Vec<String> = told
+        .iter()
+        .filter(|(_, ahead_ms)| ahead_ms.unsigned_abs() >= CLOCK_DIFFERENCE_MS_LARGE)
+        .map(|(machine, ahead_ms)| {
+            let way = if *ahead_ms > 0 { "ahead" } else { "behind" };
+            let id = machine.id.short();
+            format!("{id} {} s {way}", ahead_ms.unsigned_abs() / 1_000)
+        })
+        .collect();
+    let of = format!("{} of {}", told.len(), counted(machines.len(), "machine"));
+    if wrong.is_empty() {
+        let limit_s = CLOCK_DIFFERENCE_MS_LARGE / 1_000;
+        let found = match told.len() {
+            0 => "no machine says what time it is".to_owned(),
+            _ => format!("{of} asked, none differs by {limit_s} s"),
+        };
         return Finding::new(Severity::Ok, check, found, "");
     }
-    let found = format!("ahead of the machine that was asked: {}", named(&ahead));
+    let found = format!(
+        "{of} asked; from the machine that asked them differ: {}",
+        named(&wrong)
+    );
     Finding::new(
         Severity::Warning,
         check,
         found,
-        "Run NTP on all machines. fleet decides nothing by clocks, but logs and TLS certificates need them.",
+        "Run NTP on all machines; if nearly all differ by the same, it is the one you asked. fleet decides nothing by clocks, but logs and TLS certificates need them.",
     )
 }
 

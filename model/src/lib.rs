@@ -52,7 +52,8 @@ pub use request::{
 pub use schedule::Assignment;
 pub use status::{ActiveState, InvocationId, JobKind, JobReport, JobResult, LoadState, UnitStatus};
 pub use store_health::{
-    DIVERGED, LeaseTime, MACHINE_LEASES_MAX, MachineLease, MemberStatus, StoreHealth, StoreMember,
+    ClockReading, DIVERGED, LeaseTime, MACHINE_LEASES_MAX, MachineLease, MemberStatus, StoreHealth,
+    StoreMember,
 };
 pub use trial::{Displaced, Place, Trial, TrialPlan};
 pub use unit::{Generation, Relocation, Revision, TargetState, TargetStateError, Unit};

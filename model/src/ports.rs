@@ -1,6 +1,7 @@
 //! The ports: what engine, agent and API ask of the world, in our words. Each documents its promise; one contract suite per port
 //! runs on every adapter.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -9,9 +10,9 @@ use futures_core::Stream;
 use unitfile::{FileHash, UnitFile, UnitHash, UnitName};
 
 use crate::{
-    ActiveState, AskError, Change, Deadline, Explanation, Generation, InvocationId, JobResult,
-    JournalError, LoadState, MachineId, MetadataEdit, Move, Outcome, Question, Records, Refusal,
-    Removal, Revision, StoreHealth, TrialPlan, UnitRequest,
+    ActiveState, AskError, Change, ClockReading, Deadline, Explanation, Generation, InvocationId,
+    JobResult, JournalError, LoadState, MachineId, MetadataEdit, Move, Outcome, Question, Records,
+    Refusal, Removal, Revision, StoreHealth, TrialPlan, UnitRequest,
 };
 
 /// Wall time and boot time, for showing to people and for keeping across a restart of the process. Waiting is done with
@@ -286,6 +287,15 @@ pub trait ClusterStore: Clone + Send + Sync + 'static {
 
     /// How the store itself is, member by member. A store in trouble is an answer, not an error.
     fn health(&self) -> impl Future<Output = StoreHealth> + Send;
+
+    /// Asks these machines what their wall clocks say. One that does not answer within some seconds is left out.
+    ///
+    /// # Errors
+    /// If the store failed.
+    fn clocks(
+        &self,
+        machines: Vec<MachineId>,
+    ) -> impl Future<Output = Result<BTreeMap<MachineId, ClockReading>, StoreError>> + Send;
 
     /// Every change after `revision`, in order, up to every write acknowledged before this call; none if it is not known any
     /// more what happened since, or if the store has never been there.

@@ -45,6 +45,38 @@ pub struct MemberStatus {
     pub latency: Duration,
 }
 
+/// What a machine's wall clock says, compared with that of the machine that asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClockReading {
+    /// How far it is ahead, in milliseconds; negative if it is behind.
+    pub ahead_ms: i64,
+    /// How wrong that may be, in milliseconds: half of the time that the answer took.
+    pub within_ms: u64,
+}
+
+impl ClockReading {
+    /// From what the asker's clock said when it asked, what the machine answered, and how long that took, in milliseconds.
+    pub fn of(asked_unix_ms: u64, told_unix_ms: u64, took_ms: u64) -> ClockReading {
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        // The machine looked at its clock at some time in between.
+        let then = signed(asked_unix_ms).saturating_add(signed(took_ms / 2));
+        ClockReading {
+            ahead_ms: signed(told_unix_ms).saturating_sub(then),
+            within_ms: took_ms.div_ceil(2),
+        }
+    }
+
+    /// How far it is ahead for certain, in milliseconds; negative if it is behind.
+    pub fn certain_ms(self) -> i64 {
+        let within = i64::try_from(self.within_ms).unwrap_or(i64::MAX);
+        match self.ahead_ms {
+            ahead if ahead > within => ahead - within,
+            ahead if ahead < -within => ahead + within,
+            _ => 0,
+        }
+    }
+}
+
 /// A machine's lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MachineLease {
@@ -61,4 +93,22 @@ pub struct LeaseTime {
     pub granted: Duration,
     /// What is left.
     pub left: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_way_is_no_difference() {
+        // Right, and it looked at its clock at once, in the middle, or just before we heard.
+        for told in [1_000, 1_050, 1_100] {
+            let reading = ClockReading::of(1_000, told, 100);
+            assert_eq!((reading.within_ms, reading.certain_ms()), (50, 0));
+        }
+        assert_eq!(ClockReading::of(1_000, 61_000, 100).certain_ms(), 59_900);
+        assert_eq!(ClockReading::of(61_000, 1_000, 100).certain_ms(), -60_000);
+        assert_eq!(ClockReading::of(0, u64::MAX, 0).ahead_ms, i64::MAX);
+        assert_eq!(ClockReading::of(u64::MAX, 0, u64::MAX).certain_ms(), 0);
+    }
 }

@@ -135,7 +135,7 @@ impl Registry {
         Registry { clock, ..self }
     }
 
-    /// Milliseconds of the clock that people set: only for a mistake that is made on purpose.
+    /// Milliseconds since 1970 by the clock that people set: to be told, never to decide anything by.
     pub(crate) fn unix_ms(&self) -> u64 {
         self.clock.unix_ms()
     }

@@ -32,10 +32,19 @@ pub struct Inbox {
 /// A question, and where to answer it.
 #[derive(Debug)]
 pub struct Asked {
-    /// The question; or why it cannot be answered.
-    pub question: Result<Question, Unanswerable>,
+    /// What is asked; or why it cannot be answered.
+    pub matter: Result<Matter, Unanswerable>,
     /// The way of the answer.
     pub reply: Reply,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matter {
+    /// Something of a unit.
+    Unit(Question),
+    /// What this machine's clock says.
+    Clock,
 }
 
 /// Why a question cannot be answered here and now.
@@ -202,14 +211,16 @@ impl Inbox {
             sent_bytes: 0,
             heard: receiver,
         };
-        let question = if restarted {
+        let matter = if restarted {
             Err(Unanswerable::Restarted)
         } else {
-            record
-                .and_then(|record: Record| record.question())
-                .map_err(Unanswerable::Unknown)
+            let matter = |record: Record| match record.is_of_clock() {
+                true => Ok(Matter::Clock),
+                false => record.question().map(Matter::Unit),
+            };
+            record.and_then(matter).map_err(Unanswerable::Unknown)
         };
-        self.ready.push_back(Asked { question, reply });
+        self.ready.push_back(Asked { matter, reply });
     }
 }
 
@@ -238,6 +249,15 @@ impl Reply {
     /// See [`ReplyError`].
     pub async fn done(mut self) -> Result<(), ReplyError> {
         self.put(String::new(), Some(End::Done), "").await
+    }
+
+    /// Says what this machine's clock says.
+    ///
+    /// # Errors
+    /// See [`ReplyError`].
+    pub async fn tell_clock(mut self) -> Result<(), ReplyError> {
+        let now = self.registry.unix_ms().to_string();
+        self.put(now, Some(End::Done), "").await
     }
 
     /// Says why there is no answer, or no more of it.

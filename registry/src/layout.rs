@@ -90,6 +90,11 @@ impl Layout {
         format!("{}{ANSWERS}{machine}/", self.prefix)
     }
 
+    /// What every answer of any machine begins with.
+    pub(crate) fn all_answers_prefix(&self) -> String {
+        format!("{}{ANSWERS}", self.prefix)
+    }
+
     /// The key of a question to a machine, and that of its answer. Each question has a lease of its own, which names it.
     pub(crate) fn question_keys(&self, machine: &MachineId, lease: LeaseId) -> (String, String) {
         let (questions, answers) = (self.questions_prefix(machine), self.answers_prefix(machine));

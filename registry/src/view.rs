@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use model::{
-    AskError, Change, ClusterStore, MachineId, MetadataEdit, Outcome, Question, RecordKey, Records,
-    Refusal, Removal, Revision, StoreError, StoreHealth, UnitRequest, Update,
+    AskError, Change, ClockReading, ClusterStore, MachineId, MetadataEdit, Outcome, Question,
+    RecordKey, Records, Refusal, Removal, Revision, StoreError, StoreHealth, UnitRequest, Update,
 };
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -22,6 +22,7 @@ use unitfile::UnitName;
 
 use crate::asking;
 use crate::batch;
+use crate::clocks;
 use crate::connection::Registry;
 use crate::follow::{Batch, Follow, Reached, Scope};
 use crate::history::History;
@@ -128,6 +129,13 @@ impl ClusterStore for View {
 
     async fn health(&self) -> StoreHealth {
         self.inner.registry.health().await
+    }
+
+    async fn clocks(
+        &self,
+        machines: Vec<MachineId>,
+    ) -> Result<BTreeMap<MachineId, ClockReading>, StoreError> {
+        Ok(clocks::clocks(&self.inner.registry, machines).await?)
     }
 
     async fn changes_since(

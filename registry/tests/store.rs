@@ -8,6 +8,8 @@
     reason = "these are tests; clippy.toml allows it in #[test] functions only, not in what they call"
 )]
 
+#[path = "store/clocks.rs"]
+mod clocks;
 #[path = "store/endpoints.rs"]
 mod endpoints;
 #[path = "store/etcd.rs"]

@@ -17,6 +17,9 @@ use crate::types::{
     MemberReport, PlacedUnit, QuarantinedRecord, StoreReport,
 };
 
+/// Machines whose clocks are asked for. Each costs the store two writes, and a person asks often when something is wrong.
+const CLOCKS_MAX: usize = 200;
+
 /// `GET /diagnosis`
 pub(super) async fn diagnosis<C: ClusterStore, J: Journal>(
     State(api): State<Api<C, J>>,
@@ -25,10 +28,12 @@ pub(super) async fn diagnosis<C: ClusterStore, J: Journal>(
     only_get(&method)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now_unix_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    let (health, seen) = tokio::join!(
-        api.store.health(),
-        api.store.read(|records| see(records, now_unix_ms))
-    );
+    let records = async {
+        let seen = api.store.read(see).await;
+        let machines = seen.as_ref().map_or_else(|_| Vec::new(), asked_for_clocks);
+        (seen, api.store.clocks(machines).await)
+    };
+    let (health, (seen, clocks)) = tokio::join!(api.store.health(), records);
     let mut diagnosis = seen.unwrap_or_else(|error| Diagnosis {
         unreadable: Some(error.to_string()),
         ..Diagnosis::default()
@@ -39,6 +44,9 @@ pub(super) async fn diagnosis<C: ClusterStore, J: Journal>(
             .iter()
             .find(|lease| lease.machine == machine.id);
         machine.lease = lease.map(lease_report);
+        // A store that fails is found otherwise.
+        let reading = clocks.as_ref().ok().and_then(|all| all.get(&machine.id));
+        machine.ahead_ms = reading.map(|reading| reading.certain_ms());
     }
     diagnosis.now_unix_ms = now_unix_ms;
     env!("CARGO_PKG_VERSION").clone_into(&mut diagnosis.version);
@@ -47,7 +55,7 @@ pub(super) async fn diagnosis<C: ClusterStore, J: Journal>(
 }
 
 /// What the records say; the store itself and the leases are added later.
-fn see(records: &Records, now_unix_ms: u64) -> Diagnosis {
+fn see(records: &Records) -> Diagnosis {
     let held = records.holds.iter().map(|(name, hold)| HeldUnit {
         name: name.clone(),
         reason: hold.reason.to_string(),
@@ -72,7 +80,7 @@ fn see(records: &Records, now_unix_ms: u64) -> Diagnosis {
     Diagnosis {
         leader: records.leader.as_ref().map(|leader| leader.machine.clone()),
         units: records.units.len(),
-        machines: machines(records, now_unix_ms),
+        machines: machines(records),
         held_count,
         held,
         behind_count,
@@ -116,29 +124,23 @@ fn behind(records: &Records) -> impl Iterator<Item = BehindUnit> {
         })
 }
 
-fn machines(records: &Records, now_unix_ms: u64) -> Vec<MachineReport> {
-    let mut machines: std::collections::BTreeMap<&MachineId, MachineReport> = records
-        .machines
-        .values()
-        .map(|machine| {
-            let report = MachineReport {
-                id: machine.id.clone(),
-                primary_ip: machine.address.clone(),
-                version: machine.version.clone(),
-                lease: None,
-                ahead_ms: 0,
-            };
-            (&machine.id, report)
+fn machines(records: &Records) -> Vec<MachineReport> {
+    let machines = records.machines.values();
+    machines
+        .map(|machine| MachineReport {
+            id: machine.id.clone(),
+            primary_ip: machine.address.clone(),
+            version: machine.version.clone(),
+            lease: None,
+            ahead_ms: None,
         })
-        .collect();
-    for (_, machine, status) in statuses(records) {
-        if let Some(report) = machines.get_mut(machine) {
-            report.ahead_ms = report
-                .ahead_ms
-                .max(status.since_unix_ms.saturating_sub(now_unix_ms));
-        }
-    }
-    machines.into_values().collect()
+        .collect()
+}
+
+/// Which machines are asked what their clocks say.
+fn asked_for_clocks(diagnosis: &Diagnosis) -> Vec<MachineId> {
+    let machines = diagnosis.machines.iter().take(CLOCKS_MAX);
+    machines.map(|machine| machine.id.clone()).collect()
 }
 
 /// How many there are, and the first of them.

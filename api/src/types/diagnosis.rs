@@ -96,9 +96,10 @@ pub struct MachineReport {
     /// Its lease; none if it was not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<LeaseReport>,
-    /// How far its clock is ahead of the one that answers, in milliseconds, by the latest moment it has reported; 0 if that is past.
-    #[serde(default)]
-    pub ahead_ms: u64,
+    /// How far its clock is ahead of that of the machine that answers, for certain, in milliseconds; negative if it is behind. None if it
+    /// was not asked or did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead_ms: Option<i64>,
 }
 
 /// A machine's lease, in seconds; both 0 if the machine's record is under none.

@@ -32,7 +32,7 @@ fn well() -> Diagnosis {
                 granted_s: 10,
                 left_s: 9,
             }),
-            ahead_ms: 0,
+            ahead_ms: Some(0),
         }],
         ..Diagnosis::default()
     }
@@ -51,7 +51,7 @@ fn troubles(diagnosis: &Diagnosis) -> Vec<(&'static str, Severity)> {
 #[test]
 fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
     assert_eq!(troubles(&well()), []);
-    let cases: [(&str, Severity, fn(&mut Diagnosis)); 11] = [
+    let cases: [(&str, Severity, fn(&mut Diagnosis)); 12] = [
         ("store", Severity::Error, |d| {
             d.store.members[0].has_leader = false
         }),
@@ -83,7 +83,10 @@ fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
             })
         }),
         ("clocks", Severity::Warning, |d| {
-            d.machines[0].ahead_ms = 60_000
+            d.machines[0].ahead_ms = Some(60_000)
+        }),
+        ("clocks", Severity::Warning, |d| {
+            d.machines[0].ahead_ms = Some(-2_000)
         }),
         ("records", Severity::Error, |d| {
             d.quarantined_count = 1;
@@ -155,4 +158,25 @@ fn what_to_do_about_a_damaged_record_depends_on_its_kind() {
     let entry = advice("/schedule/m1/a.service");
     assert!(entry.contains("do not remove") && !entry.contains(removal));
     assert!(advice("/brake").contains(removal));
+}
+
+#[test]
+fn clocks_that_differ_are_named_with_their_direction() {
+    let with = |ahead_ms: &[Option<i64>]| {
+        let of = |(number, ahead_ms): (usize, &Option<i64>)| MachineReport {
+            id: api::types::MachineId::parse(&format!("{:08}{:024}", number + 1, 0)).unwrap(),
+            ahead_ms: *ahead_ms,
+            ..well().machines.remove(0)
+        };
+        let machines: Vec<MachineReport> = ahead_ms.iter().enumerate().map(of).collect();
+        clocks(&machines)
+    };
+    let fine = with(&[Some(1_999), Some(-1_999), None]);
+    assert_eq!(fine.severity, Severity::Ok);
+    assert_eq!(fine.found, "2 of 3 machines asked, none differs by 2 s");
+    let wrong = with(&[Some(0), Some(300_500), Some(-7_000)]);
+    assert_eq!(wrong.severity, Severity::Warning);
+    assert!(wrong.found.contains("00000002 300 s ahead"), "{wrong:?}");
+    assert!(wrong.found.contains("00000003 7 s behind"), "{wrong:?}");
+    assert_eq!(with(&[None]).found, "no machine says what time it is");
 }

@@ -4,6 +4,9 @@ use model::{JournalForm, Question, Topic};
 use serde::{Deserialize, Serialize};
 use unitfile::UnitName;
 
+/// The topic that is no unit's.
+const CLOCK: &str = "clock";
+
 /// A question, and how much of the answer the asker has read.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Asked {
@@ -65,6 +68,22 @@ impl Asked {
             lines: question.lines,
             heard,
         }
+    }
+
+    /// What the machine's clock says.
+    pub(crate) fn of_clock() -> Asked {
+        Asked {
+            unit: String::new(),
+            topic: CLOCK.to_owned(),
+            form: String::new(),
+            lines: 0,
+            heard: 0,
+        }
+    }
+
+    /// True if no unit is asked about but the machine's clock.
+    pub(crate) fn is_of_clock(&self) -> bool {
+        self.topic == CLOCK
     }
 
     /// The question.

@@ -6,7 +6,9 @@ use etcd_client::GetOptions;
 use futures_util::StreamExt;
 use model::{AskError, ClusterStore, JournalForm, Question, Topic};
 use registry::embedded::Embedded;
-use registry::{Asked, Join, Lease, Membership, Registry, ReplyError, Unanswerable, View};
+use registry::{
+    Asked, Join, Lease, Matter, Membership, Registry, ReplyError, Unanswerable, View,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::etcd::{Etcd, PREFIX, soon};
@@ -75,10 +77,10 @@ async fn conversations(registry: &Registry, other: &Registry, raw: &etcd_client:
     let topic = Topic::Journal(JournalForm::Json);
     let mut answer = view.ask(id("m1"), question(topic));
     let Asked {
-        question: asked,
+        matter: asked,
         mut reply,
     } = soon("the question", inbox.next()).await;
-    assert_eq!(asked.unwrap(), question(topic));
+    assert_eq!(asked.unwrap(), Matter::Unit(question(topic)));
     let (sent, read) = tokio::join!(
         async {
             // The inbox hears of what was read.
@@ -153,7 +155,7 @@ async fn conversations(registry: &Registry, other: &Registry, raw: &etcd_client:
     drop(inbox);
     let mut inbox = other.inbox(id("m1"));
     let asked = soon("the question again", inbox.next()).await;
-    assert_eq!(asked.question, Err(Unanswerable::Restarted));
+    assert_eq!(asked.matter, Err(Unanswerable::Restarted));
     asked.reply.refuse(Unanswerable::Restarted).await.unwrap();
     let error = soon("the end", answer.next()).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("started again"), "{error}");
