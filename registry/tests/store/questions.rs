@@ -6,9 +6,7 @@ use etcd_client::GetOptions;
 use futures_util::StreamExt;
 use model::{AskError, ClusterStore, JournalForm, Question, Topic};
 use registry::embedded::Embedded;
-use registry::{
-    Asked, Join, Lease, Matter, Membership, Registry, ReplyError, Unanswerable, View,
-};
+use registry::{Asked, Join, Lease, Matter, Membership, Registry, ReplyError, Unanswerable, View};
 use tokio_util::sync::CancellationToken;
 
 use crate::etcd::{Etcd, PREFIX, soon};
