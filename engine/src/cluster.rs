@@ -31,7 +31,7 @@ pub(crate) enum Want {
     /// It is to be on every machine that fits.
     Everywhere,
     /// It is to run, but its rules are not known: it stays where it is, and waits if it is nowhere.
-    Frozen(HoldReason),
+    Frozen(Box<HoldReason>),
     /// Its record is damaged and was never seen whole: nothing may be done to it.
     Untouched,
     /// It is to be on no machine.
@@ -66,6 +66,8 @@ pub(crate) struct Node {
     pub(crate) traces: Vec<Entry>,
     /// How many entries of its schedule are of another file than the unit is now.
     pub(crate) other_files: usize,
+    /// True if, when it was read, an entry of it said something else than its users ask for.
+    pub(crate) was_behind: bool,
     /// Where it is still to move, as was asked.
     pub(crate) destination: Option<MachineIndex>,
 }

@@ -76,7 +76,7 @@ impl Explainer {
             Want::Destroyed | Want::Trace => return None,
             Want::Inactive => {}
             Want::Untouched => explanation.situation = Situation::Damaged,
-            Want::Frozen(reason) => explanation.situation = self.frozen(unit, reason),
+            Want::Frozen(reason) => explanation.situation = self.frozen(unit, *reason),
             Want::One => self.single(unit, &mut explanation),
             Want::Everywhere => self.global(unit, &mut explanation),
         }

@@ -25,9 +25,15 @@ impl Cluster {
     /// Numbers everything.
     pub(crate) fn of(records: &Records) -> Cluster {
         let names = names(records);
-        let book = RuleBook::new();
+        let mut book = RuleBook::new();
         let free = book.free();
-        let blank = |name: &&UnitName| blank((*name).clone(), Want::Destroyed, Arc::clone(&free));
+        let blank = |name: &&UnitName| {
+            // While the name is at hand.
+            Node {
+                template: book.template(name),
+                ..blank((*name).clone(), Want::Destroyed, Arc::clone(&free))
+            }
+        };
         // With room for those that come later: moving all nodes would cost more than a plan.
         let mut nodes = Vec::with_capacity(names.len() + names.len() / 2 + 2 * LATER_UNITS_MAX);
         nodes.extend(names.iter().map(blank));
@@ -50,8 +56,7 @@ impl Cluster {
                 entries: schedule.next_if(|(key, _)| key == name).map(|(_, it)| it),
                 reports: statuses.next_if(|(key, _)| key == name).map(|(_, it)| it),
             };
-            cluster.nodes[index].template = cluster.book.template(name);
-            cluster.fill(records, UnitIndex(index), found);
+            cluster.fill(records, name, UnitIndex(index), found);
         }
         let mut from = 0;
         for pattern in cluster.book.by_prefix() {
@@ -90,7 +95,7 @@ impl Cluster {
             reports: records.statuses.get(&name),
         };
         let known = self.book.globs().len();
-        self.fill(records, unit, found);
+        self.fill(records, &name, unit, found);
         let new: Vec<_> = (known..self.book.globs().len())
             .map(PatternIndex)
             .map(|pattern| (pattern, self.match_pattern(pattern)))
@@ -103,9 +108,8 @@ impl Cluster {
         new
     }
 
-    fn fill(&mut self, records: &Records, unit: UnitIndex, found: Found<'_>) {
-        let name = self.node(unit).name.clone();
-        let (want, rules) = wanted(records, &name, found.unit, &mut self.book);
+    fn fill(&mut self, records: &Records, name: &UnitName, unit: UnitIndex, found: Found<'_>) {
+        let (want, rules) = wanted(records, name, found.unit, &mut self.book);
         let before = std::mem::take(&mut self.nodes[unit.0].peers);
         for peer in before {
             self.nodes[peer.0].followers.retain(|known| *known != unit);
@@ -119,10 +123,12 @@ impl Cluster {
         for peer in &peers {
             self.nodes[peer.0].followers.push(unit);
         }
-        let mut scheduled = Vec::new();
-        let mut other_files = 0;
+        let mut scheduled: Vec<MachineIndex> = Vec::new();
+        let assignment = found.unit.map(Assignment::of);
+        let (mut other_files, mut is_behind) = (0, false);
         for (id, entry) in found.entries.into_iter().flatten() {
-            scheduled.push(self.machines.index(id));
+            scheduled.push(self.machines.index_after(scheduled.last().copied(), id));
+            is_behind |= assignment.as_ref() != Some(entry);
             other_files += usize::from(found.unit.is_some_and(|unit| unit.file != entry.file));
         }
         let mut statuses: Vec<MachineIndex> = found
@@ -132,16 +138,12 @@ impl Cluster {
             .map(|(id, _)| self.machines.index(id))
             .collect();
         // A report that cannot be read is one.
-        let unreadable = records
-            .quarantined_statuses
-            .get(&name)
-            .into_iter()
-            .flatten();
+        let unreadable = records.quarantined_statuses.get(name).into_iter().flatten();
         statuses.extend(unreadable.map(|id| self.machines.index(id)));
         // Machines that were never there have numbers behind all others.
         scheduled.sort_unstable();
         statuses.sort_unstable();
-        self.fill_traces(records, unit, &name, found);
+        self.fill_traces(records, unit, name, found);
         // Looked up only of those that were asked to move: they are few.
         let relocation = found.unit.and_then(|unit| unit.relocation.as_ref());
         match relocation {
@@ -152,10 +154,11 @@ impl Cluster {
         node.want = want;
         node.rules = rules;
         node.peers = peers;
-        node.assignment = found.unit.map(Assignment::of);
+        node.assignment = assignment;
         node.scheduled = scheduled;
         node.statuses = statuses;
         node.other_files = other_files;
+        node.was_behind = is_behind;
     }
 
     /// Notes where the unit is still to move.
@@ -269,24 +272,40 @@ fn blank(name: UnitName, want: Want, rules: Arc<Rules>) -> Node {
         statuses: Vec::new(),
         traces: Vec::new(),
         other_files: 0,
+        was_behind: false,
         destination: None,
     }
 }
 
 /// Every name that the records speak of, in order.
 fn names(records: &Records) -> Vec<&UnitName> {
-    let mut names: Vec<&UnitName> = records
-        .units
-        .keys()
-        .chain(records.schedule.keys())
-        .chain(records.statuses.keys())
-        .collect();
-    if names.len() > records.units.len() {
-        // Three ordered runs: the sort merges them.
-        names.sort();
-        names.dedup();
+    let units: Vec<&UnitName> = records.units.keys().collect();
+    let scheduled = united(units, records.schedule.keys());
+    united(scheduled, records.statuses.keys())
+}
+
+/// What two ordered runs have, in order, each once. Mostly they have the same.
+fn united<'r>(
+    one: Vec<&'r UnitName>,
+    other: impl Iterator<Item = &'r UnitName>,
+) -> Vec<&'r UnitName> {
+    let mut other = other.peekable();
+    if other.peek().is_none() {
+        return one;
     }
-    names
+    let mut both = Vec::with_capacity(one.len());
+    for name in one {
+        while other.peek().is_some_and(|next| *next != name) {
+            match other.next_if(|next| *next < name) {
+                Some(before) => both.push(before),
+                None => break,
+            }
+        }
+        other.next_if_eq(&name);
+        both.push(name);
+    }
+    both.extend(other);
+    both
 }
 
 fn wanted(
@@ -307,15 +326,15 @@ fn wanted(
     let want = match (&rules, unit.target) {
         (_, TargetState::Inactive) => Want::Inactive,
         (None, TargetState::Loaded | TargetState::Launched) => {
-            Want::Frozen(HoldReason::FileMissing { file: unit.file })
+            Want::Frozen(Box::new(HoldReason::FileMissing { file: unit.file }))
         }
         (Some(rules), TargetState::Loaded | TargetState::Launched) => match &rules.problem {
-            Some(message) => Want::Frozen(HoldReason::Invalid {
+            Some(message) => Want::Frozen(Box::new(HoldReason::Invalid {
                 message: message.clone(),
-            }),
-            None if name.is_template() => Want::Frozen(HoldReason::Invalid {
+            })),
+            None if name.is_template() => Want::Frozen(Box::new(HoldReason::Invalid {
                 message: format!("{name} is a template: start an instance of it"),
-            }),
+            })),
             None if rules.requirements.global => Want::Everywhere,
             None => Want::One,
         },

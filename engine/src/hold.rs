@@ -66,7 +66,7 @@ impl Looked {
         };
         match &node.want {
             Want::Inactive | Want::Destroyed | Want::Untouched | Want::Trace => None,
-            Want::Frozen(reason) => Some(bare(reason.clone())),
+            Want::Frozen(reason) => Some(bare((**reason).clone())),
             // It may well run there.
             Want::One
                 if cluster

@@ -1,7 +1,7 @@
 //! PURE. Which entries of the schedule stay: every unit that is fine where it is. What goes is put
 //! down with its reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::{Obstacle, UnassignReason};
 
@@ -179,11 +179,23 @@ fn without_lone_followers(
     if tied.is_empty() {
         return;
     }
-    for (unit, machine) in staying.iter() {
+    // Nobody asks for the others.
+    let is_asked_for = |unit: UnitIndex| {
+        let node = cluster.node(unit);
+        !node.peers.is_empty() || !node.followers.is_empty()
+    };
+    for (unit, machine) in staying.iter().filter(|(unit, _)| is_asked_for(*unit)) {
         occupancy.schedule(cluster, *unit, *machine);
     }
     drop_lone_followers(cluster, occupancy, tied, removed);
-    staying.retain(|(unit, machine)| occupancy.unschedule(cluster, *unit, *machine));
+    // From the last, as a list is shortened at its end.
+    let mut lone = BTreeSet::new();
+    for (unit, machine) in staying.iter().rev() {
+        if is_asked_for(*unit) && !occupancy.unschedule(cluster, *unit, *machine) {
+            lone.insert((*unit, *machine));
+        }
+    }
+    staying.retain(|entry| !lone.contains(entry));
 }
 
 /// Those of the entries whose units follow others.

@@ -22,6 +22,7 @@ mod met;
 mod occupancy;
 mod order;
 mod place;
+mod places;
 mod planner;
 mod premises;
 mod rebalance;

@@ -246,6 +246,19 @@ impl Machines {
         index
     }
 
+    /// The same of one that is likely next by id after the machine with this number.
+    pub(crate) fn index_after(
+        &mut self,
+        last: Option<MachineIndex>,
+        id: &MachineId,
+    ) -> MachineIndex {
+        let next = last.map_or(0, |last| last.0 + 1);
+        match self.ids[..self.sorted].get(next) {
+            Some(likely) if likely == id => MachineIndex(next),
+            Some(_) | None => self.index(id),
+        }
+    }
+
     /// Takes in what the records have of a machine now.
     pub(crate) fn update(&mut self, records: &Records, id: &MachineId) -> Numbering {
         let is_there = records.machines.contains_key(id);

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use crate::bits::Bits;
 use crate::cluster::{Cluster, Entry, MachineIndex, UnitIndex};
 use crate::met::{Met, Step};
+use crate::places::Places;
 use crate::room::Room;
 use crate::rules::{PatternIndex, TemplateIndex};
 use crate::siblings::Siblings;
@@ -20,7 +21,7 @@ use crate::siblings::Siblings;
 #[derive(Debug)]
 pub(crate) struct Occupancy {
     /// By unit, machines in order.
-    scheduled: Vec<Vec<MachineIndex>>,
+    scheduled: Vec<Places>,
     /// By machine.
     residents: Vec<Vec<UnitIndex>>,
     /// By machine.
@@ -90,7 +91,7 @@ impl Occupancy {
 
     /// Makes room for units and patterns that came since.
     pub(crate) fn grow(&mut self, cluster: &Cluster) {
-        self.scheduled.resize(cluster.nodes.len(), Vec::new());
+        self.scheduled.resize(cluster.nodes.len(), Places::NONE);
         let patterns = cluster.book.globs().len();
         self.matched.resize(patterns, Met::default());
         self.declared.resize(patterns, Met::default());
@@ -123,7 +124,7 @@ impl Occupancy {
     ) {
         self.grow(cluster);
         for unit in matched {
-            for machine in self.scheduled[unit.0].clone() {
+            for machine in self.scheduled[unit.0].as_slice().iter().copied() {
                 self.matched[pattern.0].step(Step::Enter, machine, self.slots);
             }
         }
@@ -152,11 +153,11 @@ impl Occupancy {
 
     /// Where the plan has the unit, in order of machines.
     pub(crate) fn machines_of(&self, unit: UnitIndex) -> &[MachineIndex] {
-        &self.scheduled[unit.0]
+        self.scheduled[unit.0].as_slice()
     }
 
     pub(crate) fn is_scheduled(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
-        self.scheduled[unit.0].binary_search(&machine).is_ok()
+        self.scheduled[unit.0].contains(machine)
     }
 
     pub(crate) fn lingers(&self, unit: UnitIndex, machine: MachineIndex) -> bool {
@@ -200,9 +201,7 @@ impl Occupancy {
 
     /// Puts the unit into the plan for a live machine on which it is not yet.
     pub(crate) fn schedule(&mut self, cluster: &Cluster, unit: UnitIndex, machine: MachineIndex) {
-        let machines = &mut self.scheduled[unit.0];
-        let at = machines.partition_point(|known| *known < machine);
-        machines.insert(at, machine);
+        self.scheduled[unit.0].insert(machine);
         self.residents[machine.0].push(unit);
         let weight = cluster.node(unit).rules.weight();
         self.reload(machine, self.loads[machine.0] + weight);
@@ -218,10 +217,9 @@ impl Occupancy {
         unit: UnitIndex,
         machine: MachineIndex,
     ) -> bool {
-        let Ok(at) = self.scheduled[unit.0].binary_search(&machine) else {
+        if !self.scheduled[unit.0].remove(machine) {
             return false;
-        };
-        self.scheduled[unit.0].remove(at);
+        }
         self.residents[machine.0].retain(|resident| *resident != unit);
         let weight = cluster.node(unit).rules.weight();
         self.reload(machine, self.loads[machine.0] - weight);

@@ -201,12 +201,20 @@ impl Planner {
                 }
             }
             let node = self.cluster.node(*unit);
-            let is_fileless = matches!(node.want, Want::Frozen(HoldReason::FileMissing { .. }));
+            let is_fileless = match &node.want {
+                Want::Frozen(reason) => matches!(**reason, HoldReason::FileMissing { .. }),
+                Want::One
+                | Want::Everywhere
+                | Want::Untouched
+                | Want::Inactive
+                | Want::Destroyed
+                | Want::Trace => false,
+            };
             member(&mut self.fileless, *unit, is_fileless);
             member(&mut self.replacers, *unit, !node.rules.replaces.is_empty());
             member(&mut self.global, *unit, node.want == Want::Everywhere);
             member(&mut self.moving, *unit, node.destination.is_some());
-            member(&mut self.behind, *unit, !node.scheduled.is_empty());
+            member(&mut self.behind, *unit, node.was_behind);
             let is_unknown = !node.statuses.is_empty() && {
                 let now = records.units.get(&node.name).map(|unit| unit.hash);
                 let others = seen_versions(records, &node.name).filter(|seen| Some(*seen) != now);

@@ -125,6 +125,7 @@ pub(crate) struct RuleBook {
     /// Rules of files that say the same under every name; none for a file whose rules depend on the
     /// name.
     shared: BTreeMap<Address, Option<Arc<Rules>>>,
+    last_shared: Option<(FileHash, Arc<Rules>)>,
     /// Files with an `[X-Fleet]` by what they say; none until an earlier version of a unit is seen.
     versions: Option<BTreeMap<UnitHash, BTreeSet<FileHash>>>,
     /// The rules of a unit that demands nothing.
@@ -157,6 +158,7 @@ impl RuleBook {
             globs: Vec::new(),
             by_prefix: BTreeMap::new(),
             shared: BTreeMap::new(),
+            last_shared: None,
             versions: None,
             reads: 0,
             free: Arc::new(free),
@@ -177,7 +179,14 @@ impl RuleBook {
         records: &Records,
     ) -> Option<Arc<Rules>> {
         self.reads += 1;
+        // Units of one file are mostly neighbours by name.
+        if let Some((last, rules)) = &self.last_shared
+            && last == hash
+        {
+            return Some(Arc::clone(rules));
+        }
         if let Some(Some(rules)) = self.shared.get(&address(hash)) {
+            self.last_shared = Some((*hash, Arc::clone(rules)));
             return Some(Arc::clone(rules));
         }
         let file = records.files.get(hash)?;
@@ -201,6 +210,7 @@ impl RuleBook {
         now: Option<&UnitFile>,
     ) {
         self.shared.remove(&address(hash));
+        self.last_shared = None;
         if let Some(versions) = &mut self.versions {
             if let Some(file) = before
                 && let Some(files) = versions.get_mut(&file.hash())

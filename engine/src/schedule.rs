@@ -154,7 +154,12 @@ impl Plan<'_> {
         match &self.cluster.node(unit).want {
             // A file that is missing or not understood changes nothing; what was asked of the file
             // before can be done.
-            Want::Frozen(HoldReason::FileMissing { .. } | HoldReason::Invalid { .. }) => {
+            Want::Frozen(reason)
+                if matches!(
+                    **reason,
+                    HoldReason::FileMissing { .. } | HoldReason::Invalid { .. }
+                ) =>
+            {
                 entry.file == assignment.file
             }
             // What conflicts with it there must have stopped before it is started, and what takes

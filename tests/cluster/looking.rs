@@ -1,4 +1,5 @@
-//! Status and journal of units on other machines, through the API and the store alone: no machine can log in to another.
+//! Status and journal of units on other machines, through the API and the store alone: no machine can log in to another. And
+//! what a hollow cluster, which lives in the same store, says of placement.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
@@ -198,6 +199,8 @@ fn status_and_journal_of_units_elsewhere_need_no_ssh() {
     )
     .unwrap();
 
+    plan_in_a_hollow_cluster(&lab);
+
     println!("the machine is lost while it is followed");
     let followed = Followed::start(&lab, "m1", &["journal", "-f", "on-m3"]);
     followed.until("line ");
@@ -205,4 +208,42 @@ fn status_and_journal_of_units_elsewhere_need_no_ssh() {
     followed.until("Error following journal of unit on-m3.service: machine ");
     let journal = lab.fleetctl("m1", &["journal", "on-m2"]);
     assert!(journal.contains("line "), "{journal}");
+}
+
+/// Capacity is planned with machines that are only pretended: they are asked as real ones are.
+fn plan_in_a_hollow_cluster(lab: &Lab) {
+    println!("fleetd hollow, three machines: where would units go?");
+    let m1 = lab.machine("m1");
+    m1.shell("systemd-run --unit=hollow fleetd hollow -machines 3 -listen /run/hollow.sock")
+        .unwrap()
+        .success()
+        .unwrap();
+    let hollow = |words: &[&str]| {
+        let mut all = vec!["--endpoint", "unix:///run/hollow.sock"];
+        all.extend(words);
+        lab.try_fleetctl("m1", &all)
+    };
+    until("three hollow machines", LIMIT, || {
+        let machines = hollow(&["list-machines", "--no-legend"]).stdout;
+        match machines.lines().count() {
+            3 => Ok(()),
+            _ => Err(machines),
+        }
+    })
+    .unwrap();
+    let on = |number: u8| {
+        let text = format!("[Service]\nExecStart=/x\n[X-Fleet]\nMachineMetadata=number={number}\n");
+        lab.unit_file("m1", &format!("on-{number}.service"), &text)
+    };
+    let (second, ninth) = (on(2), on(9));
+    let planned = hollow(&["plan", &second]);
+    assert!(planned.status.success(), "{planned:?}");
+    let planned = hollow(&["plan", &second, &ninth]);
+    assert!(!planned.status.success(), "{planned:?}");
+    assert!(hollow(&["start", &second]).status.success());
+    let explained = hollow(&["explain", "on-2"]);
+    assert!(explained.status.success(), "{explained:?}");
+    assert!(explained.stdout.contains("number=2"), "{explained:?}");
+    assert!(hollow(&["destroy", "on-2"]).status.success());
+    m1.stop_unit("hollow.service").unwrap();
 }

@@ -20,6 +20,7 @@ use std::time::Duration;
 use agent::{Bus, Journalctl};
 use anyhow::{Context, Result, bail};
 use api::server::Settings;
+use engine::Advisor;
 use model::{Machine, MachineId};
 use registry::{Registry, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -350,7 +351,14 @@ impl Cluster {
         let bound = listeners::bind(config, listenfd::ListenFd::empty()).await?;
         self.sockets = bound.owned;
         let journal = Journalctl { bus: Bus::System };
-        let settings = Settings::new(self.machine(1)?.id);
+        let advisor = Arc::new(Advisor::default());
+        let (kept, ended) = (Arc::clone(&advisor), self.api_end.clone());
+        self.api
+            .spawn(async move { kept.forget_unused(&ended).await });
+        let settings = Settings {
+            placement: Some(advisor),
+            ..Settings::new(self.machine(1)?.id)
+        };
         let router =
             api::server::router(self.view.clone(), journal, settings, self.api_end.clone());
         let serving = api::server::serve(router, bound.sockets, self.api_end.clone());
