@@ -1,5 +1,6 @@
 //! What the API asks about placement, answered by the pure functions. The last look through the
-//! cluster is kept for a while: who asks about a thousand units of a cluster at rest pays for one.
+//! cluster is kept for a while: who asks about a thousand units pays for one, and for what changes
+//! meanwhile.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use unitfile::UnitName;
 
-use crate::explain::Explainer;
+use crate::look::Look;
 use crate::rebalance::rebalance;
 use crate::trial::trial;
 
@@ -20,8 +21,7 @@ const KEPT_UNUSED: Duration = Duration::from_secs(60);
 /// The engine, as far as it writes nothing.
 #[derive(Debug, Default)]
 pub struct Advisor {
-    /// The last look, and of which revision.
-    last: Mutex<Option<(Revision, Explainer)>>,
+    last: Mutex<Option<Look>>,
     used: Notify,
 }
 
@@ -41,25 +41,33 @@ impl Advisor {
         }
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<(Revision, Explainer)>> {
+    fn last(&self) -> MutexGuard<'_, Option<Look>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Placement for Advisor {
-    fn explain(&self, records: &Records, unit: &UnitName) -> Option<Explanation> {
-        let mut explainer = Explainer::of(records);
-        let explanation = explainer.explain(unit);
-        *self.last() = Some((records.revision, explainer));
+    fn explain(&self, records: Records, unit: &UnitName) -> Option<Explanation> {
+        // Not held meanwhile: who asks about what was looked at last would wait.
+        let last = self.last().take();
+        let mut look = match last {
+            Some(last) => last.renew(records),
+            None => Look::of(records),
+        };
+        let explanation = look.explain(unit);
+        *self.last() = Some(look);
         self.used.notify_one();
         explanation
     }
 
     fn explain_again(&self, revision: Revision, unit: &UnitName) -> Option<Explanation> {
         let mut last = self.last();
-        let (_, explainer) = last.as_mut().filter(|(seen, _)| *seen == revision)?;
+        let look = last.as_mut()?;
+        if look.records().revision != revision {
+            return None;
+        }
         self.used.notify_one();
-        explainer.explain(unit)
+        look.explain(unit)
     }
 
     fn rebalance(&self, records: &Records, moves_max: usize) -> Vec<Move> {
@@ -106,7 +114,7 @@ mod tests {
         tasks.spawn(async move { kept.forget_unused(&ended).await });
         let again = |revision| advisor.explain_again(Revision(revision), &unit.name);
         assert_eq!(again(7), None);
-        let first = advisor.explain(&records, &unit.name);
+        let first = advisor.explain(records, &unit.name);
         assert!(first.is_some());
         for _ in 0..3 {
             tokio::task::yield_now().await;

@@ -45,11 +45,16 @@ impl Explainer {
     pub fn of(records: &Records) -> Explainer {
         let mut planner = Planner::of(records);
         let decisions = planner.plan(records);
-        let pending = decisions.into_iter().filter_map(|decision| match decision {
+        Explainer::after(planner, &decisions)
+    }
+
+    /// For units of the planner's cluster; `decisions` are what it planned last.
+    pub(crate) fn after(planner: Planner, decisions: &[Decision]) -> Explainer {
+        let pending = decisions.iter().filter_map(|decision| match decision {
             Decision::Assign { unit, .. }
             | Decision::Unassign { unit, .. }
             | Decision::Hold { unit, .. }
-            | Decision::Release { unit } => Some(unit),
+            | Decision::Release { unit } => Some(unit.clone()),
             Decision::Brake(_) => None,
         });
         Explainer {
@@ -57,6 +62,11 @@ impl Explainer {
             planner,
             known: Known::default(),
         }
+    }
+
+    /// The planner, to plan on with.
+    pub(crate) fn into_planner(self) -> Planner {
+        self.planner
     }
 
     /// Explains the unit; none if there is no such unit.
@@ -88,7 +98,7 @@ impl Explainer {
     /// A unit whose rules are not known: where it is, or that it waits.
     fn frozen(&mut self, unit: UnitIndex, reason: HoldReason) -> Situation {
         let (cluster, occupancy) = self.planner.parts();
-        match occupancy.machines_of(unit).first().copied() {
+        match by_id(cluster, occupancy.machines_of(unit)).first().copied() {
             None => Situation::Waiting(reason),
             Some(machine) => Situation::Placed {
                 here: standing(cluster, occupancy, unit, machine),
@@ -133,8 +143,8 @@ impl Explainer {
         let lifted = occupancy.lift(cluster, unit);
         let left: Vec<MachineIndex> = lifted.iter().map(|(_, machine)| *machine).collect();
         let mut survey = Survey::of(cluster, occupancy, &self.known, unit, &left);
-        let places = occupancy.machines_of(unit);
-        survey.accept(places);
+        let places = by_id(cluster, occupancy.machines_of(unit));
+        survey.accept(&places);
         explanation.rules = survey.effects();
         explanation.nearest = survey.nearest(cluster, occupancy, unit, None, GLOBAL_MACHINES_MAX);
         explanation.situation = match looked {
@@ -151,6 +161,13 @@ impl Explainer {
         };
         occupancy.restore(cluster, lifted);
     }
+}
+
+/// These machines in order of their ids, which is not that of their numbers once some joined later.
+fn by_id(cluster: &Cluster, machines: &[MachineIndex]) -> Vec<MachineIndex> {
+    let mut machines = machines.to_vec();
+    machines.sort_by(|one, other| cluster.machines.order(*one, *other));
+    machines
 }
 
 /// A unit that has this machine, from which it was taken for the question.

@@ -12,12 +12,12 @@ mod changes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{Decision, HoldReason, MachineId, Records};
+use model::{Decision, HoldReason, MachineId, Records, UnassignReason};
 use unitfile::{UnitHash, UnitName};
 
 use crate::cluster::{Cluster, Entry, UnitIndex, Want};
 use crate::hold::Last;
-use crate::keep::{Removed, keep};
+use crate::keep::{Removed, keep, note_lingering};
 use crate::machines::Numbering;
 use crate::occupancy::Occupancy;
 use crate::place::{Placement, place};
@@ -103,14 +103,15 @@ impl Planner {
         let mut removed = keep(&self.cluster, &mut self.occupancy, &entries);
         let mut open = self.open(&read, &entries);
         let placements = self.settle(&read, &entries, &mut open, &mut removed);
+        let mut behind: Vec<UnitIndex> = self.behind.iter().copied().collect();
+        behind.sort_by(|one, other| self.cluster.by_name(*one, *other));
+        open.extend(self.end_standoffs(records, &behind, &mut removed));
         let plan = Plan {
             records,
             cluster: &self.cluster,
             occupancy: &self.occupancy,
         };
         let mut decisions = plan.unassign(&removed);
-        let mut behind: Vec<UnitIndex> = self.behind.iter().copied().collect();
-        behind.sort_by(|one, other| self.cluster.by_name(*one, *other));
         behind.retain(|unit| plan.renew(*unit, &mut decisions) > 0);
         self.behind = behind.into_iter().collect();
         decisions.reserve(placements.len());
@@ -156,6 +157,30 @@ impl Planner {
             open.extend(again);
         }
         placements
+    }
+
+    /// Takes from their machines the units that have to go so that others, which wait for them, can
+    /// be replaced. Returns them; they are placed once they have stopped.
+    fn end_standoffs(
+        &mut self,
+        records: &Records,
+        behind: &[UnitIndex],
+        removed: &mut Removed,
+    ) -> Vec<UnitIndex> {
+        let (cluster, occupancy) = (&self.cluster, &mut self.occupancy);
+        let plan = Plan {
+            records,
+            cluster,
+            occupancy,
+        };
+        let going = plan.standoffs(behind);
+        for ((unit, machine), obstacle) in &going {
+            occupancy.unschedule(cluster, *unit, *machine);
+            note_lingering(cluster, occupancy, &[(*unit, *machine)]);
+            let reason = UnassignReason::NoLongerFits(obstacle.clone());
+            removed.insert((*unit, *machine), reason);
+        }
+        going.into_iter().map(|((unit, _), _)| unit).collect()
     }
 
     /// Who is where after the last plan, to be asked about.

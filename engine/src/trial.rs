@@ -178,7 +178,7 @@ impl Rehearsal {
     }
 }
 
-fn written(decision: Decision) -> Change {
+pub(crate) fn written(decision: Decision) -> Change {
     match decision {
         Decision::Assign {
             unit,

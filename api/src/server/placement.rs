@@ -56,13 +56,15 @@ pub(super) async fn explain<C: ClusterStore, J: Journal>(
         Some(explanation) => explanation,
         None => {
             let records = api.store.read(Records::clone).await?;
-            let explain = move || match placement.explain(&records, &name) {
-                Some(explanation) => Ok(explanation),
-                None => Err(missing(&records, &name)),
-            };
-            tokio::task::spawn_blocking(explain)
+            let asked = name.clone();
+            let explained = tokio::task::spawn_blocking(move || placement.explain(records, &asked))
                 .await
-                .map_err(rehearsal_failed)??
+                .map_err(rehearsal_failed)?;
+            match explained {
+                Some(explanation) => explanation,
+                // It was destroyed meanwhile.
+                None => return Err(api.store.read(|records| missing(records, &name)).await?),
+            }
         }
     };
     json(StatusCode::OK, &explained::explanation(&explanation))

@@ -24,7 +24,7 @@ fn standing(machine: &str, load: usize) -> Standing {
 }
 
 impl Placement for Advice {
-    fn explain(&self, records: &Records, unit: &UnitName) -> Option<Explanation> {
+    fn explain(&self, records: Records, unit: &UnitName) -> Option<Explanation> {
         let known = records.units.get(unit)?;
         let situation = match known.name.as_str() {
             "a.service" => Situation::Placed {

@@ -63,7 +63,7 @@ struct Slow {
 }
 
 impl Placement for Slow {
-    fn explain(&self, records: &Records, unit: &UnitName) -> Option<Explanation> {
+    fn explain(&self, records: Records, unit: &UnitName) -> Option<Explanation> {
         let go_on = self.go_on.lock().unwrap();
         go_on.recv_timeout(PATIENCE).ok()?;
         Advice.explain(records, unit)

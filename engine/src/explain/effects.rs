@@ -158,7 +158,10 @@ impl Survey {
         if !cluster.is_peaceful(unit) {
             let mut peaceful = live.clone();
             occupancy.without_conflicts(cluster, unit, &mut peaceful);
-            rules.push((Rule::Conflicts, peaceful));
+            // A pattern of others that keeps it from nowhere does not bear on it.
+            if !node.rules.declares.is_empty() || peaceful != live {
+                rules.push((Rule::Conflicts, peaceful));
+            }
         }
         for reserved in known.rooms.get(&node.rules.demand).into_iter().flatten() {
             let mut enough = reserved.enough.clone();

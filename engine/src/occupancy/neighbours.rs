@@ -151,18 +151,32 @@ impl Occupancy {
         unit: UnitIndex,
         machine: MachineIndex,
     ) -> bool {
-        if self.crowded(cluster, unit, machine).is_some() {
-            return false;
+        self.lacking_to_grow(cluster, unit, machine, None).is_none()
+    }
+
+    /// What it lacks for that, if the unit `without` were not there.
+    pub(crate) fn lacking_to_grow(
+        &self,
+        cluster: &Cluster,
+        unit: UnitIndex,
+        machine: MachineIndex,
+        without: Option<UnitIndex>,
+    ) -> Option<Obstacle> {
+        let gone = without.map(|unit| &cluster.node(unit).name);
+        let there = || {
+            let there = self.residents[machine.0].iter();
+            let there = there.chain(&self.lingering[machine.0]);
+            there.filter(|other| Some(&cluster.node(**other).name) != gone)
+        };
+        if let Some(obstacle) = crowded(cluster, unit, there()) {
+            return Some(obstacle);
         }
         let node = cluster.node(unit);
         if !node.rules.has_demand() {
-            return true;
+            return None;
         }
         let mut taken: BTreeMap<&UnitName, Demand> = BTreeMap::new();
-        let there = self.residents[machine.0]
-            .iter()
-            .chain(&self.lingering[machine.0]);
-        for other in there.filter(|other| **other != unit) {
+        for other in there().filter(|other| **other != unit) {
             let other = cluster.node(*other);
             let most = taken.entry(&other.name).or_default();
             grow_to(most, &other.rules.requirements.demand);
@@ -173,7 +187,7 @@ impl Occupancy {
         for demand in taken.values() {
             add(&mut reserved, demand);
         }
-        lacking(&cluster.machines, &reserved, machine, &grown).is_none()
+        lacking(&cluster.machines, &reserved, machine, &grown)
     }
 
     /// True if all of these, none of which lingers there, can be on the machine together as far as

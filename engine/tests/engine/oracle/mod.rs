@@ -234,8 +234,9 @@ impl<'a> Oracle<'a> {
         let needs = &self.requirements[unit];
         let is_named = schedule.iter().any(|(other, machines)| {
             let names = self.requirements.get(other);
+            // One that keeps its place on a lost machine is beside nobody.
             other != unit
-                && !machines.is_empty()
+                && machines.iter().any(|machine| self.is_live(machine))
                 && names.is_some_and(|it| any_matches(&it.replaces, unit))
         });
         if !is_named || needs.global || !needs.machine_of.is_empty() {

@@ -244,6 +244,39 @@ impl Oracle<'_> {
         Ok(())
     }
 
+    /// True if the unit, which is replaced where it is, cannot begin there and keeps another that is
+    /// replaced there, and stays, from beginning: one of the two has to stop first.
+    fn stands_in_the_way(&self, unit: &UnitName, machine: &MachineId, after: &Schedule) -> bool {
+        let is_replaced = |name: &UnitName| {
+            let entry = self.before.schedule.get(name);
+            let entry = entry.and_then(|all| all.get(machine));
+            let now = self.before.units.get(name).map(|unit| unit.file);
+            self.wanted.contains(name) && entry.is_some_and(|entry| Some(entry.file) != now)
+        };
+        let without = |name: &UnitName, schedule: &Schedule| {
+            let mut others = schedule.clone();
+            others.remove(name);
+            others
+        };
+        let mut stayed = after.clone();
+        stayed
+            .entry(unit.clone())
+            .or_default()
+            .insert(machine.clone());
+        let mut gone = self.before.clone();
+        gone.statuses.remove(unit);
+        let gone = Oracle::of(&gone);
+        is_replaced(unit)
+            && !self.fits_in_place(unit, machine, &without(unit, &stayed))
+            && after.keys().any(|other| {
+                other != unit
+                    && on(after, other, machine)
+                    && is_replaced(other)
+                    && !self.fits_in_place(other, machine, &without(other, &stayed))
+                    && gone.fits_in_place(other, machine, &without(other, &without(unit, after)))
+            })
+    }
+
     /// What went because a peer was not there is told what is in its way since, which may be one that came.
     fn is_tied(&self, unit: &UnitName) -> bool {
         !self.requirements[unit].machine_of.is_empty()
@@ -306,6 +339,7 @@ impl Oracle<'_> {
                 ) => {
                     !self.fits_beside_scheduled(unit, machine, before)
                         || self.is_tied(unit) && self.full(unit, machine, after).is_some()
+                        || self.stands_in_the_way(unit, machine, after)
                 }
                 UnassignReason::NoLongerFits(Obstacle::Replaced { by }) => {
                     self.gives_way(unit, by)
