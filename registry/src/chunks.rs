@@ -54,7 +54,7 @@ impl Write {
 /// Writes that are made in one transaction, all or none, if there are at most [`OPERATIONS_MAX`] of them; by key.
 pub(crate) type Together = BTreeMap<String, Write>;
 
-/// What one group of writes rests on beside the fence: how a record of another stands.
+/// What a write rests on beside the fence: how a record of another stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Premise {
     pub(crate) key: String,
@@ -95,15 +95,38 @@ impl Premise {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
     pub(crate) writes: Together,
-    pub(crate) premises: Vec<Premise>,
+    /// By the key of the write that rests on them.
+    pub(crate) premises: BTreeMap<String, Vec<Premise>>,
 }
 
 impl From<Together> for Group {
     fn from(writes: Together) -> Group {
         Group {
             writes,
-            premises: Vec::new(),
+            premises: BTreeMap::new(),
         }
+    }
+}
+
+impl Group {
+    fn premises(&self) -> impl Iterator<Item = &Premise> {
+        self.premises.values().flatten()
+    }
+
+    /// Each write alone, with what it rests on.
+    fn apart(mut self) -> impl Iterator<Item = Group> {
+        self.writes.into_iter().map(move |(key, write)| Group {
+            premises: self.premises.remove_entry(&key).into_iter().collect(),
+            writes: Together::from([(key, write)]),
+        })
+    }
+
+    /// What etcd counts of it towards the size of a request. A premise is compared, and looked at if it does not hold.
+    fn bytes(&self) -> usize {
+        let writes = self.writes.iter();
+        let writes = writes.map(|(key, write)| key.len() + write.bytes());
+        let premises = self.premises().map(|premise| 2 * premise.key.len());
+        writes.chain(premises).sum()
     }
 }
 
@@ -162,13 +185,13 @@ async fn write_chunk(
     let compares: Vec<Compare> = fence
         .iter()
         .cloned()
-        .chain(premises.iter().map(Premise::compare))
+        .chain(premises.values().map(Premise::compare))
         .collect();
     let look = |premise: &Premise| {
         let options = GetOptions::new().with_keys_only();
         TxnOp::get(premise.key.as_str(), Some(options))
     };
-    let looks: Vec<TxnOp> = premises.iter().map(look).collect();
+    let looks: Vec<TxnOp> = premises.values().map(look).collect();
     let txn = Txn::new()
         .when(compares)
         .and_then(operations)
@@ -180,7 +203,7 @@ async fn write_chunk(
         Err(error) => return Err(error.into()),
     };
     let mut failed = BTreeSet::new();
-    for (premise, response) in premises.iter().zip(answer.op_responses()) {
+    for (premise, response) in premises.values().zip(answer.op_responses()) {
         let TxnOpResponse::Get(found) = response else {
             continue;
         };
@@ -212,13 +235,11 @@ fn split(groups: impl IntoIterator<Item = Group>, fence: usize) -> Split {
         .into_iter()
         .partition(|group| !group.premises.is_empty());
     for group in with.into_iter().chain(without) {
-        if group.writes.len() <= OPERATIONS_MAX {
+        if packer.empty_takes(&group) {
             packer.take(group);
         } else {
             // A unit that runs everywhere: what is written for one machine does not depend on another's.
-            for (key, write) in group.writes {
-                packer.take(Together::from([(key, write)]).into());
-            }
+            group.apart().for_each(|part| packer.take(part));
         }
     }
     packer.finish()
@@ -228,17 +249,30 @@ fn split(groups: impl IntoIterator<Item = Group>, fence: usize) -> Split {
 #[derive(Default)]
 struct Chunk {
     operations: Vec<TxnOp>,
-    premises: Vec<Premise>,
+    /// By their keys: several writes may rest on the same, and then in the same way.
+    premises: BTreeMap<String, Premise>,
     bytes: usize,
 }
 
 impl Chunk {
-    fn add(&mut self, group: Group, bytes: usize) {
+    fn add(&mut self, group: Group) {
+        self.bytes += group.bytes();
+        let premises = group.premises.into_values().flatten();
+        self.premises
+            .extend(premises.map(|premise| (premise.key.clone(), premise)));
         let writes = group.writes.into_iter();
         self.operations
             .extend(writes.map(|(key, write)| write.operation(key)));
-        self.premises.extend(group.premises);
-        self.bytes += bytes;
+    }
+
+    fn takes(&self, group: &Group, premises_max: usize) -> bool {
+        let is_new = |premise: &&Premise| !self.premises.contains_key(&premise.key);
+        let new: BTreeSet<&str> = (group.premises().filter(is_new))
+            .map(|premise| premise.key.as_str())
+            .collect();
+        self.operations.len() + group.writes.len() <= OPERATIONS_MAX
+            && self.premises.len() + new.len() <= premises_max
+            && self.bytes + group.bytes() <= CHUNK_BYTES_MAX
     }
 }
 
@@ -260,28 +294,23 @@ impl Packer {
         }
     }
 
+    /// Whether the group is not too many writes or premises for one transaction.
+    fn empty_takes(&self, group: &Group) -> bool {
+        group.writes.len() <= OPERATIONS_MAX && group.premises().count() <= self.premises_max
+    }
+
     fn take(&mut self, group: Group) {
-        // A premise is compared, and looked at if it does not hold.
-        let bytes = group
-            .writes
-            .iter()
-            .map(|(key, write)| key.len() + write.bytes())
-            .chain(group.premises.iter().map(|premise| 2 * premise.key.len()))
-            .sum::<usize>();
-        if bytes > CHUNK_BYTES_MAX {
+        if group.bytes() > CHUNK_BYTES_MAX {
             let mut alone = Chunk::default();
-            alone.add(group, bytes);
+            alone.add(group);
             self.oversized.push(alone);
             return;
         }
-        let filling = &self.filling;
-        let fits = filling.operations.len() + group.writes.len() <= OPERATIONS_MAX
-            && filling.premises.len() + group.premises.len() <= self.premises_max
-            && filling.bytes + bytes <= CHUNK_BYTES_MAX;
-        if !fits && !filling.operations.is_empty() {
+        let fits = self.filling.takes(&group, self.premises_max);
+        if !fits && !self.filling.operations.is_empty() {
             self.full.push(std::mem::take(&mut self.filling));
         }
-        self.filling.add(group, bytes);
+        self.filling.add(group);
     }
 
     fn finish(mut self) -> Split {
@@ -351,10 +380,7 @@ mod tests {
     fn fence_and_premises_are_within_what_one_transaction_may_compare() {
         let group = |n: usize| Group {
             writes: alone(format!("k{n}"), Write::Delete),
-            premises: vec![Premise {
-                key: format!("p{n}"),
-                holds: Holds::Present,
-            }],
+            premises: resting(format!("k{n}"), format!("p{n}")),
         };
         let plain = |n: usize| Group::from(alone(format!("w{n}"), Write::Delete));
         let groups = (0..100).flat_map(|n| [plain(n), group(n)]);
@@ -370,5 +396,44 @@ mod tests {
             .map(|chunk| chunk.premises.len())
             .collect();
         assert_eq!(filled, [127, 127, 46]);
+    }
+
+    #[test]
+    fn what_is_split_keeps_what_it_rests_on() {
+        for count in [127, 128, 300] {
+            let keys = || (0..count).map(|n| format!("k{n:03}"));
+            let everywhere = Group {
+                writes: keys().map(|key| (key, Write::Delete)).collect(),
+                premises: (keys().flat_map(|key| resting(key.clone(), format!("p{key}"))))
+                    .collect(),
+            };
+            let split = split([everywhere], 1);
+            let premises = split.chunks.iter().map(|chunk| chunk.premises.len());
+            assert!(premises.clone().all(|count| count <= 127));
+            assert_eq!(premises.sum::<usize>(), count);
+            let operations = split.chunks.iter().map(|chunk| chunk.operations.len());
+            assert_eq!(operations.sum::<usize>(), count);
+        }
+    }
+
+    #[test]
+    fn what_several_rest_on_is_compared_once() {
+        let groups = (0..128).map(|n| Group {
+            writes: alone(format!("k{n}"), Write::Delete),
+            premises: resting(format!("k{n}"), "shared".to_owned()),
+        });
+        let split = split(groups, 1);
+        let [chunk] = &split.chunks[..] else {
+            panic!("{} transactions", split.chunks.len())
+        };
+        assert_eq!((chunk.operations.len(), chunk.premises.len()), (128, 1));
+    }
+
+    fn resting(write: String, premise: String) -> BTreeMap<String, Vec<Premise>> {
+        let premise = Premise {
+            key: premise,
+            holds: Holds::Present,
+        };
+        [(write, vec![premise])].into()
     }
 }

@@ -21,6 +21,10 @@ const FILES_PER_COLLECTION: usize = 32;
 /// How often a candidate takes a record away that nobody keeps: each time somebody wrote it by hand meanwhile.
 const CLEARINGS_MAX: u32 = 4;
 
+/// Units taken from one machine before it began with them that another's place there rests on: beyond that many at once, what etcd
+/// takes in one transaction would be exceeded.
+const PREMISES_MAX: usize = 64;
+
 /// How an election went.
 #[derive(Debug)]
 pub enum Campaign {
@@ -121,6 +125,51 @@ impl Registry {
     }
 }
 
+/// Units that are taken from machines which must not have begun with them.
+struct Unreported<'a> {
+    by_unit: BTreeMap<&'a UnitName, BTreeSet<&'a MachineId>>,
+    by_machine: BTreeMap<&'a MachineId, Vec<&'a UnitName>>,
+}
+
+impl<'a> Unreported<'a> {
+    fn of(unreported: &'a BTreeSet<(UnitName, MachineId)>) -> Unreported<'a> {
+        let (mut by_unit, mut by_machine) = (BTreeMap::new(), BTreeMap::new());
+        for (unit, machine) in unreported {
+            let machines: &mut BTreeSet<_> = by_unit.entry(unit).or_default();
+            machines.insert(machine);
+            let units: &mut Vec<_> = by_machine.entry(machine).or_default();
+            units.push(unit);
+        }
+        Unreported {
+            by_unit,
+            by_machine,
+        }
+    }
+
+    /// What of this the decision rests on. What is taken from a machine rests on that machine. What takes its place there does, too,
+    /// and is written after it unless it moves away from such a machine itself: only then it needs to be said.
+    fn premises(&self, decision: &Decision) -> Vec<(&'a UnitName, &'a MachineId)> {
+        match decision {
+            Decision::Unassign { unit, machine, .. } => {
+                let taken = self.by_unit.get_key_value(unit);
+                let from =
+                    taken.and_then(|(unit, from)| from.get(machine).map(|from| (*unit, *from)));
+                from.into_iter().collect()
+            }
+            Decision::Assign { unit, machine, .. } if self.by_unit.contains_key(unit) => {
+                let taken = self.by_machine.get_key_value(machine).into_iter();
+                let taken = taken.flat_map(|(from, units)| units.iter().map(|unit| (*unit, *from)));
+                let others = taken.filter(|(other, _)| *other != unit);
+                others.take(PREMISES_MAX).collect()
+            }
+            Decision::Assign { .. }
+            | Decision::Hold { .. }
+            | Decision::Release { .. }
+            | Decision::Brake(_) => Vec::new(),
+        }
+    }
+}
+
 /// What came of trying to write the leader's record.
 enum Candidacy {
     /// It is written, at this revision.
@@ -154,27 +203,29 @@ impl Leadership {
         seen: Revision,
     ) -> Result<(), WriteError> {
         let mut units: BTreeMap<Option<&UnitName>, Group> = BTreeMap::new();
+        let unreported = Unreported::of(unreported);
         for decision in decisions {
             let (key, write) = self.write_of(decision);
             let group = units.entry(decision.unit()).or_default();
-            group.writes.insert(key, write);
-        }
-        for (unit, machine) in unreported {
-            let record = RecordKey::Status(machine.clone(), unit.clone());
-            if let Some(group) = units.get_mut(&Some(unit))
-                && !is_made(Mutation::MoveNotCompared)
-            {
-                group.premises.push(Premise {
-                    key: self.registry.layout().key(&record),
-                    holds: Holds::UnwrittenSince(seen),
-                });
+            let rests_on = unreported.premises(decision);
+            if !rests_on.is_empty() && !is_made(Mutation::MoveNotCompared) {
+                let premise = |(unit, machine): (&UnitName, &MachineId)| {
+                    let record = RecordKey::Status(machine.clone(), unit.clone());
+                    Premise {
+                        key: self.registry.layout().key(&record),
+                        holds: Holds::UnwrittenSince(seen),
+                    }
+                };
+                let premises = rests_on.into_iter().map(premise).collect();
+                group.premises.insert(key.clone(), premises);
             }
+            group.writes.insert(key, write);
         }
         let mut groups: Vec<Group> = units.into_values().collect();
         // By machine, so that each hears of most of its units at once. Schedules come after holds.
         groups.sort_by(|a, b| {
-            let last = |group: &Group| group.writes.last_key_value().map(|(key, _)| key.clone());
-            last(a).cmp(&last(b))
+            let (a, b) = (a.writes.last_key_value(), b.writes.last_key_value());
+            a.map(|(key, _)| key).cmp(&b.map(|(key, _)| key))
         });
         let fence = match is_made(Mutation::LeaderNotCompared) {
             true => Vec::new(),

@@ -108,13 +108,17 @@ impl Membership {
                 None => Write::Delete,
             };
             let record = RecordKey::Status(self.machine.clone(), unit.clone());
-            let writes = Together::from([(layout.key(&record), write)]);
-            let premises = first.get(&unit).map(|unit| Premise {
-                key: self.entry(unit),
-                holds: Holds::Present,
+            let key = layout.key(&record);
+            let premises = first.get(&unit).map(|unit| {
+                let premise = Premise {
+                    key: self.entry(unit),
+                    holds: Holds::Present,
+                };
+                (key.clone(), vec![premise])
             });
             let premises = premises.filter(|_| !is_made(Mutation::FirstStatusNotCompared));
             let premises = premises.into_iter().collect();
+            let writes = Together::from([(key, write)]);
             groups.insert(unit, Group { writes, premises });
         }
         let mut gone = BTreeSet::new();

@@ -124,6 +124,32 @@ async fn one_takes_it(registry: Registry) {
     let known = m1.statuses().await.unwrap();
     assert_eq!(units.iter().filter(|u| known.contains_key(u)).count(), 297);
 
+    println!("two that change places: neither does if one of them has begun");
+    let both = [("d.service", "m1", "m2"), ("e.service", "m2", "m1")];
+    for (unit, from, _) in both {
+        leads.write(&[assign(unit, from)]).await.unwrap();
+    }
+    let seen = records(&registry).await.revision;
+    assert!(begin(&m1, &[name("d.service")]).await.is_empty());
+    // With so many others between them that they are written in transactions of their own.
+    let others: Vec<String> = (0..200).map(|n| format!("d{n}.service")).collect();
+    let plan: Vec<Decision> = (both.iter())
+        .flat_map(|(unit, from, to)| [unassign(unit, from), assign(unit, to)])
+        .chain(
+            others
+                .iter()
+                .flat_map(|unit| [unassign(unit, "m3"), assign(unit, "m4")]),
+        )
+        .collect();
+    let from_others = others.iter().map(|unit| (name(unit), id("m3")));
+    let unreported = (both.iter().map(|(unit, from, _)| (name(unit), id(from))))
+        .chain(from_others)
+        .collect();
+    let written = leads.write_if_unreported(&plan, &unreported, seen).await;
+    assert_eq!(written, Err(WriteError::Contested));
+    assert_eq!(is_on(&registry, "d.service").await, [id("m1")]);
+    assert_eq!(is_on(&registry, "e.service").await, [id("m2")]);
+
     println!("a leader that was deposed hears that, not of the machine");
     leads.write(&[assign("c.service", "m1")]).await.unwrap();
     let seen = records(&registry).await.revision;
