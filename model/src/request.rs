@@ -173,6 +173,8 @@ pub enum Refusal {
     InState(TargetState),
     /// Its record is damaged; only `destroy` is possible.
     Damaged(String),
+    /// Others changed it all the time while this was tried.
+    Contested,
 }
 
 impl fmt::Display for Refusal {
@@ -195,6 +197,7 @@ impl fmt::Display for Refusal {
                     "its record in the store is damaged ({reason}): destroy it and submit it again"
                 )
             }
+            Refusal::Contested => f.write_str("is being changed by others all the time: try again"),
         }
     }
 }

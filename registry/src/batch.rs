@@ -67,11 +67,13 @@ pub(crate) async fn apply(
     applied.map_err(|error| blurred(error, sent))
 }
 
-/// What an error says of all transactions when `sent` were sent of which it ended one: that the store could not be reached by the
-/// last does not mean that nothing was done.
+/// What an error says of all transactions when `sent` were sent of which it ended one: that the last was not carried out does not
+/// mean that nothing was done.
 fn blurred(error: StoreError, sent: usize) -> StoreError {
     match error {
-        StoreError::Unreachable(reason) if sent > 1 => StoreError::Unknown(reason),
+        StoreError::Unreachable(reason) | StoreError::Refused(reason) if sent > 1 => {
+            StoreError::Unknown(reason)
+        }
         StoreError::Unreachable(_) | StoreError::Refused(_) | StoreError::Unknown(_) => error,
     }
 }
@@ -88,7 +90,6 @@ async fn apply_counting(
         let pending: Vec<usize> = (0..requests.len())
             .filter(|index| answers[*index].is_none())
             .collect();
-        let mut contested = None;
         view.catch_up().await?;
         let mut plans = {
             let memory = view.memory();
@@ -105,23 +106,18 @@ async fn apply_counting(
         let mut written = stream::iter(chunks)
             .map(|chunk| write(&view.registry, chunk))
             .buffer_unordered(IN_FLIGHT_MAX);
-        while let Some(result) = written.next().await {
-            match result? {
-                Written::Done(units) => {
-                    units
-                        .iter()
-                        .for_each(|unit| answer(&mut answers, plans.remove(unit)));
-                }
-                Written::Contested(units) => contested = units.into_iter().next(),
-            }
+        while let Some(units) = written.next().await.transpose()? {
+            units
+                .iter()
+                .for_each(|unit| answer(&mut answers, plans.remove(unit)));
         }
-        let Some(unit) = contested else {
-            return Ok(answers.into_iter().flatten().collect());
-        };
-        if Instant::now() >= until {
-            return Err(StoreError::Refused(format!(
-                "{unit} is being changed by others all the time: try again"
-            )));
+        // What is left was contested.
+        if plans.is_empty() || Instant::now() >= until {
+            let contested = || Err(Refusal::Contested);
+            let answers = answers.into_iter();
+            return Ok(answers
+                .map(|answer| answer.unwrap_or_else(contested))
+                .collect());
         }
     }
 }
@@ -332,18 +328,14 @@ impl Chunk {
     }
 }
 
-enum Written {
-    Done(Vec<UnitName>),
-    Contested(Vec<UnitName>),
-}
-
-async fn write(registry: &Registry, chunk: Chunk) -> Result<Written, StoreError> {
+/// Returns the units whose plans are carried out; none if another changed one of them meanwhile.
+async fn write(registry: &Registry, chunk: Chunk) -> Result<Vec<UnitName>, StoreError> {
     let txn = Txn::new().when(chunk.compares).and_then(chunk.operations);
     let answer = registry.txn(txn, Effect::Write).await?;
     Ok(if answer.succeeded() {
-        Written::Done(chunk.units)
+        chunk.units
     } else {
-        Written::Contested(chunk.units)
+        Vec::new()
     })
 }
 
@@ -419,6 +411,7 @@ mod tests {
         assert_eq!(blurred(away(), 1), away());
         assert_eq!(blurred(away(), 2), StoreError::Unknown("away".to_owned()));
         let refused = StoreError::Refused("full".to_owned());
-        assert_eq!(blurred(refused.clone(), 2), refused);
+        assert_eq!(blurred(refused.clone(), 1), refused);
+        assert_eq!(blurred(refused, 2), StoreError::Unknown("full".to_owned()));
     }
 }

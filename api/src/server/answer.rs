@@ -94,7 +94,7 @@ impl From<Refusal> for ApiError {
             Refusal::Invalid(_) | Refusal::Contradiction(_) | Refusal::IsTemplate => {
                 StatusCode::BAD_REQUEST
             }
-            Refusal::InState(_) => StatusCode::CONFLICT,
+            Refusal::InState(_) | Refusal::Contested => StatusCode::CONFLICT,
             Refusal::Damaged(_) => StatusCode::INTERNAL_SERVER_ERROR,
         };
         ApiError::new(status, refusal.to_string())
