@@ -133,7 +133,7 @@ impl Lookout {
     /// before this is next asked.
     pub(crate) fn heard_all(&mut self, records: &Records) {
         for (id, units) in std::mem::take(&mut self.leaving) {
-            if !units.iter().any(|unit| is_seen(records, unit, &id)) {
+            if !units.iter().any(|unit| records.is_reported(unit, &id)) {
                 self.gone.insert(id);
             }
         }
@@ -223,11 +223,6 @@ impl Lookout {
     }
 }
 
-fn is_seen(records: &Records, unit: &UnitName, machine: &MachineId) -> bool {
-    let reports = records.statuses.get(unit);
-    reports.is_some_and(|reports| reports.contains_key(machine))
-}
-
 /// Those of these machines that are gone, report nothing, and have units that would move.
 fn with_units(records: &Records, which: impl Fn(&MachineId) -> bool) -> BTreeSet<MachineId> {
     let mut machines = BTreeSet::new();
@@ -237,7 +232,7 @@ fn with_units(records: &Records, which: impl Fn(&MachineId) -> bool) -> BTreeSet
             if records.machines.contains_key(id) || !which(id) {
                 continue;
             }
-            if is_seen(records, name, id) {
+            if records.is_reported(name, id) {
                 reporting.insert(id.clone());
             }
             if !machines.contains(id) && would_move(records, name) {

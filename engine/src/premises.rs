@@ -20,11 +20,6 @@ pub(crate) fn unreported(
             filled.insert(machine);
         }
     }
-    let is_reported = |unit: &UnitName, machine: &MachineId| {
-        let reports = records.statuses.get(unit);
-        reports.is_some_and(|reports| reports.contains_key(machine))
-            || records.is_damaged_status(unit, machine)
-    };
     decisions
         .iter()
         .filter_map(|decision| match decision {
@@ -35,7 +30,7 @@ pub(crate) fn unreported(
             | Decision::Brake(_) => None,
         })
         .filter(|(unit, machine)| placed.contains(unit) || filled.contains(machine))
-        .filter(|(unit, machine)| !is_reported(unit, machine))
+        .filter(|(unit, machine)| !records.is_reported(unit, machine))
         .map(|(unit, machine)| (unit.clone(), machine.clone()))
         .collect()
 }

@@ -202,6 +202,11 @@ impl Records {
         of_unit.is_some_and(|machines| machines.contains(machine))
     }
 
+    /// True if the machine reports anything of the unit, also if that cannot be read.
+    pub fn is_reported(&self, name: &UnitName, machine: &MachineId) -> bool {
+        self.reports(name, machine) || self.is_damaged_status(name, machine)
+    }
+
     fn reports(&self, name: &UnitName, machine: &MachineId) -> bool {
         let of_unit = self.statuses.get(name);
         of_unit.is_some_and(|of_unit| of_unit.contains_key(machine))
