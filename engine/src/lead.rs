@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::UnitName;
 
-use crate::brake::{BrakeLimits, Lookout};
+use crate::brake::Lookout;
 use crate::echo::Echo;
 use crate::log::log_decisions;
 use crate::planner::Planner;
 use crate::premises::unreported;
 use crate::relevance::may_alter_plan;
-use crate::run::EngineReport;
+use crate::run::{EngineReport, EngineSettings};
 use crate::schedule::unreferenced_files;
 
 /// Events taken in before a plan is made of them, so that a stream of events without end cannot put
@@ -78,7 +78,7 @@ pub(crate) struct Elected {
 pub(crate) async fn lead(
     registry: &Registry,
     elected: &Elected,
-    brake: BrakeLimits,
+    settings: &EngineSettings,
     report: &watch::Sender<EngineReport>,
     shutdown: &CancellationToken,
 ) -> StepDown {
@@ -95,7 +95,9 @@ pub(crate) async fn lead(
         echo: Echo::default(),
         echo_by: None,
         collect_at: None,
-        lookout: Lookout::new(brake),
+        lookout: Lookout::new(settings.brake),
+        settings,
+        waits_until: None,
         started: Instant::now(),
     };
     let work = leader.work();
@@ -135,6 +137,9 @@ struct Leader<'a> {
     echo_by: Option<Instant>,
     collect_at: Option<Instant>,
     lookout: Lookout,
+    settings: &'a EngineSettings,
+    /// Nothing is decided before then, unless the machines that are waited for come back.
+    waits_until: Option<Instant>,
     started: Instant,
 }
 
@@ -151,6 +156,8 @@ impl Leader<'_> {
             let brake = self.lookout.decide(&self.records, self.now_ms());
             let wrote = if let Some(brake) = brake {
                 self.brake(brake).await
+            } else if self.stale && self.waits() {
+                Ok(())
             } else if self.stale {
                 self.pass().await
             } else if self.collect_at.is_some_and(|at| at <= Instant::now()) {
@@ -187,7 +194,9 @@ impl Leader<'_> {
             Touch::Out => None,
             Touch::In if self.echo.is_complete() => {
                 let brake_at = self.lookout.due_ms().map(|due_ms| self.at(due_ms));
-                self.collect_at.into_iter().chain(brake_at).min()
+                // While machines are waited for, nothing is collected either.
+                let next = self.waits_until.or(self.collect_at);
+                next.into_iter().chain(brake_at).min()
             }
             Touch::In => self.echo_by,
         };
@@ -304,6 +313,24 @@ impl Leader<'_> {
         self.records.revision = revision;
     }
 
+    /// Whether machines that have units are waited for, as the store was away a moment ago and their leases may have ended while
+    /// they are well.
+    fn waits(&mut self) -> bool {
+        let unsteady = self.settings.unsteady.as_ref().map(|at| *at.borrow());
+        let until = unsteady.map(|at| at + self.settings.lease_ttl);
+        let until = until.filter(|until| Instant::now() < *until);
+        let away = until.map(|_| away(&self.records)).unwrap_or_default();
+        let until = until.filter(|_| !away.is_empty());
+        if until.is_some() && self.waits_until.is_none() {
+            tracing::info!(
+                machines = shown(&away),
+                "the store was away: waiting a moment for machines to come back before their units are moved"
+            );
+        }
+        self.waits_until = until;
+        until.is_some()
+    }
+
     /// Decides and writes.
     async fn pass(&mut self) -> Result<(), WriteError> {
         let started = Instant::now();
@@ -400,16 +427,33 @@ fn is_about_leader(change: &Change) -> bool {
     )
 }
 
+/// The machines that have units and are not there.
+fn away(records: &Records) -> BTreeSet<&MachineId> {
+    let entries = records.schedule.values().flatten();
+    let is_away = |machine: &&MachineId| {
+        !records.machines.contains_key(*machine) && !records.quarantined_machines.contains(*machine)
+    };
+    entries
+        .map(|(machine, _)| machine)
+        .filter(is_away)
+        .collect()
+}
+
+fn shown(machines: &BTreeSet<&MachineId>) -> String {
+    let ids: Vec<&str> = machines.iter().map(|machine| machine.as_str()).collect();
+    ids.join(", ")
+}
+
 /// Writes again each of these entries that is known and that nothing else is decided about.
 fn mended(
     records: &Records,
     damaged: BTreeSet<(UnitName, MachineId)>,
     decided: &[Decision],
 ) -> Vec<Decision> {
-    let units: BTreeSet<&UnitName> = decided.iter().filter_map(Decision::unit).collect();
+    let decided: BTreeSet<(&UnitName, &MachineId)> = decided.iter().filter_map(entry_of).collect();
     let again = |(unit, machine): (UnitName, MachineId)| {
         let assignment = records.schedule.get(&unit)?.get(&machine)?.clone();
-        (!units.contains(&unit)).then_some(Decision::Assign {
+        (!decided.contains(&(&unit, &machine))).then_some(Decision::Assign {
             unit,
             machine,
             assignment,
@@ -417,4 +461,14 @@ fn mended(
         })
     };
     damaged.into_iter().filter_map(again).collect()
+}
+
+/// The entry of a schedule that the decision is about.
+fn entry_of(decision: &Decision) -> Option<(&UnitName, &MachineId)> {
+    match decision {
+        Decision::Assign { unit, machine, .. } | Decision::Unassign { unit, machine, .. } => {
+            Some((unit, machine))
+        }
+        Decision::Hold { .. } | Decision::Release { .. } | Decision::Brake(_) => None,
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::{Change, Decision, Leader, MachineId, RecordKey, UnassignReason};
 use registry::{Campaign, Follow, FollowEvent, Registry, RegistryError, Scope};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::brake::BrakeLimits;
@@ -36,6 +36,10 @@ pub struct EngineSettings {
     pub lease_ttl: Duration,
     /// When units of lost machines are held instead of moved.
     pub brake: BrakeLimits,
+    /// When this machine last had not heard from the store for long, or joined the cluster; none if that is not known. Other
+    /// machines may have lost their leases then, as when a store stands still and goes on, and may be a moment late in coming back: a
+    /// leader waits for those with units, for at most `lease_ttl` from then on.
+    pub unsteady: Option<watch::Receiver<Instant>>,
 }
 
 /// What the engine does, for health and metrics.
@@ -291,7 +295,7 @@ impl Engine {
         let ended = lead(
             &self.registry,
             &elected,
-            self.settings.brake,
+            &self.settings,
             &self.report,
             shutdown,
         )

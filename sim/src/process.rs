@@ -241,6 +241,7 @@ pub(crate) async fn engine_process(
     let settings = EngineSettings {
         lease_ttl: LEASE_TTL / 2,
         brake: BrakeLimits::of_lease(u64::try_from(LEASE_TTL.as_millis()).unwrap_or(u64::MAX)),
+        unsteady: None,
     };
     let (report, _) = watch::channel(EngineReport::default());
     engine::run(registry, machine, settings, report, leave).await;

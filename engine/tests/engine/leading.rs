@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub const PREFIX: &str = "/fleet/";
-const TTL: Duration = Duration::from_secs(10);
+pub const TTL: Duration = Duration::from_secs(10);
 
 /// One engine, running.
 pub struct Engine {
@@ -31,18 +31,22 @@ pub struct Engine {
     task: JoinHandle<()>,
 }
 
+pub fn settings(lease_ttl: Duration) -> EngineSettings {
+    EngineSettings {
+        lease_ttl,
+        brake: BrakeLimits::of_lease(10_000),
+        unsteady: None,
+    }
+}
+
 impl Engine {
     pub fn start(registry: &Registry, machine: &str) -> Engine {
-        Engine::start_with(registry, machine, TTL)
+        Engine::start_with(registry, machine, settings(TTL))
     }
 
-    fn start_with(registry: &Registry, machine: &str, lease_ttl: Duration) -> Engine {
+    pub fn start_with(registry: &Registry, machine: &str, settings: EngineSettings) -> Engine {
         let (sender, report) = watch::channel(EngineReport::default());
         let shutdown = CancellationToken::new();
-        let settings = EngineSettings {
-            lease_ttl,
-            brake: BrakeLimits::of_lease(10_000),
-        };
         let task = tokio::spawn(run(
             registry.clone(),
             id(machine),
@@ -98,6 +102,11 @@ impl Host {
             Join::Joined(membership) => Host { membership, lease },
             Join::Occupied { other } => panic!("{host} is occupied by {other:?}"),
         }
+    }
+
+    /// Its lease ends now.
+    pub async fn lose(self) {
+        self.lease.revoke().await.unwrap();
     }
 
     pub async fn report(&self, unit: &str, status: Option<UnitStatus>) {
@@ -421,7 +430,7 @@ async fn a_leader_that_loses_the_store_goes_on_in_time_or_follows() {
         request_timeout: Duration::from_secs(1),
     };
     let far = Registry::connect(&config).await.unwrap();
-    let mut first = Engine::start_with(&far, "a", Duration::from_secs(3));
+    let mut first = Engine::start_with(&far, "a", settings(Duration::from_secs(3)));
     first.until_leading().await;
 
     println!("the store is away for a moment; a unit is started meanwhile");

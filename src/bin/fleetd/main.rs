@@ -19,6 +19,7 @@ mod node;
 mod notify;
 mod offline;
 mod signals;
+mod steadiness;
 mod store;
 
 use std::collections::BTreeMap;

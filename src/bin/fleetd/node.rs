@@ -26,6 +26,7 @@ use crate::listeners::{self, Listeners};
 use crate::logging::Verbosity;
 use crate::offline;
 use crate::signals::{Signals, obey};
+use crate::steadiness::Steadiness;
 use crate::store::Store;
 use crate::{ConfigSource, notify, version};
 
@@ -91,6 +92,7 @@ pub(crate) async fn run(
         brake: config.brake.limits(config.agent_ttl),
         leads: !config.disable_engine,
         engine_report,
+        steadiness: Steadiness::new(),
         machine,
         shutdown: shutdown.clone(),
     };
@@ -216,6 +218,7 @@ struct Node {
     brake: engine::BrakeLimits,
     leads: bool,
     engine_report: watch::Sender<engine::EngineReport>,
+    steadiness: Steadiness,
     machine: watch::Receiver<Machine>,
     shutdown: CancellationToken,
 }
@@ -274,6 +277,7 @@ impl Node {
             // Half of the machine lease: a machine that leads and dies is replaced as leader before its units are due.
             lease_ttl: self.lease_ttl / 2,
             brake: self.brake,
+            unsteady: Some(self.steadiness.unsteady()),
         };
         let (registry, id) = (self.registry.clone(), self.machine.borrow().id.clone());
         let report = self.engine_report.clone();
@@ -362,12 +366,16 @@ impl Node {
             Arc::clone(&self.journal),
             ended.clone(),
         );
-        tokio::pin!(answering);
+        let mut confirmations = membership.confirmations();
+        let confirmed = async || _ = confirmations.next().await;
+        let steadiness = self.steadiness.follow(self.lease_ttl, confirmed);
+        tokio::pin!(answering, steadiness);
         let end = loop {
             tokio::select! {
                 // They end only when told to; joining again is right if one ever does otherwise.
                 () = &mut agent => return SessionEnd::LeaseLost,
                 () = &mut answering => return SessionEnd::LeaseLost,
+                () = &mut steadiness => return SessionEnd::LeaseLost,
                 () = self.shutdown.cancelled() => break SessionEnd::Shutdown,
                 _ = lease.lost() => break SessionEnd::LeaseLost,
                 Ok(()) = self.machine.changed() => {

@@ -247,6 +247,7 @@ impl Cluster {
                 let settings = engine::EngineSettings {
                     lease_ttl: self.lease_ttl / 2,
                     brake: self.brake,
+                    unsteady: None,
                 };
                 self.engines.spawn(engine::run(
                     self.registry.another(),
