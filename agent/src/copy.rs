@@ -18,7 +18,7 @@ use std::time::Duration;
 use model::{Assignment, Generation, TargetState};
 use registry::{Registry, RegistryError};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::causes::with_causes;
@@ -29,6 +29,9 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// The pause after the store or the disk failed.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether a file that the store has lost is there again.
+const FILE_RETRY: Duration = Duration::from_secs(60);
 
 /// A machine's schedule: what it is to have.
 pub(crate) type Schedule = BTreeMap<UnitName, Assignment>;
@@ -53,6 +56,13 @@ pub(crate) enum CopyError {
     Store(#[from] RegistryError),
     #[error("writing was cut short")]
     Cut,
+}
+
+/// What became of a copy.
+enum Copied {
+    Whole,
+    /// The store does not have all the files that it needs, whole.
+    WithoutFiles,
 }
 
 impl ScheduleCopy {
@@ -121,7 +131,12 @@ impl ScheduleCopy {
                     break;
                 };
                 match self.write(registry, &wanted).await {
-                    Ok(()) => written = Some(wanted),
+                    Ok(Copied::Whole) => written = Some(wanted),
+                    Ok(Copied::WithoutFiles) => {
+                        if let Ok(Err(_)) = timeout(FILE_RETRY, schedule.changed()).await {
+                            return std::future::pending().await;
+                        }
+                    }
                     Err(error) => {
                         let error = with_causes(&error);
                         tracing::warn!(error, "the machine's copy of its schedule is out of date");
@@ -132,21 +147,26 @@ impl ScheduleCopy {
         }
     }
 
-    async fn write(&self, registry: &Registry, wanted: &Schedule) -> Result<(), CopyError> {
+    async fn write(&self, registry: &Registry, wanted: &Schedule) -> Result<Copied, CopyError> {
         let needed: BTreeSet<FileHash> = wanted.values().map(|entry| entry.file).collect();
         let missing: Vec<FileHash> = needed
             .iter()
             .filter(|hash| !self.files.join(hash.to_string()).exists())
             .copied()
             .collect();
-        // One that is damaged keeps its unit from being started, and no other.
+        // One that is damaged keeps its unit from being started, and no other. It may be put back at any time.
         let found = files(registry, &missing).await?;
+        let copied = match found.len() == missing.len() {
+            true => Copied::Whole,
+            false => Copied::WithoutFiles,
+        };
         let (copy, wanted) = (self.clone(), wanted.clone());
         // It waits for the disk.
         let write = move || copy.write_all(&wanted, &found);
         tokio::task::spawn_blocking(write)
             .await
-            .map_err(|_| CopyError::Cut)?
+            .map_err(|_| CopyError::Cut)??;
+        Ok(copied)
     }
 
     fn write_all(

@@ -15,11 +15,11 @@ use crate::steps::{LookAfter, carry_out, stop_remembered};
 use crate::units::{Advance, Work};
 
 impl<S: ServiceManager> Agent<'_, S> {
-    /// Decides about every unit that is awake. Nothing is decided before the schedule and what is there are known.
-    pub(crate) fn decide(&mut self) {
-        // An engine may take a machine for lost as soon as its lease has ended: what is taken out of the schedule then is no order.
+    /// Decides about every unit that is awake. Nothing is decided before the schedule and what is there are known, nor while the lease
+    /// `may_have_ended`: an engine may take this machine for lost then, and what is taken out of the schedule is no order.
+    pub(crate) fn decide(&mut self, may_have_ended: bool) {
         let is_listed = self.listed || is_made(Mutation::DecidedBeforeListing);
-        if !self.synced || !is_listed || self.membership.may_have_ended() {
+        if !self.synced || !is_listed || may_have_ended {
             return;
         }
         self.keep_running();

@@ -186,7 +186,9 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         let mut confirmations = self.membership.confirmations();
         let mut publishing: Option<Publishing<'_>> = None;
         loop {
-            self.decide();
+            // Asked once: a confirmation between two answers would wake nobody.
+            let may_have_ended = self.membership.may_have_ended();
+            self.decide(may_have_ended);
             if publishing.is_none() {
                 publishing = self.publish();
             }
@@ -208,7 +210,7 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
                 },
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => self.wake(),
                 // What was held back is decided on.
-                _ = confirmations.next(), if self.membership.may_have_ended() => {}
+                _ = confirmations.next(), if may_have_ended => {}
                 event = follow.next() => self.take_schedule(event),
                 Some(change) = changes.next() => self.take_change(change),
             }

@@ -45,3 +45,29 @@ impl Happening {
         }
     }
 }
+
+/// What has happened since it was last taken.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    happenings: Vec<Happening>,
+    is_forgetful: bool,
+}
+
+impl History {
+    pub(super) fn push(&mut self, happening: Happening) {
+        if !self.is_forgetful {
+            self.happenings.push(happening);
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Happening> {
+        std::mem::take(&mut self.happenings)
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = History {
+            happenings: Vec::new(),
+            is_forgetful: true,
+        };
+    }
+}

@@ -155,7 +155,12 @@ impl FakeSystemd {
 
     /// What has happened to units since the last call, in order.
     pub fn take_history(&self) -> Vec<Happening> {
-        self.with(|world, _| std::mem::take(&mut world.history))
+        self.with(|world, _| world.history.take())
+    }
+
+    /// Keeps no history from now on: nobody will take it.
+    pub fn forget_history(&self) {
+        self.with(|world, _| world.history.forget());
     }
 
     /// Commands of units that have ended, in order, as written in their files.

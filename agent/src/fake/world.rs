@@ -12,7 +12,7 @@ use unitfile::{UnitFile, UnitName};
 use super::behaviour::{
     Behaviour, Exit, RESTARTS_MAX, Restart, StartType, in_a_row, referred, status,
 };
-use super::history::{Happening, What};
+use super::history::{Happening, History, What};
 
 #[derive(Debug, Default)]
 pub(super) struct World {
@@ -25,7 +25,7 @@ pub(super) struct World {
     /// What commands have ended, in order.
     pub(super) ended_commands: Vec<String>,
     pub(super) changed: BTreeSet<UnitName>,
-    pub(super) history: Vec<Happening>,
+    pub(super) history: History,
     activations: u64,
     pub(super) reloads: u64,
     /// Until when exclusive units may run; none if that was not said since the machine booted.

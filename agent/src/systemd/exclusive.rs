@@ -14,6 +14,7 @@ use super::follow::Verb;
 use super::proxies::ManagerProxy;
 use super::state::QUEUED;
 use crate::guard::{GUARD_UNIT, GuardError, GuardFiles, boot_ms};
+use crate::steps::is_refusal;
 
 /// How often it is looked whether the guard has ended what it guards. Happens once after a lost lease.
 const LOOK: Duration = Duration::from_millis(100);
@@ -70,8 +71,12 @@ impl Systemd {
         let end = match self.run_job(name, verb, Some(mark)).await {
             Ok(end) => end,
             Err(error) => {
-                // It may not have begun: it is to be asked again, as before.
-                guard.give_up(name.as_str()).map_err(failed)?;
+                // It may not have begun: it is to be asked again, as before. What systemd refused is not.
+                if !is_refusal(&error)
+                    && let Err(unwritten) = guard.give_up(name.as_str())
+                {
+                    tracing::warn!(unit = %name, error = %unwritten, "it cannot be remembered that this unit is given up");
+                }
                 return Err(error);
             }
         };

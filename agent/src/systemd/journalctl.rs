@@ -1,9 +1,11 @@
 //! What systemd's own tools say of a unit. Only they know every way in which a journal may be stored.
 
+use std::io;
 use std::process::{ExitStatus, Stdio};
 
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt};
 use model::{ANSWER_BYTES_MAX, Journal, JournalError, Question, Topic};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStdout, Command};
@@ -18,7 +20,7 @@ const STATUS_TOLD: [i32; 2] = [0, 3];
 const READ_BYTES_MAX: usize = 64 * 1024;
 
 /// What is kept of a tool's complaint, in bytes.
-const COMPLAINT_BYTES_MAX: u64 = 4096;
+const COMPLAINT_BYTES_MAX: usize = 4096;
 
 /// systemd's tools, for the machine's units or a user's own.
 #[derive(Clone, Debug)]
@@ -94,32 +96,44 @@ fn command(tool: &str, words: &[String]) -> Command {
 
 /// Runs a tool to its end and gives the end of what it says. It has said what was asked if it exits with one of `told`.
 fn once(tool: &'static str, words: Vec<String>, told: &'static [i32]) -> Pieces {
+    let run = async move {
+        let mut child = command(tool, &words).spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let answer = last_of(stdout, ANSWER_BYTES_MAX);
+        let complaint = last_of(stderr, COMPLAINT_BYTES_MAX);
+        tokio::try_join!(answer, complaint, child.wait())
+    };
     stream::once(async move {
-        let output = command(tool, &words)
-            .output()
-            .await
-            .map_err(|source| JournalError::Run { tool, source })?;
-        let has_told = output
-            .status
-            .code()
-            .is_some_and(|code| told.contains(&code));
-        if !has_told {
-            return Err(complaint(tool, &output.stderr, output.status));
+        let ran: io::Result<_> = run.await;
+        let (answer, said, status) = ran.map_err(|source| JournalError::Run { tool, source })?;
+        if !status.code().is_some_and(|code| told.contains(&code)) {
+            return Err(complaint(tool, &said, status));
         }
-        Ok(end_of(&output.stdout))
+        Ok(end_of(&answer))
     })
     .boxed()
 }
 
+/// Reads to the end and keeps the last bytes of it: a tool may say any amount, and must not wait for us to read it.
+async fn last_of(from: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let mut last = Vec::new();
+    if let Some(mut from) = from {
+        while read_more(&mut from, &mut last).await? > 0 {
+            last.drain(..last.len().saturating_sub(bytes_max));
+        }
+    }
+    Ok(last)
+}
+
 /// The end of a text, as long as an answer may be.
 fn end_of(bytes: &[u8]) -> String {
-    let from = bytes.len().saturating_sub(ANSWER_BYTES_MAX);
-    let mut text = String::from_utf8_lossy(&bytes[from..]).into_owned();
-    // What stands for a letter that was cut is longer than its rest.
-    while text.len() > ANSWER_BYTES_MAX {
-        text.remove(0);
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    // What stands for a byte that is no letter is longer than that.
+    let mut from = text.len().saturating_sub(ANSWER_BYTES_MAX);
+    while !text.is_char_boundary(from) {
+        from += 1;
     }
-    text
+    text.split_off(from)
 }
 
 fn complaint(tool: &'static str, said: &[u8], status: ExitStatus) -> JournalError {
@@ -137,6 +151,9 @@ struct Following {
     tool: &'static str,
     child: Child,
     stdout: ChildStdout,
+    /// What it complains of, once that has ended.
+    complaint: BoxFuture<'static, io::Result<Vec<u8>>>,
+    said: Option<io::Result<Vec<u8>>>,
     /// The beginning of a line whose end has not been read.
     rest: Vec<u8>,
 }
@@ -150,13 +167,15 @@ fn follow(tool: &'static str, words: Vec<String>) -> Pieces {
             return stream::once(async move { Err(JournalError::Run { tool, source }) }).boxed();
         }
     };
-    let Some(stdout) = child.stdout.take() else {
+    let (Some(stdout), stderr) = (child.stdout.take(), child.stderr.take()) else {
         return stream::empty().boxed();
     };
     let following = Following {
         tool,
         child,
         stdout,
+        complaint: last_of(stderr, COMPLAINT_BYTES_MAX).boxed(),
+        said: None,
         rest: Vec::new(),
     };
     let pieces = stream::unfold(Some(following), async |following| {
@@ -175,7 +194,13 @@ fn follow(tool: &'static str, words: Vec<String>) -> Pieces {
 impl Following {
     async fn next(&mut self) -> Option<Result<String, JournalError>> {
         loop {
-            let read = read_more(&mut self.stdout, &mut self.rest).await;
+            let read = tokio::select! {
+                read = read_more(&mut self.stdout, &mut self.rest) => read,
+                said = &mut self.complaint, if self.said.is_none() => {
+                    self.said = Some(said);
+                    continue;
+                }
+            };
             let tool = self.tool;
             match read {
                 Err(source) => return Some(Err(JournalError::Run { tool, source })),
@@ -195,29 +220,24 @@ impl Following {
     }
 
     async fn end(&mut self) -> Option<Result<String, JournalError>> {
-        let mut said = Vec::new();
-        if let Some(stderr) = self.child.stderr.take() {
-            let mut limited = stderr.take(COMPLAINT_BYTES_MAX);
-            if let Err(source) = limited.read_to_end(&mut said).await {
-                let tool = self.tool;
-                return Some(Err(JournalError::Run { tool, source }));
-            }
-        }
+        let tool = self.tool;
+        let said = match self.said.take() {
+            Some(said) => said,
+            None => (&mut self.complaint).await,
+        };
+        let said = match said {
+            Ok(said) => said,
+            Err(source) => return Some(Err(JournalError::Run { tool, source })),
+        };
         match self.child.wait().await {
             Ok(status) if status.success() => None,
-            Ok(status) => Some(Err(complaint(self.tool, &said, status))),
-            Err(source) => {
-                let tool = self.tool;
-                Some(Err(JournalError::Run { tool, source }))
-            }
+            Ok(status) => Some(Err(complaint(tool, &said, status))),
+            Err(source) => Some(Err(JournalError::Run { tool, source })),
         }
     }
 }
 
-async fn read_more(
-    from: &mut (impl AsyncRead + Unpin),
-    into: &mut Vec<u8>,
-) -> std::io::Result<usize> {
+async fn read_more(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> io::Result<usize> {
     into.reserve(READ_BYTES_MAX);
     let room = u64::try_from(READ_BYTES_MAX).unwrap_or(u64::MAX);
     from.take(room).read_buf(into).await
@@ -289,10 +309,13 @@ mod tests {
             .stderr(Stdio::piped());
         let mut child = child.spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
+        let stderr = child.stderr.take();
         let mut following = Following {
             tool: "sh",
             child,
             stdout,
+            complaint: last_of(stderr, COMPLAINT_BYTES_MAX).boxed(),
+            said: None,
             rest: Vec::new(),
         };
         let mut all = Vec::new();
@@ -326,6 +349,20 @@ mod tests {
             failed,
             [Ok("fine\n".to_owned()), Err("sh: wrong".to_owned())]
         );
+        let complains = "head -c 200000 /dev/zero | tr '\\0' e >&2; echo told; exit 3";
+        let pieces = said(complains).await;
+        assert_eq!(pieces[0], Ok("told\n".to_owned()));
+        let length = pieces[1].as_ref().unwrap_err().len();
+        assert_eq!(length, "sh: ".len() + COMPLAINT_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn of_a_stream_the_last_bytes_are_kept() {
+        let long: &[u8] = &b"0123456789".repeat(20_000);
+        for bytes_max in [0, 7, 300_000] {
+            let last = last_of(Some(long), bytes_max).await.unwrap();
+            assert_eq!(last, long[long.len().saturating_sub(bytes_max)..]);
+        }
     }
 
     #[test]

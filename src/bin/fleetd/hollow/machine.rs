@@ -90,6 +90,7 @@ impl Shared {
     /// Is this machine until told to leave.
     pub(super) async fn live(self, machine: Machine) {
         let systemd = Arc::new(FakeSystemd::new(Arc::new(HostClock)));
+        systemd.forget_history();
         while let Some((lease, membership)) = self.join(&machine).await {
             self.roll.send_modify(|roll| roll.present += 1);
             let told_to_leave = self.work(&machine, &lease, &membership, &systemd).await;
