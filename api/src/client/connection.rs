@@ -278,13 +278,9 @@ impl Client {
     /// Has the next request begin with another endpoint than this, which failed.
     pub(super) fn move_on_from(&self, index: usize) {
         let next = (index + 1) % self.inner.endpoints.len().max(1);
-        // Whoever has moved on already knows better; the result says only that.
-        self.inner
-            .preferred
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |preferred| {
-                (preferred == index).then_some(next)
-            })
-            .unwrap_or(next);
+        // Whoever has moved on already knows better: the result says only that.
+        let preferred = &self.inner.preferred;
+        _ = preferred.compare_exchange(index, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Sends a request on a connection that is there already or on a new one.

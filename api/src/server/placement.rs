@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use model::{Action, ClusterStore, OnDifference, Placement, Records, UnitRequest};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::answer::{ApiError, json};
 use super::batch::{Checked, checked};
@@ -38,7 +39,7 @@ pub(super) async fn explain<C: ClusterStore, J: Journal>(
     only_get(&method)?;
     let name = existing(&name)?;
     let placement = placement(&api.settings)?;
-    let _permit = api.rehearsals.acquire().await.map_err(rehearsal_failed)?;
+    let permit = permit(&api).await?;
     let revision = api
         .store
         .read(|records| {
@@ -49,18 +50,13 @@ pub(super) async fn explain<C: ClusterStore, J: Journal>(
         })
         .await??;
     let (advice, unit) = (Arc::clone(&placement), name.clone());
-    let kept = tokio::task::spawn_blocking(move || advice.explain_again(revision, &unit))
-        .await
-        .map_err(rehearsal_failed)?;
+    let kept = rehearse(&permit, move || advice.explain_again(revision, &unit)).await?;
     let explanation = match kept {
         Some(explanation) => explanation,
         None => {
             let records = api.store.read(Records::clone).await?;
             let asked = name.clone();
-            let explained = tokio::task::spawn_blocking(move || placement.explain(records, &asked))
-                .await
-                .map_err(rehearsal_failed)?;
-            match explained {
+            match rehearse(&permit, move || placement.explain(records, &asked)).await? {
                 Some(explanation) => explanation,
                 // It was destroyed meanwhile.
                 None => return Err(api.store.read(|records| missing(records, &name)).await?),
@@ -87,11 +83,9 @@ pub(super) async fn plan<C: ClusterStore, J: Journal>(
         Checked::Valid(requests) => requests,
         Checked::Invalid(answer) => return json(StatusCode::BAD_REQUEST, &answer),
     };
-    let _permit = api.rehearsals.acquire().await.map_err(rehearsal_failed)?;
+    let permit = permit(&api).await?;
     let records = api.store.read(Records::clone).await?;
-    let plan = tokio::task::spawn_blocking(move || placement.trial(records, &requests))
-        .await
-        .map_err(rehearsal_failed)?;
+    let plan = rehearse(&permit, move || placement.trial(records, &requests)).await?;
     json(StatusCode::OK, &explained::plan(&plan))
 }
 
@@ -112,11 +106,9 @@ pub(super) async fn rebalance<C: ClusterStore, J: Journal>(
     let asked: RebalanceRequest = serde_json::from_slice(&content)
         .map_err(|error| ApiError::bad_request(format!("unable to decode body: {error}")))?;
     let moves_max = asked.max_moves.unwrap_or(usize::MAX);
-    let _permit = api.rehearsals.acquire().await.map_err(rehearsal_failed)?;
+    let permit = permit(&api).await?;
     let records = api.store.read(Records::clone).await?;
-    let moves = tokio::task::spawn_blocking(move || placement.rebalance(&records, moves_max))
-        .await
-        .map_err(rehearsal_failed)?;
+    let moves = rehearse(&permit, move || placement.rebalance(&records, moves_max)).await?;
     if asked.dry_run {
         return json(StatusCode::OK, &explained::rebalancing(&moves, Vec::new()));
     }
@@ -131,6 +123,27 @@ pub(super) async fn rebalance<C: ClusterStore, J: Journal>(
     });
     let answers = api.store.apply(requests.collect()).await?;
     json(StatusCode::OK, &explained::rebalancing(&moves, answers))
+}
+
+type Permit = Arc<OwnedSemaphorePermit>;
+
+async fn permit<C: ClusterStore, J: Journal>(api: &Api<C, J>) -> Result<Permit, ApiError> {
+    let permit = Arc::clone(&api.rehearsals).acquire_owned().await;
+    permit.map(Arc::new).map_err(rehearsal_failed)
+}
+
+/// Does what keeps a processor busy. The permit is held until that has ended, also if nobody waits for it any more.
+async fn rehearse<T: Send + 'static>(
+    permit: &Permit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let permit = Arc::clone(permit);
+    let rehearsal = tokio::task::spawn_blocking(move || {
+        let done = work();
+        drop(permit);
+        done
+    });
+    rehearsal.await.map_err(rehearsal_failed)
 }
 
 fn rehearsal_failed(error: impl std::fmt::Display) -> ApiError {
