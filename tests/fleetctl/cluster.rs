@@ -232,6 +232,14 @@ impl Cluster {
         self.shutdown.cancel();
     }
 
+    /// Ends the server and returns once nobody is served any more.
+    pub(crate) async fn stopped_fleetd(&self) {
+        self.stop_fleetd();
+        while !self.tasks.iter().all(JoinHandle::is_finished) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Serves at the same socket again, with machines that do what they are told.
     pub(crate) fn start_fleetd(&self) -> Again {
         println!("fleetd starts");

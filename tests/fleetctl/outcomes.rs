@@ -216,7 +216,8 @@ async fn a_wait_goes_on_at_the_next_endpoint_where_it_broke_off() {
     let stop = async {
         asked_for(&cluster, "web.service").await;
         until_listened_to(&cluster).await;
-        cluster.stop_fleetd();
+        // Else the stream could still tell what the machines do.
+        cluster.stopped_fleetd().await;
         other.wake_machines(&cluster)
     };
     let endpoints = format!(
