@@ -41,6 +41,9 @@ const ECHO_MAX: Duration = Duration::from_secs(10);
 /// How long to wait after a failed write before reading everything again.
 const RETRY_WAIT: Duration = Duration::from_millis(200);
 
+/// How long machines are given to come back after the store was away: they try once a second.
+const RETURN_MAX: Duration = Duration::from_secs(5);
+
 /// Why an engine stopped leading.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum StepDown {
@@ -317,7 +320,7 @@ impl Leader<'_> {
     /// they are well.
     fn waits(&mut self) -> bool {
         let unsteady = self.settings.unsteady.as_ref().map(|at| *at.borrow());
-        let until = unsteady.map(|at| at + self.settings.lease_ttl);
+        let until = unsteady.map(|at| at + RETURN_MAX);
         let until = until.filter(|until| Instant::now() < *until);
         let away = until.map(|_| away(&self.records)).unwrap_or_default();
         let until = until.filter(|_| !away.is_empty());

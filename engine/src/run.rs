@@ -38,7 +38,7 @@ pub struct EngineSettings {
     pub brake: BrakeLimits,
     /// When this machine last had not heard from the store for long, or joined the cluster; none if that is not known. Other
     /// machines may have lost their leases then, as when a store stands still and goes on, and may be a moment late in coming back: a
-    /// leader waits for those with units, for at most `lease_ttl` from then on.
+    /// leader waits for those with units, five seconds at the most.
     pub unsteady: Option<watch::Receiver<Instant>>,
 }
 
