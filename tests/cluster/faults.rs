@@ -1,6 +1,7 @@
 //! Faults: partition and heal, kill -9 of fleetd, of the leader, of etcd and its return. Healthy units are not touched.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use testbed::{Store, until};
 
@@ -190,6 +191,8 @@ fn a_frozen_etcd_is_noticed_and_survived() {
             Some(1),
             "an answer, not a hang: {refused:?}"
         );
+        // Every lease has ended by then, of four seconds each.
+        std::thread::sleep(Duration::from_secs(4));
         etcd.thaw().unwrap();
         lab.wait_for_machines(3);
         lab.wait_for("all units reported", "m1", |rows| {
