@@ -7,14 +7,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use model::mutation::{Mutation, is_made};
-use model::{ActiveState, ClusterStore, MachineId, Records, ServiceManager, TargetState};
+use model::{
+    ActiveState, ClusterStore, JobKind, JobResult, MachineId, Records, ServiceManager, TargetState,
+    UnitStatus,
+};
 use registry::View;
 use tokio::time::{sleep, timeout};
 use unitfile::{Requirements, UnitName};
 
 use crate::run::{Agent, Ended};
 
-/// How long such a unit runs on that no machine has in its schedule. Counted only while the store answers and an engine leads: one that is
+/// How long such a unit runs on that no machine has in its schedule, or that did not start where it is. Counted only while the store answers and an engine leads: one that is
 /// well has put back what belongs here in a fraction of this, and one that no longer hears the store is replaced in half of it.
 const UNPLACED_MAX: Duration = Duration::from_secs(10);
 
@@ -44,11 +47,11 @@ pub(crate) struct Settled {
 /// What has become of a unit that is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
-    /// Nothing is lost when it is stopped on this machine: nobody wants it to run, or it is up elsewhere.
+    /// Nothing is lost when it is stopped on this machine: nobody wants it to run, or it is, or was, up elsewhere.
     Settled,
-    /// Some machine has it in its schedule, and it is not up there yet.
+    /// A machine has it in its schedule, and is bringing it up, or trying to again and again.
     Underway,
-    /// No machine that lives has it in its schedule.
+    /// No machine that lives has it in its schedule, or systemd there could not start it.
     Unplaced,
 }
 
@@ -165,20 +168,37 @@ fn fate_of(records: &Records, machine: &MachineId, unit: &UnitName) -> Fate {
     if is_global && !is_made(Mutation::GlobalTakenForMoved) {
         return Fate::Unplaced;
     }
-    let is_placed = |other: &MachineId| placed.is_some_and(|machines| machines.contains_key(other));
-    let mut statuses = records.statuses.get(unit).into_iter().flatten();
-    let is_through = statuses.any(|(other, status)| {
-        let has_ended = status.active == ActiveState::Failed || status.job.is_some();
-        other != machine && is_placed(other) && (status.active == ActiveState::Active || has_ended)
-    });
     let lives = |other: &MachineId| {
         records.machines.contains_key(other) || records.quarantined_machines.contains(other)
     };
-    if is_through {
-        Fate::Settled
-    } else if placed.is_some_and(|machines| machines.keys().any(lives)) {
-        Fate::Underway
-    } else {
-        Fate::Unplaced
+    let statuses = records.statuses.get(unit);
+    let mut fate = Fate::Unplaced;
+    for other in placed.into_iter().flatten().map(|(other, _)| other) {
+        match statuses.and_then(|statuses| statuses.get(other)) {
+            Some(status) if is_or_was_up(status) => return Fate::Settled,
+            Some(status) if has_not_started(status) => {}
+            Some(_) | None if lives(other) => fate = Fate::Underway,
+            Some(_) | None => {}
+        }
+    }
+    fate
+}
+
+fn is_or_was_up(status: &UnitStatus) -> bool {
+    status.active == ActiveState::Active || start_of(status) == Some(&JobResult::Done)
+}
+
+/// That something could not be written or reached there is tried again, and so is no such end.
+fn has_not_started(status: &UnitStatus) -> bool {
+    status.active == ActiveState::Failed
+        || start_of(status).is_some_and(|result| *result != JobResult::Failed)
+}
+
+/// How its last start there ended.
+fn start_of(status: &UnitStatus) -> Option<&JobResult> {
+    let job = status.job.as_ref()?;
+    match job.kind {
+        JobKind::Start | JobKind::Restart => Some(&job.result),
+        JobKind::Load | JobKind::Stop => None,
     }
 }

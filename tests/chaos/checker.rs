@@ -32,7 +32,7 @@ pub(crate) struct Report {
     failovers: Vec<(&'static str, Kind, Instant)>,
     /// How long two copies of a unit ran after the cut had healed, in microseconds.
     duplicates: Vec<Instant>,
-    /// How long exclusive units of a machine that had stood still were seen beside the new ones, in microseconds.
+    /// How long exclusive units of a machine that had stood still ran beside the new ones once it went on, in microseconds.
     thawed: Vec<Instant>,
     /// How long it took until all was as wanted, each time nothing was broken, in microseconds.
     settled: Vec<Instant>,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use model::{Action, MachineId, TargetState::Launched, UnitStatus};
+use model::{Action, ActiveState, JobResult, MachineId, TargetState::Launched, UnitStatus};
 use tokio::time::{Instant, sleep};
 use unitfile::{UnitFile, UnitName};
 
@@ -70,6 +70,15 @@ async fn what_was_moved_is_stopped_only_once_it_is_up_there() {
     let m2 = MachineId::parse("m2").unwrap();
     bed.schedule_on(m2, &web, &server(), Launched, 6).await;
     assert!(runs_on(&bed, LONG).await >= LONG, "it is up nowhere else");
+    println!("its file cannot be written there, which is tried again");
+    let mut refused = status.clone();
+    refused.active = ActiveState::Inactive;
+    refused.job.as_mut().unwrap().result = JobResult::Failed;
+    there
+        .publish(vec![(web.clone(), Some(refused))])
+        .await
+        .unwrap();
+    assert!(runs_on(&bed, LONG).await >= LONG);
     there.publish(vec![(web, Some(status))]).await.unwrap();
     assert!(runs_on(&bed, LONG).await <= SOON);
     agent.end().await;

@@ -277,7 +277,9 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
         let answer = server.get(&format!("/fleet/v1/{path}")).await;
         checker.answer(schema, &answer);
     }
-    println!("one machine says that its clock is 300 s ahead, 5 ms more or less; the others do not say");
+    println!(
+        "one machine says that its clock is 300 s ahead, 5 ms more or less; the others do not say"
+    );
     let diagnosis = server.get("/fleet/v1/diagnosis").await.json();
     let machines = diagnosis["machines"].as_array().unwrap();
     let ahead: Vec<&Value> = machines.iter().map(|it| &it["aheadMs"]).collect();

@@ -44,11 +44,11 @@ pub(super) fn never_two(history: &History, report: &mut Report) {
 
 fn exclusive(history: &History, pair: &Pair<'_>, report: &mut Report) {
     let Pair { copies, from, to } = pair;
-    if copies
+    let still = copies
         .iter()
-        .any(|copy| stood_still(history, &copy.machine, *from, *to))
-    {
-        report.thawed.push(to - from);
+        .find_map(|copy| stood_still(history, &copy.machine, *from, *to));
+    if let Some(thawed) = still {
+        report.thawed.push(to.saturating_sub(thawed));
         return;
     }
     report
@@ -85,12 +85,14 @@ fn around_a_cut(history: &History, pair: &Pair<'_>, report: &mut Report) {
     report.duplicates.push(pair.to.saturating_sub(healed));
 }
 
-/// True if the machine's kernel ran nothing of it for all that time, but for the moment after it went on: nothing inside a machine
+/// When the machine went on, if its kernel ran nothing of it for all that time but for the moment after that: nothing inside a machine
 /// can end what stands still, and docs/guarantees.md says so.
-fn stood_still(history: &History, machine: &str, from: Instant, to: Instant) -> bool {
+fn stood_still(history: &History, machine: &str, from: Instant, to: Instant) -> Option<Instant> {
     let mut frozen = super::faults_on(history, machine, Harm::CutOff)
         .filter(|fault| fault.kind == "frozen machine");
-    frozen.any(|fault| fault.begun <= from && to <= fault.healed + THAW_US)
+    frozen
+        .find(|fault| fault.begun <= from && to <= fault.healed + THAW_US)
+        .map(|fault| fault.healing)
 }
 
 impl std::fmt::Display for Pair<'_> {

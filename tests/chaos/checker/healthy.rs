@@ -1,7 +1,7 @@
 //! I6: what runs well is left alone. Every end needs a reason; and what leaves in good order leaves nothing running.
 
 use super::copies::DUPLICATE_SLACK_US;
-use super::windows::windows;
+use super::windows::{hindrances, windows};
 use super::{Report, end, faults_on, kind};
 use crate::history::{Activation, Answer, Harm, History, Instant, Kind, Request};
 
@@ -95,10 +95,10 @@ fn latest_begin(request: &Request) -> Instant {
 /// When a machine has done what was asked for, at the latest.
 fn dealt_with(history: &History, machine: &str, request: &Request) -> Instant {
     let due = request.ended + REQUEST_US + REQUEST_SLACK_US;
-    let in_its_way = windows(history, machine)
+    let in_its_way = hindrances(history, machine)
         .into_iter()
-        .filter(|window| window.begun <= due && window.healed >= request.ended);
-    let delayed = in_its_way.map(|window| window.healed + REQUEST_US + REQUEST_SLACK_US);
+        .filter(|(begun, healed)| *begun <= due && *healed >= request.ended);
+    let delayed = in_its_way.map(|(_, healed)| healed + REQUEST_US + REQUEST_SLACK_US);
     delayed.max().unwrap_or(due).max(due)
 }
 

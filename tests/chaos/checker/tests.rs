@@ -237,6 +237,23 @@ fn a_request_excuses_what_it_asked_for_and_nothing_later() {
 }
 
 #[test]
+fn a_request_is_dealt_with_when_nothing_is_in_its_way_any_more() {
+    let ended = |at| {
+        let copies = vec![ran("m1", S, Some(at)), ran("m1", at + S, None)];
+        let faults = vec![
+            fault(Harm::Blocked, 58 * S, 80 * S),
+            on("etcd", Harm::Unconfirmed, 81 * S, 100 * S),
+        ];
+        let mut history = history(Kind::Single, copies, faults);
+        let replace = asked("replace", 59 * S, 61 * S, Answer::Unknown);
+        history.requests.push(replace);
+        found(&history)
+    };
+    assert_eq!(ended(102 * S), NONE);
+    assert_eq!(ended(140 * S), ["I6"]);
+}
+
+#[test]
 fn a_machine_that_leaves_ends_its_units_and_leaves_none() {
     let left = |ended| {
         let copies = vec![ran("m1", S, Some(ended)), ran("m2", 62 * S, None)];

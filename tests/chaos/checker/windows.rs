@@ -33,6 +33,23 @@ pub(super) struct Lost {
 
 /// All of them.
 pub(super) fn windows(history: &History, machine: &str) -> Vec<Window> {
+    let groups = groups(history, machine);
+    let windows = groups
+        .iter()
+        .filter_map(|group| window(history.lease_ttl_us, group));
+    windows.collect()
+}
+
+/// When something was in the way of what this machine had to do: from when to when.
+pub(super) fn hindrances(history: &History, machine: &str) -> Vec<(Instant, Instant)> {
+    let groups = groups(history, machine);
+    let begun = |group: &[&Fault]| group.iter().map(|fault| fault.begun).min().unwrap_or(0);
+    let times = groups.iter().map(|group| (begun(group), healed(group)));
+    times.collect()
+}
+
+/// The faults that bear on this machine; those that follow each other so soon that it was not whole in between are together.
+fn groups<'h>(history: &'h History, machine: &str) -> Vec<Vec<&'h Fault>> {
     let mut faults: Vec<&Fault> = history
         .faults
         .iter()
@@ -47,10 +64,7 @@ pub(super) fn windows(history: &History, machine: &str) -> Vec<Window> {
             Some(_) | None => groups.push(vec![fault]),
         }
     }
-    let windows = groups
-        .iter()
-        .filter_map(|group| window(history.lease_ttl_us, group));
-    windows.collect()
+    groups
 }
 
 /// None if it was too short for anything to follow from it.
