@@ -99,13 +99,13 @@ impl Planner {
             *self = Planner::of(records);
         }
         let read = self.read(records);
-        let entries = self.entries(&read);
+        let mut entries = self.entries(&read);
         let mut removed = keep(&self.cluster, &mut self.occupancy, &entries);
-        let mut open = self.open(&read, &entries);
-        let placements = self.settle(&read, &entries, &mut open, &mut removed);
         let mut behind: Vec<UnitIndex> = self.behind.iter().copied().collect();
         behind.sort_by(|one, other| self.cluster.by_name(*one, *other));
-        open.extend(self.end_standoffs(records, &behind, &mut removed));
+        entries.extend(self.end_standoffs(records, &behind, &mut removed));
+        let mut open = self.open(&read, &entries);
+        let placements = self.settle(&read, &entries, &mut open, &mut removed);
         let plan = Plan {
             records,
             cluster: &self.cluster,
@@ -160,13 +160,13 @@ impl Planner {
     }
 
     /// Takes from their machines the units that have to go so that others, which wait for them, can
-    /// be replaced. Returns them; they are placed once they have stopped.
+    /// be replaced. Returns their entries; they are placed once they have stopped.
     fn end_standoffs(
         &mut self,
         records: &Records,
         behind: &[UnitIndex],
         removed: &mut Removed,
-    ) -> Vec<UnitIndex> {
+    ) -> Vec<Entry> {
         let (cluster, occupancy) = (&self.cluster, &mut self.occupancy);
         let plan = Plan {
             records,
@@ -180,7 +180,7 @@ impl Planner {
             let reason = UnassignReason::NoLongerFits(obstacle.clone());
             removed.insert((*unit, *machine), reason);
         }
-        going.into_iter().map(|((unit, _), _)| unit).collect()
+        going.into_iter().map(|(entry, _)| entry).collect()
     }
 
     /// Who is where after the last plan, to be asked about.

@@ -46,7 +46,7 @@ impl Plan<'_> {
     }
 
     /// Of these, which are replaced on the machine, the one that has to go; none if something there
-    /// ends by itself, or if nobody's going would help.
+    /// ends by itself, or if those that may go are too few to help.
     fn first_to_go(&self, machine: MachineIndex, units: &[UnitIndex]) -> Option<(Entry, Obstacle)> {
         let lacks = |unit: UnitIndex, without: Option<UnitIndex>| {
             self.occupancy
@@ -63,9 +63,15 @@ impl Plan<'_> {
             let is_free = node.peers.is_empty() && node.followers.is_empty();
             node.want == Want::One && is_free && node.statuses.contains(&machine)
         };
-        let goes = units.iter().copied().rev().find(|unit| {
+        let free: Vec<UnitIndex> = units.iter().copied().filter(|it| can_go(*it)).collect();
+        let helps = |unit: &UnitIndex| {
             let mut others = units.iter().copied().filter(|other| other != unit);
-            can_go(*unit) && others.any(|other| lacks(other, Some(*unit)).is_none())
+            others.any(|other| lacks(other, Some(*unit)).is_none())
+        };
+        let goes = free.iter().rev().copied().find(helps).or_else(|| {
+            // Then several have to. One that is left alone always begins.
+            let enough = free.len() + 1 >= units.len();
+            free.last().copied().filter(|_| enough)
         })?;
         lacks(goes, None).map(|obstacle| ((goes, machine), obstacle))
     }

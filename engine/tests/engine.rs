@@ -25,6 +25,8 @@ mod picture;
 mod properties;
 #[path = "engine/rebalancing.rs"]
 mod rebalancing;
+#[path = "engine/renewals.rs"]
+mod renewals;
 #[path = "engine/returning.rs"]
 mod returning;
 #[path = "engine/scenarios.rs"]

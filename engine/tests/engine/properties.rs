@@ -152,7 +152,7 @@ fn steps_of_few() -> impl Strategy<Value = Vec<Vec<String>>> {
 
 /// Plans, checks the plan against the oracle, carries it out, and sees that nothing more is asked
 /// for.
-fn step(picture: &mut Picture) -> Result<Vec<Decision>, TestCaseError> {
+pub fn step(picture: &mut Picture) -> Result<Vec<Decision>, TestCaseError> {
     let before = picture.records.clone();
     let decisions = schedule(&before);
     prop_assert_eq!(

@@ -266,15 +266,18 @@ impl Oracle<'_> {
         let mut gone = self.before.clone();
         gone.statuses.remove(unit);
         let gone = Oracle::of(&gone);
-        is_replaced(unit)
-            && !self.fits_in_place(unit, machine, &without(unit, &stayed))
-            && after.keys().any(|other| {
-                other != unit
-                    && on(after, other, machine)
-                    && is_replaced(other)
-                    && !self.fits_in_place(other, machine, &without(other, &stayed))
-                    && gone.fits_in_place(other, machine, &without(other, &without(unit, after)))
-            })
+        let stuck = |name: &UnitName| {
+            is_replaced(name) && !self.fits_in_place(name, machine, &without(name, &stayed))
+        };
+        let others: Vec<&UnitName> = after
+            .keys()
+            .filter(|other| *other != unit && on(after, other, machine) && stuck(other))
+            .collect();
+        let is_let_begin = |other: &&UnitName| {
+            gone.fits_in_place(other, machine, &without(other, &without(unit, after)))
+        };
+        // Of three and more several may have to go.
+        stuck(unit) && (others.len() > 1 || others.iter().any(is_let_begin))
     }
 
     /// What went because a peer was not there is told what is in its way since, which may be one that came.
