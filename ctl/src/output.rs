@@ -3,7 +3,9 @@
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::error::CommandError;
 use crate::settings::Environment;
@@ -50,6 +52,25 @@ pub(crate) enum Answer {
     No,
     /// There is no person to ask.
     NobodyThere,
+}
+
+/// Returns once whoever read stdout has gone, and never where that cannot be told, as of a file.
+pub(crate) async fn reader_gone() {
+    gone(io::stdout().as_fd().try_clone_to_owned()).await;
+}
+
+#[expect(
+    deprecated,
+    reason = "what comes after it is unsafe to call, and an OwnedFd is what it asks for"
+)]
+async fn gone(stdout: io::Result<OwnedFd>) {
+    let watched = stdout.map(|fd| AsyncFd::with_interest(fd, Interest::ERROR));
+    if let Ok(Ok(stdout)) = watched
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// The two outputs.
@@ -196,5 +217,30 @@ fn columns(terminal: impl AsFd) -> u16 {
     match rustix::termios::tcgetwinsize(terminal) {
         Ok(size) if size.ws_col > 0 => size.ws_col,
         Ok(_) | Err(_) => TERMINAL_COLUMNS_DEFAULT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_that_goes_away_is_noticed_though_nothing_is_written() {
+        let (reader, writer) = io::pipe().unwrap();
+        let mut watch = Box::pin(gone(Ok(writer.into())));
+        let early = std::future::poll_fn(|context| Poll::Ready(watch.as_mut().poll(context))).await;
+        assert!(early.is_pending());
+        drop(reader);
+        watch.await;
+    }
+
+    #[tokio::test]
+    async fn a_file_has_no_reader_that_could_go() {
+        let file = tempfile::tempfile().unwrap();
+        let mut watch = Box::pin(gone(Ok(file.into())));
+        let early = std::future::poll_fn(|context| Poll::Ready(watch.as_mut().poll(context))).await;
+        assert!(early.is_pending());
     }
 }

@@ -10,6 +10,7 @@ use crate::commands::looking::{
     pass_on, run_there, told,
 };
 use crate::error::{CommandError, Kind, chain};
+use crate::output;
 use crate::running::{Running, Said};
 use crate::session::Session;
 use crate::targets::Target;
@@ -194,7 +195,17 @@ async fn follow(args: &Args, session: &mut Session<'_>, found: &Found) -> Result
             .enumerate()
             .map(|(index, running)| running.map(move |said| (index, said))),
     );
-    while let Some((index, said)) = all.next().await {
+    let gone = output::reader_gone();
+    tokio::pin!(gone);
+    loop {
+        // A unit may say nothing for a long time: `journal -f web | grep -m1 ready` ends as soon as it has been said.
+        let next = tokio::select! {
+            next = all.next() => next,
+            () = &mut gone => return Ok(worst),
+        };
+        let Some((index, said)) = next else {
+            return Ok(worst);
+        };
         let prefix = &prefixes[index];
         let status = match pass_on(session, prefix, said) {
             Ok(ended) => ended.unwrap_or(0),
@@ -202,7 +213,6 @@ async fn follow(args: &Args, session: &mut Session<'_>, found: &Found) -> Result
         };
         worst = status.max(worst);
     }
-    Ok(worst)
 }
 
 /// What `target` writes, as fleetd tells it; where it cannot, as journalctl does.
