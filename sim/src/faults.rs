@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use agent::fake::Reachable;
 use model::ServiceError;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use unitfile::UnitName;
 
 use crate::gate::{Effect, Moment};
 use crate::network::Flow;
+use crate::process::Host;
 use crate::world::{Role, World};
 
 /// What undoes a fault.
@@ -42,7 +43,7 @@ pub(crate) struct Damage {
 }
 
 /// Kinds of faults and how often each is drawn.
-const KINDS: [(&str, u64); 24] = [
+const KINDS: [(&str, u64); 25] = [
     ("crash of an agent", 10),
     ("crash of an engine", 10),
     ("crash at a store request", 10),
@@ -67,6 +68,7 @@ const KINDS: [(&str, u64); 24] = [
     ("machine leaves in order", 3),
     ("clock jump", 5),
     ("reads fall behind", 5),
+    ("leader cut off amid a write", 5),
 ];
 
 /// How far a clock is ahead when it is right: so it can be set back too.
@@ -101,6 +103,7 @@ impl World {
             "machine leaves in order" => self.leave(kind),
             "clock jump" => self.jump(kind),
             "reads fall behind" => self.fall_behind(kind),
+            "leader cut off amid a write" => self.hold_leader(kind).await,
             _ => self.machine_fault(kind),
         }
     }
@@ -166,6 +169,34 @@ impl World {
         let name = self.name(role, index);
         let what = format!("{name} to the store {to:?}, back {from:?}, for {lasts} ms");
         self.history.fault(kind, what);
+        self.later(
+            lasts,
+            Heal::Link {
+                role,
+                index,
+                resets,
+            },
+        );
+    }
+
+    /// What the leader writes arrives when another leads.
+    async fn hold_leader(&mut self, kind: &'static str) {
+        let leader = self.checker.lock().mirror.leader.clone();
+        let is_leader = |host: &Host| leader.as_ref().is_some_and(|it| it.0 == host.id.as_str());
+        let index = self.hosts.iter().position(|host| is_leader(host));
+        let Some(index) = index.filter(|index| *index < self.engines.len()) else {
+            return;
+        };
+        self.ask();
+        let pause = self.dice.between(2, 14);
+        sleep(Duration::from_millis(pause)).await;
+        let lasts = self.dice.between(5_500, 12_000);
+        let link = &self.engines[index].link;
+        link.set(|weather| weather.to_store = Flow::Held);
+        self.history
+            .fault(kind, format!("{}, {lasts} ms", self.machine(index)));
+        let role = Role::Engine;
+        let resets = self.dice.percent(50);
         self.later(
             lasts,
             Heal::Link {
@@ -346,6 +377,10 @@ impl World {
                 index,
                 resets,
             } => {
+                // What it has missed may be gone.
+                if resets && self.dice.percent(40) {
+                    self.compact("compaction").await;
+                }
                 let name = self.name(role, index);
                 let link = &self.slot(role, index).link;
                 link.set(|weather| {

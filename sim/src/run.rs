@@ -153,7 +153,7 @@ impl World {
     }
 
     /// The user asks for something.
-    fn ask(&mut self) {
+    pub(crate) fn ask(&mut self) {
         let name = self.some_unit();
         let action = match self.dice.below(100) {
             0..42 => Action::Start,

@@ -14,7 +14,7 @@ use model::mutation::Mutation;
 use sim::{Telling, simulate, simulate_mistaken};
 
 /// A mistake that takes more seeds than this is one that the simulation cannot be said to find.
-const SEEDS_MAX: u64 = 100;
+const SEEDS_MAX: u64 = 40;
 
 /// Where each was found last, so that all take seconds. A change of the product or of the simulation changes what a seed does: those
 /// that no longer find theirs are searched for anew, and the test says where they are found now.
@@ -44,7 +44,8 @@ fn search(mutation: Mutation) -> Option<Found> {
 fn search_all(mutations: &[Mutation]) -> BTreeMap<Mutation, Option<Found>> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(BTreeMap::new());
-    let threads = std::thread::available_parallelism().unwrap().get();
+    let jobs = std::env::var("JOBS").ok().map(|text| text.parse().unwrap());
+    let threads = jobs.unwrap_or_else(|| std::thread::available_parallelism().unwrap().get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
