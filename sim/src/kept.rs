@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::catalog::Rule;
 use crate::checker::{Activation, Checker, Place, STALE, State};
+use crate::mirror::Timeline;
 
 /// How long a machine that has come back leaves alone what is not in its schedule. It counts from later on than the checker does.
 const KEPT: Duration = Duration::from_secs(3);
@@ -38,10 +39,14 @@ impl Checker {
         });
         let elsewhere = mirror.statuses.iter().any(|(at, status)| {
             let is_other = at.1 == *unit && at.0 != *machine;
+            let entry = mirror.entries.get(at).and_then(Timeline::now);
             is_other
                 && status.since(recent).iter().flatten().any(|status| {
                     let is_up = matches!(status.active.as_str(), "active" | "failed");
-                    is_up || !status.job_result.is_empty()
+                    let is_begun = matches!(status.active.as_str(), "activating" | "deactivating");
+                    // Or was, and somebody has stopped it.
+                    let is_done = entry.is_some_and(|it| status.generation >= it.generation);
+                    is_up || !status.job_result.is_empty() || (is_done && !is_begun)
                 })
         });
         if is_wanted && (!elsewhere || self.catalog.rule(&activation.file) == Rule::Everywhere) {

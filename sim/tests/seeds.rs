@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use sim::{Outcome, Telling, simulate};
 
-/// Without SEEDS: what `cargo test --workspace` can bear without optimisation. `make sim` runs many more.
-const SEEDS: u64 = 12;
+/// Without SEEDS: some minutes on two processors, without optimisation. `make sim` builds with some, for many more.
+const SEEDS: u64 = 1_000;
 
 /// After so many failures there is nothing more to learn.
 const FAILURES_MAX: usize = 5;
