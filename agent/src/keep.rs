@@ -21,6 +21,10 @@ use crate::run::{Agent, Ended};
 /// well has put back what belongs here in a fraction of this, and one that no longer hears the store is replaced in half of it.
 const UNPLACED_MAX: Duration = Duration::from_secs(10);
 
+/// How long such a unit runs on that another machine has begun to start and does not get up. A start that takes longer may never end, and
+/// two copies would run for good.
+const STARTING_MAX: Duration = Duration::from_secs(30);
+
 /// How often it is looked what has become of them. Happens after a lost lease only. Two copies are gone so soon, and a second for joining
 /// again, after the new one is up: well within the 5 s and stop time that are promised.
 const LOOK: Duration = Duration::from_millis(200);
@@ -32,16 +36,24 @@ const LOOK_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     units: BTreeSet<UnitName>,
-    /// What is left of [`UNPLACED_MAX`]; none before the schedule and what is there are known.
-    patience: Option<Duration>,
+    /// None before the schedule and what is there are known.
+    patience: Option<Patience>,
+}
+
+/// How much longer is waited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Patience {
+    /// What is left of [`UNPLACED_MAX`].
+    unplaced: Duration,
+    /// What is left of [`STARTING_MAX`].
+    starting: Duration,
 }
 
 /// Units of which it is known what has become of them.
 #[derive(Debug)]
 pub(crate) struct Settled {
     units: BTreeSet<UnitName>,
-    /// What is left of [`UNPLACED_MAX`].
-    patience: Duration,
+    patience: Patience,
 }
 
 /// What has become of a unit that is kept.
@@ -49,6 +61,8 @@ pub(crate) struct Settled {
 enum Fate {
     /// Nothing is lost when it is stopped on this machine: nobody wants it to run, or it is, or was, up elsewhere.
     Settled,
+    /// Another machine has begun to start it, and it is not up there yet.
+    Starting,
     /// A machine has it in its schedule, and is bringing it up, or trying to again and again.
     Underway,
     /// No machine that lives has it in its schedule, or systemd there could not start it.
@@ -67,7 +81,10 @@ impl<S: ServiceManager> Agent<'_, S> {
         if self.kept.patience.is_some() {
             return;
         }
-        self.kept.patience = Some(UNPLACED_MAX);
+        self.kept.patience = Some(Patience {
+            unplaced: UNPLACED_MAX,
+            starting: STARTING_MAX,
+        });
         if self.view.is_none() || is_made(Mutation::NothingKept) {
             return;
         }
@@ -116,7 +133,7 @@ async fn wait_for_fate(
     view: &View,
     machine: &MachineId,
     units: &BTreeSet<UnitName>,
-    mut patience: Duration,
+    mut patience: Patience,
 ) -> Settled {
     loop {
         sleep(LOOK).await;
@@ -127,20 +144,25 @@ async fn wait_for_fate(
                 found.cloned().collect::<BTreeSet<UnitName>>()
             };
             let leads = records.leader.is_some();
-            (of(Fate::Settled), of(Fate::Unplaced), leads)
+            let settled = of(Fate::Settled);
+            (settled, of(Fate::Unplaced), of(Fate::Starting), leads)
         });
         // As long as the store does not answer, nothing is known.
-        let Ok(Ok((settled, unplaced, leads))) = timeout(LOOK_MAX, looked).await else {
+        let Ok(Ok((mut units, unplaced, starting, leads))) = timeout(LOOK_MAX, looked).await else {
             continue;
         };
         if leads && !unplaced.is_empty() {
-            patience = patience.saturating_sub(LOOK);
+            patience.unplaced = patience.unplaced.saturating_sub(LOOK);
         }
-        let units = if settled.is_empty() && patience.is_zero() {
-            unplaced
-        } else {
-            settled
-        };
+        if !starting.is_empty() {
+            patience.starting = patience.starting.saturating_sub(LOOK);
+        }
+        if patience.unplaced.is_zero() {
+            units.extend(unplaced);
+        }
+        if patience.starting.is_zero() {
+            units.extend(starting);
+        }
         if !units.is_empty() {
             return Settled { units, patience };
         }
@@ -173,10 +195,15 @@ fn fate_of(records: &Records, machine: &MachineId, unit: &UnitName) -> Fate {
     };
     let statuses = records.statuses.get(unit);
     let mut fate = Fate::Unplaced;
-    for other in placed.into_iter().flatten().map(|(other, _)| other) {
+    for (other, entry) in placed.into_iter().flatten() {
         match statuses.and_then(|statuses| statuses.get(other)) {
             Some(status) if is_or_was_up(status) => return Fate::Settled,
             Some(status) if has_not_started(status) => {}
+            Some(status) if status.active.is_transitional() => fate = Fate::Starting,
+            // An earlier fleetd there was through with it; somebody may have stopped it since.
+            Some(status) if status.job.is_none() && status.generation >= entry.generation => {
+                return Fate::Settled;
+            }
             Some(_) | None if lives(other) => fate = Fate::Underway,
             Some(_) | None => {}
         }
