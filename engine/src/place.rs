@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, MachineIndex, UnitIndex, Want};
 use crate::keep::Removed;
 use crate::occupancy::{LeastLoaded, Occupancy};
 use crate::order::{Merit, is_particular, keep_best};
-use crate::replace::{prefer_calm, would_give_way};
+use crate::replace::{is_replaced, prefer_calm, would_give_way};
 use crate::ties::{Group, Knot, Ties, ties};
 use model::mutation::{Mutation, is_made};
 
@@ -89,10 +89,8 @@ pub(crate) fn place(
 fn is_somewhere(cluster: &Cluster, group: &Group) -> bool {
     group.units().any(|unit| {
         let node = cluster.node(unit);
-        node.scheduled
-            .iter()
-            .chain(&node.statuses)
-            .any(|machine| cluster.is_live(*machine))
+        let mut machines = node.scheduled.iter().chain(&node.statuses);
+        machines.any(|machine| cluster.is_live(*machine))
     })
 }
 
@@ -132,11 +130,17 @@ impl Placer<'_> {
         }
     }
 
-    /// Units that were to move and whose place was taken meanwhile are put back where they still
-    /// are, or wherever they fit.
+    /// Units that were to move, or to give way, and whose place was taken meanwhile are put back where
+    /// they still are, or wherever they fit.
     fn place_movers(&mut self, open: &[UnitIndex]) {
-        let mut movers: Vec<UnitIndex> = open.to_vec();
-        movers.retain(|unit| self.cluster.destination(*unit).is_some());
+        let (cluster, occupancy) = (self.cluster, &*self.occupancy);
+        let moves = |unit: &UnitIndex| {
+            let is_seen = !cluster.node(*unit).statuses.is_empty();
+            let gives_way = is_seen && occupancy.machines_of(*unit).is_empty();
+            cluster.destination(*unit).is_some()
+                || gives_way && is_replaced(cluster, occupancy, *unit)
+        };
+        let movers: Vec<UnitIndex> = open.iter().copied().filter(moves).collect();
         let mut placed = usize::MAX;
         while placed != self.placements.len() {
             placed = self.placements.len();
@@ -236,12 +240,9 @@ impl Placer<'_> {
     /// Places a unit that is and was nowhere: as a group of its own would be, with less to ask.
     fn place_new(&mut self, unit: UnitIndex) {
         let cluster = self.cluster;
+        let class = cluster.node(unit).rules.class;
         let mut machines = std::mem::take(&mut self.scratch);
-        machines.copy_from(
-            cluster
-                .machines
-                .fitting_open(cluster.node(unit).rules.class),
-        );
+        machines.copy_from(cluster.machines.fitting_open(class));
         self.occupancy
             .without_conflicts(cluster, unit, &mut machines);
         self.occupancy.without_full(cluster, unit, &mut machines);

@@ -80,10 +80,18 @@ impl Oracle<'_> {
                 UnassignReason::NoLongerFits(Obstacle::Replaced { .. })
             ),
             // It may have been put beside one that was put there before it, and then went elsewhere.
-            Decision::Assign { unit, .. } => decisions.iter().any(|other| {
-                matches!(other, Decision::Assign { unit: other, .. }
-                    if any_matches(&self.requirements[unit].replaces, other))
-            }),
+            Decision::Assign { unit, .. } => {
+                let replaces = &self.requirements[unit].replaces;
+                let is_put = |other: &Decision| {
+                    matches!(other, Decision::Assign { unit: other, .. }
+                        if any_matches(replaces, other))
+                };
+                // Or it was to stay where it is still seen.
+                let is_seen = |other: &&UnitName| {
+                    !self.seen(other).is_empty() && any_matches(replaces, other)
+                };
+                decisions.iter().any(is_put) || self.wanted.iter().any(|other| is_seen(&other))
+            }
             Decision::Hold { .. } | Decision::Release { .. } | Decision::Brake(_) => false,
         };
         // Who gave way was there, or was put there, when others were placed.

@@ -118,6 +118,9 @@ impl Oracle<'_> {
                 match self.obstacle(unit, machine, after) {
                     Some(obstacle) => obstacles.push((machine.clone(), obstacle)),
                     None if !needs.global && seen.iter().any(|seen| *seen != machine) => {}
+                    // It gave way to another where it is still seen, and is decided on anew once it has stopped there.
+                    None if seen.contains(&machine)
+                        && self.replaced(unit, machine, after).is_some() => {}
                     // It gave way to another, and is to be where it need not.
                     None if !self.able(unit, after).contains(&machine) => {}
                     None => return Err(format!("{unit} could be on {machine}")),
