@@ -43,7 +43,7 @@ impl Journal for Journalctl {
             Topic::Following(form) => {
                 let mut words = self.journal(question, form.as_str());
                 words.push("--follow".to_owned());
-                follow("journalctl", words)
+                follow("journalctl", &words)
             }
         }
     }
@@ -159,8 +159,8 @@ struct Following {
 }
 
 /// Runs a tool that says something now and then, and gives it in whole lines. The first piece is empty and comes at once.
-fn follow(tool: &'static str, words: Vec<String>) -> Pieces {
-    let spawned = command(tool, &words).spawn();
+fn follow(tool: &'static str, words: &[String]) -> Pieces {
+    let spawned = command(tool, words).spawn();
     let mut child = match spawned {
         Ok(child) => child,
         Err(source) => {

@@ -167,7 +167,10 @@ const KEYS: &[(&str, Setter)] = &[
     ("brake_give_up_every", |c, v| {
         brake::time(v).map(|time| c.brake.give_up_every = Some(time))
     }),
-    ("listen", |c, v| listen(v).map(|list| c.listen = Some(list))),
+    ("listen", |c, v| {
+        // Nothing named is nothing set: a fleetd that serves nowhere is of no use.
+        listen(v).map(|list| c.listen = Some(list).filter(|list| !list.is_empty()))
+    }),
     ("insecure_listen", |c, v| {
         boolean(v).map(|value| c.insecure_listen = value)
     }),

@@ -41,6 +41,10 @@ fn deployed_forms_of_values_are_understood() {
     assert_eq!(config.metadata["az"], "a=b");
     assert_eq!(config.metadata["region"], "us-west");
     assert_eq!(read("etcd_key_prefix=/x").etcd_key_prefix, "/x/");
+    assert!(
+        read("listen=").listen.is_none(),
+        "nothing named is nothing set"
+    );
     let config = read("listen=unix:///run/f.sock, tcp://127.0.0.1:49153");
     assert_eq!(
         config.listen.unwrap(),
