@@ -210,7 +210,8 @@ pub trait ServiceManager: Send + Sync + 'static {
     /// Lets the deadline pass now, and returns when no exclusive unit runs. Does nothing if none does.
     fn give_up_exclusive(&self) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
-    /// Changes of our units from now on, without end. What is not read is merged, not queued.
+    /// Changes of our units from now on, without end. What is not read is merged, not queued. That a start or restart was remembered
+    /// is one, also if systemd itself has nothing new to tell then: an earlier start of the unit may still be under way.
     fn changes(&self) -> impl Stream<Item = ServiceChange> + Send + Unpin + 'static;
 }
 

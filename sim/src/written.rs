@@ -62,7 +62,14 @@ impl Checker {
                 match writer {
                     // The lease is over, also of a machine that was on its way out.
                     STORE => drop(state.lost_at.insert(machine.clone(), now)),
-                    OPERATOR => {}
+                    // Its lease was revoked by hand. The record of a machine that is leaving is gone already.
+                    OPERATOR => {
+                        let status = state.mirror.statuses.get(&place);
+                        if status.and_then(Timeline::now).is_none() {
+                            state.lost_at.insert(machine.clone(), now);
+                            state.revoked_at.insert(machine.clone(), now);
+                        }
+                    }
                     _ => self.check_answer(state, place),
                 }
             }

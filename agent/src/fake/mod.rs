@@ -266,7 +266,10 @@ impl FakeSystemd {
             Ok(())
         })?;
         if let Some(mark) = mark {
-            self.with(|world, _| world.marks.insert(name.clone(), mark.clone()));
+            self.with(|world, _| {
+                world.marks.insert(name.clone(), mark.clone());
+                world.changed.insert(name.clone());
+            });
         }
         loop {
             let asked = self.inner.asked.notified();

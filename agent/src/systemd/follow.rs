@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use model::{ActiveState, JobEnd, JobResult, Mark, ServiceError};
+use model::{ActiveState, JobEnd, JobResult, Mark, ServiceChange, ServiceError};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use unitfile::UnitName;
@@ -64,6 +64,7 @@ impl Systemd {
         let end = calling.wait(number);
         if let Some(mark) = mark {
             mark.put()?;
+            self.link().hub.tell(&ServiceChange::Unit(name.clone()));
         }
         let result = match self.wait_for_signal(number, end, gaps).await {
             Some(result) => result,

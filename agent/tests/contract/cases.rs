@@ -1,13 +1,18 @@
 //! The promises of the port, each as a case that runs on any service manager.
 
 use std::future::Future;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::{join, join_all};
-use model::{ActiveState, JobResult, LoadState, ServiceChange, ServiceError, ServiceManager};
+use model::{ActiveState, JobResult, LoadState, Mark, ServiceChange, ServiceError, ServiceManager};
+use tokio::time::timeout;
 use unitfile::UnitName;
 
 use crate::bed::{Bed, file, mark, name, oneshot, server, unit};
+
+/// How long no change may be told before a case fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) async fn a_new_unit_starts_without_a_reload<B: Bed>(bed: &B) {
     let (manager, web, body) = (bed.manager(), name("web.service"), server());
@@ -347,6 +352,33 @@ pub(crate) async fn what_happens_by_itself_is_told<B: Bed>(bed: &B) {
     .await;
 }
 
+pub(crate) async fn a_start_that_is_remembered_late_is_told<B: Bed>(bed: &B) {
+    let (manager, slow, body) = (bed.manager(), name("slow.service"), oneshot("sleep 600"));
+    manager
+        .load(&slow, &body, &mark(&body, 0, 0))
+        .await
+        .unwrap();
+    let mut changes = manager.changes();
+    let (first, again) = (mark(&body, 4, 0), mark(&body, 5, 0));
+    let is_remembered = async |wanted: &Mark| {
+        let now = unit(manager, &slow).await;
+        now.active == ActiveState::Activating && now.mark.as_ref() == Some(wanted)
+    };
+    let first_start = manager.start(&slow, &first);
+    tokio::select! {
+        end = first_start => panic!("{end:?}"),
+        () = until(&mut changes, || is_remembered(&first)) => {}
+    }
+    // Whoever asked has died over it. The start that is under way is asked for again.
+    let mut changes = manager.changes();
+    let second_start = manager.start(&slow, &again);
+    tokio::select! {
+        end = second_start => panic!("{end:?}"),
+        () = until(&mut changes, || is_remembered(&again)) => {}
+    }
+    manager.stop(&slow).await.unwrap();
+}
+
 pub(crate) async fn a_file_that_cannot_be_written_fails_alone<B: Bed>(bed: &B) {
     let (manager, broken, well, body) = (
         bed.manager(),
@@ -446,6 +478,10 @@ where
     Fut: Future<Output = bool>,
 {
     while !holds().await {
-        assert!(changes.next().await.is_some(), "changes never end");
+        let change = timeout(PATIENCE, changes.next()).await;
+        assert!(
+            matches!(change, Ok(Some(_))),
+            "no change is told: {change:?}"
+        );
     }
 }

@@ -57,6 +57,7 @@ contract! {
     cases::a_stop_ends_when_exec_stop_has,
     cases::a_start_under_way_can_be_cut_short,
     cases::what_happens_by_itself_is_told,
+    cases::a_start_that_is_remembered_late_is_told,
     cases::a_file_that_cannot_be_written_fails_alone,
     cases::what_was_left_half_loaded_is_seen_and_mended,
     cases::a_hundred_units_start_at_once_without_a_reload,

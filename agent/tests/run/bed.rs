@@ -7,7 +7,7 @@ use agent::fake::FakeSystemd;
 use agent::{Aids, JoinError, Joined, Joining, ScheduleCopy};
 use model::{
     Action, AssignReason, Assignment, BootId, Capacity, Clock, ClusterStore, Decision, Generation,
-    Machine, MachineId, OnDifference, Records, TargetState, UnassignReason, UnitRequest,
+    Machine, MachineId, Mark, OnDifference, Records, TargetState, UnassignReason, UnitRequest,
     UnitStatus,
 };
 use registry::embedded::Embedded;
@@ -327,6 +327,12 @@ impl Bed {
         self.raw.clone().delete(key, None).await.unwrap();
     }
 
+    /// Someone takes the unit's status away.
+    pub(crate) async fn take_status(&self, unit: &UnitName) {
+        let key = format!("{PREFIX}states/{}/{unit}", self.machine);
+        self.raw.clone().delete(key, None).await.unwrap();
+    }
+
     /// How often the unit's status has been written.
     pub(crate) async fn writes(&self, unit: &UnitName) -> i64 {
         let key = format!("{PREFIX}states/{}/{unit}", self.machine);
@@ -393,6 +399,15 @@ pub(crate) fn name(text: &str) -> UnitName {
 
 pub(crate) fn file(text: &str) -> UnitFile {
     UnitFile::parse(text).unwrap()
+}
+
+/// What is remembered of a unit that was not restarted.
+pub(crate) fn mark(file: &UnitFile, start: u64) -> Mark {
+    Mark {
+        file: file.file_hash(),
+        start: Generation(start),
+        restart: Generation(0),
+    }
 }
 
 /// A service that runs on.

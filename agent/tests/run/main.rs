@@ -15,9 +15,9 @@ mod taking;
 use std::sync::Arc;
 
 use agent::fake::Reachable;
-use bed::{Bed, file, name, server};
+use bed::{Bed, file, mark, name, server};
 use model::{
-    ActiveState, JobKind, JobResult, ServiceError,
+    ActiveState, JobKind, JobResult, ServiceError, ServiceManager,
     TargetState::{Launched, Loaded},
 };
 
@@ -411,6 +411,31 @@ async fn an_agent_that_dies_while_it_stops_a_unit_is_followed_by_one_that_starts
         status.is_some_and(|status| status.active == ActiveState::Active)
     })
     .await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_start_that_an_agent_died_over_is_reported_as_begun_when_it_was_asked_for_again() {
+    let bed = Bed::new().await;
+    let slow = name("slow.service");
+    let body = file("[Service]\nType=oneshot\nExecStart=/bin/sleep infinity\n");
+    let agent = bed.agent();
+    bed.assign(&slow, &body, Launched, 5).await;
+    bed.until(&slow, |status| {
+        status.is_some_and(|status| status.state == Launched)
+    })
+    .await;
+    let before = bed.systemd.running();
+    agent.end().await;
+    println!("as if it had been killed when systemd had the start, and the mark was not written");
+    bed.systemd.mark(&slow, &mark(&body, 0)).await.unwrap();
+    bed.take_status(&slow).await;
+    let agent = bed.agent();
+    bed.until(&slow, |status| {
+        status.is_some_and(|status| status.state == Launched)
+    })
+    .await;
+    assert_eq!(bed.systemd.running(), before);
     agent.end().await;
 }
 
