@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use model::mutation::{Mutation, is_made};
 use model::{JobEnd, JobResult, ServiceError, ServiceManager, TargetState};
@@ -13,6 +14,9 @@ use crate::reconcile::{LoadReason, Step, StopReason};
 use crate::run::{Agent, Ended, RETRY_FIRST, STORE_RETRY, TRANSITION_DELAY};
 use crate::steps::{LookAfter, carry_out, stop_remembered};
 use crate::units::{Advance, Work};
+
+/// The longest pause before something that failed is tried again.
+const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 impl<S: ServiceManager> Agent<'_, S> {
     /// Decides about every unit that is awake. Nothing is decided before the schedule and what is there are known, nor while the lease
@@ -277,6 +281,12 @@ impl<S: ServiceManager> Agent<'_, S> {
             self.awake.extend(self.slots.keys().cloned());
         }
     }
+}
+
+/// How long something waits that has failed so often in a row.
+pub(crate) fn pause(failures: u32) -> Duration {
+    let pause = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6));
+    pause.min(RETRY_LONGEST)
 }
 
 /// The files that the store has of these. A damaged one counts as missing and holds up no other.

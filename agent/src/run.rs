@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::copy::{Schedule, ScheduleCopy};
+use crate::decide::pause;
 use crate::exclusive::extend;
 use crate::keep::Kept;
 use crate::publish::Window;
@@ -33,9 +34,8 @@ use crate::units::{After, Slots, Want};
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
 pub(crate) const TRANSITION_DELAY: Duration = Duration::from_millis(100);
 
-/// First and longest pause before something that failed is tried again.
+/// The first pause before something that failed is tried again.
 pub(crate) const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_LONGEST: Duration = Duration::from_secs(60);
 
 /// The pause before the store is asked again after a failure.
 pub(crate) const STORE_RETRY: Duration = Duration::from_millis(500);
@@ -493,10 +493,4 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
         }
         self.touch(&name);
     }
-}
-
-/// How long something waits that has failed so often in a row.
-fn pause(failures: u32) -> Duration {
-    let pause = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(6));
-    pause.min(RETRY_LONGEST)
 }

@@ -54,8 +54,11 @@ const ONCE: &str = "Type=oneshot\nExecStart=/bin/true\n";
 const FAILS: &str = "Type=oneshot\nExecStart=/bin/false\n";
 const CRASHES: &str = "ExecStart=/bin/sleep 2\nRestart=always\n";
 
+/// What one version of a unit has in it, and what it is.
+type Version = (&'static str, Fate, Rule);
+
 /// Each unit by name, with its versions.
-const TABLE: [(&str, &[(&str, Fate, Rule)]); 13] = [
+const TABLE: [(&str, &[Version]); 13] = [
     (
         "web@1.service",
         &[

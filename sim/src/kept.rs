@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::catalog::Rule;
 use crate::checker::{Activation, Checker, Place, STALE, State};
-use crate::mirror::Timeline;
+use crate::mirror::{Timeline, Wanted};
 
 /// How long a machine that has come back leaves alone what is not in its schedule. It counts from later on than the checker does.
 const KEPT: Duration = Duration::from_secs(3);
@@ -20,7 +20,7 @@ impl Checker {
         let back = mirror
             .machines
             .get(machine)
-            .and_then(|it| it.present_since());
+            .and_then(Timeline::present_since);
         let lost = state.lost_at.get(machine).copied();
         let (Some(back), Some(lost)) = (back, lost) else {
             return;
@@ -33,10 +33,10 @@ impl Checker {
             return;
         }
         let recent = now.checked_sub(STALE).unwrap_or(now);
-        let is_wanted = mirror.units.get(unit).is_some_and(|it| {
-            it.steady_since(recent)
-                .is_some_and(|wanted| wanted.is_launched())
-        });
+        let is_wanted = mirror
+            .units
+            .get(unit)
+            .is_some_and(|it| it.steady_since(recent).is_some_and(Wanted::is_launched));
         let elsewhere = mirror.statuses.iter().any(|(at, status)| {
             let is_other = at.1 == *unit && at.0 != *machine;
             let entry = mirror.entries.get(at).and_then(Timeline::now);

@@ -239,8 +239,7 @@ impl Mirror {
                 true
             }
             Noted::Leader => {
-                let machine =
-                    json.and_then(|json| json.get("machine")?.as_str().map(str::to_owned));
+                let machine = json.and_then(|json| json.get("machine")?.as_str());
                 self.lead(machine, value.is_some(), writer)
             }
             Noted::Other => true,
@@ -254,11 +253,11 @@ impl Mirror {
     }
 
     /// Takes in who leads; false if that cannot be read. A record that was overwritten by hand is still its leader's.
-    fn lead(&mut self, machine: Option<String>, is_there: bool, writer: &str) -> bool {
+    fn lead(&mut self, machine: Option<&str>, is_there: bool, writer: &str) -> bool {
         if !is_there {
             self.leader = None;
         } else if writer != OPERATOR {
-            self.leader = machine.clone().map(|machine| (machine, writer.to_owned()));
+            self.leader = machine.map(|machine| (machine.to_owned(), writer.to_owned()));
         }
         machine.is_some() || !is_there
     }

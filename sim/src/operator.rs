@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Compare, CompareOp, EventType, GetOptions, KeyValue, PutOptions, Txn, TxnOp, WatchOptions,
+    Compare, CompareOp, EventType, GetOptions, KeyValue, PutOptions, ResponseHeader, Txn, TxnOp,
+    WatchOptions,
 };
 use tokio::time::sleep;
 
@@ -61,7 +62,7 @@ impl World {
                     key,
                     value: record.value().to_vec(),
                     lease: record.lease(),
-                    revision: answer.header().map_or(0, |header| header.revision()),
+                    revision: answer.header().map_or(0, ResponseHeader::revision),
                 };
                 let lasts = self.dice.between(500, 15_000);
                 self.later(lasts, Heal::Record(damage));

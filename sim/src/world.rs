@@ -204,13 +204,13 @@ impl World {
     /// Starts a process unless it runs; one that is still leaving is waited for.
     pub(crate) fn start(&mut self, role: Role, index: usize) {
         let name = self.name(role, index);
-        if let Some(running) = self.slot(role, index).running.as_mut() {
-            if !running.has_ended() {
-                if running.leave.is_cancelled() {
-                    self.later(1_000, Heal::Start(role, index));
-                }
-                return;
+        if let Some(running) = self.slot(role, index).running.as_mut()
+            && !running.has_ended()
+        {
+            if running.leave.is_cancelled() {
+                self.later(1_000, Heal::Start(role, index));
             }
+            return;
         }
         let dice = self.dice.fork("process");
         let keeper = self.keeper.clone();

@@ -70,7 +70,7 @@ impl Checker {
                             state.revoked_at.insert(machine.clone(), now);
                         }
                     }
-                    _ => self.check_answer(state, place),
+                    _ => self.check_answer(state, &place),
                 }
             }
             Noted::Leader if leader.is_some() && writer != STORE => {
@@ -269,18 +269,18 @@ impl Checker {
     }
 
     /// I16: what a machine says it is through with, it is through with.
-    fn check_answer(&self, state: &State, place: Place) {
+    fn check_answer(&self, state: &State, place: &Place) {
         let mirror = &state.mirror;
         let (Some(status), Some(entry)) = (
-            mirror.statuses.get(&place).and_then(Timeline::now),
-            mirror.entries.get(&place).and_then(Timeline::now),
+            mirror.statuses.get(place).and_then(Timeline::now),
+            mirror.entries.get(place).and_then(Timeline::now),
         ) else {
             return;
         };
         if status.generation != entry.generation || !entry.is_launched() {
             return;
         }
-        let started = state.asked.get(&place);
+        let started = state.asked.get(place);
         let started = started.is_some_and(|asked| asked.iter().any(|asked| asked.0 == entry.start));
         if !started && status.job_result != "failed" {
             let what = format!(

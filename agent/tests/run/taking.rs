@@ -39,10 +39,10 @@ async fn no_unit_is_begun_that_the_schedule_has_no_longer() {
             match change {
                 Change::Assignment(_, unit, Some(_)) => drop(scheduled.insert(unit)),
                 Change::Assignment(_, unit, None) => drop(scheduled.remove(&unit)),
-                Change::Status(_, unit, Some(_)) => {
-                    if reported.insert(unit.clone()) && !scheduled.contains(&unit) {
-                        begun.push(unit);
-                    }
+                Change::Status(_, unit, Some(_))
+                    if reported.insert(unit.clone()) && !scheduled.contains(&unit) =>
+                {
+                    begun.push(unit);
                 }
                 Change::Status(_, unit, None) => drop(reported.remove(&unit)),
                 _ => {}
