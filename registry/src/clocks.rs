@@ -119,7 +119,7 @@ impl Asking<'_> {
             };
             self.pending.insert(key, pending);
         }
-        Ok(revision_of(answer.header())?)
+        revision_of(answer.header())
     }
 
     /// Takes in an answer; other questions have other leases.
