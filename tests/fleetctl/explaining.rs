@@ -31,7 +31,6 @@ async fn explain_says_why_there_and_why_not() {
     RULE⇥⇥⇥⇥PASS⇥LEFT
     (machines)⇥⇥⇥2⇥2
     MachineMetadata=disk=ssd⇥1⇥1
-    Conflicts=⇥⇥⇥2⇥1
     NEAREST⇥⇥FAILS⇥FIRST
     bbbbbbbb...⇥1⇥metadata disk=ssd is wanted, it has no such key
     [exit 0]
@@ -51,7 +50,6 @@ async fn explain_says_why_there_and_why_not() {
     RULE⇥⇥⇥⇥PASS⇥LEFT
     (machines)⇥⇥⇥2⇥2
     MachineMetadata=disk=ssd⇥1⇥1
-    Conflicts=⇥⇥⇥2⇥1
     NEAREST⇥⇥FAILS⇥FIRST
     bbbbbbbb...⇥1⇥metadata disk=ssd is wanted, it has no such key
     [stderr]

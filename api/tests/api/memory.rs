@@ -30,6 +30,7 @@ struct Inner {
     updates: broadcast::Sender<Update>,
     mood: Mood,
     elsewhere: Elsewhere,
+    clocks: Clocks,
     /// How often each call was made.
     calls: BTreeMap<&'static str, usize>,
 }
@@ -42,6 +43,15 @@ pub(crate) enum Elsewhere {
     Silent,
     /// With these pieces.
     Tell(Vec<Result<String, AskError>>),
+}
+
+/// What machines say of the time.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Clocks {
+    /// All say what it is.
+    Right,
+    /// The first is 300 s ahead, the others do not say.
+    OneAhead,
 }
 
 /// How the store answers.
@@ -68,6 +78,7 @@ impl Memory {
                 updates,
                 mood: Mood::Well,
                 elsewhere: Elsewhere::Silent,
+                clocks: Clocks::Right,
                 calls: BTreeMap::new(),
             })),
         }
@@ -93,6 +104,10 @@ impl Memory {
     /// How often each call was made since this was last asked.
     pub(crate) fn take_calls(&self) -> BTreeMap<&'static str, usize> {
         std::mem::take(&mut self.inner.lock().unwrap().calls)
+    }
+
+    pub(crate) fn clocks_are(&self, clocks: Clocks) {
+        self.inner.lock().unwrap().clocks = clocks;
     }
 
     /// How many follow what happens.
@@ -282,8 +297,12 @@ impl ClusterStore for Memory {
         machines: Vec<MachineId>,
     ) -> Result<BTreeMap<MachineId, ClockReading>, StoreError> {
         self.answer("clocks").await?;
-        let one_ahead = |machine| (machine, ClockReading::of(1_000, 301_000, 10));
-        Ok(machines.into_iter().take(1).map(one_ahead).collect())
+        let (said_unix_ms, asked) = match self.inner.lock().unwrap().clocks {
+            Clocks::Right => (1_005, machines.len()),
+            Clocks::OneAhead => (301_000, 1),
+        };
+        let reading = |machine| (machine, ClockReading::of(1_000, said_unix_ms, 10));
+        Ok(machines.into_iter().take(asked).map(reading).collect())
     }
 
     fn ask(
