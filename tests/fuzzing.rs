@@ -1,6 +1,11 @@
 //! Each target of fuzz/ over its corpus and then on new inputs, for [`SECONDS_DEFAULT`] or `FUZZ_SECONDS`: `make fuzz` is longer.
 //!
 //! The targets are built with the stable compiler: what libFuzzer needs to see coverage are plain flags of code generation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 use std::env;
 use std::path::{Path, PathBuf};

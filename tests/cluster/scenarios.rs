@@ -257,7 +257,7 @@ impl Story<'_> {
             .into_iter()
             .chain(units.iter().map(String::as_str));
         self.lab.fleetctl("m1", &words.collect::<Vec<_>>());
-        self.lab.wait_for("no units", "m1", |rows| rows.is_empty());
+        self.lab.wait_for("no units", "m1", <[_]>::is_empty);
     }
 }
 

@@ -213,6 +213,7 @@ async fn a_wait_goes_on_at_the_next_endpoint_where_it_broke_off() {
     let cluster = machines_asleep().await;
     cluster.file("web.service", FILE);
     let other = cluster.another_fleetd().await;
+    #[allow(clippy::async_yields_async, reason = "the machines work on meanwhile")]
     let stop = async {
         asked_for(&cluster, "web.service").await;
         until_listened_to(&cluster).await;

@@ -124,8 +124,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Comma
                     path.ok_or(ArgumentError::NoValue(flag.to_owned()))?,
                 ));
             }
-            "standalone" => standalone = boolean(flag, value)?,
-            "version" => version = boolean(flag, value)?,
+            "standalone" => standalone = boolean(flag, value.as_deref())?,
+            "version" => version = boolean(flag, value.as_deref())?,
             "h" | "help" => return Ok(Command::Help),
             unknown => return Err(ArgumentError::Unknown(unknown.to_owned())),
         }
@@ -160,8 +160,8 @@ fn guard(arguments: &[String]) -> Result<Command, ArgumentError> {
     Ok(Command::Guard(command, files))
 }
 
-fn boolean(flag: &str, value: Option<String>) -> Result<bool, ArgumentError> {
-    match value.as_deref() {
+fn boolean(flag: &str, value: Option<&str>) -> Result<bool, ArgumentError> {
+    match value {
         None | Some("true" | "1" | "t") => Ok(true),
         Some("false" | "0" | "f") => Ok(false),
         Some(other) => Err(ArgumentError::NotBoolean {

@@ -31,5 +31,5 @@ pub(crate) async fn start(
         systemd.reachable().await;
         start_from_copy(&copy, systemd).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
