@@ -169,14 +169,16 @@ impl World {
         let name = self.name(role, index);
         let what = format!("{name} to the store {to:?}, back {from:?}, for {lasts} ms");
         self.history.fault(kind, what);
-        self.later(
-            lasts,
-            Heal::Link {
-                role,
-                index,
-                resets,
-            },
-        );
+        self.heal_link_after(lasts, role, index, resets);
+    }
+
+    fn heal_link_after(&mut self, ms: u64, role: Role, index: usize, resets: bool) {
+        let heal = Heal::Link {
+            role,
+            index,
+            resets,
+        };
+        self.later(ms, heal);
     }
 
     /// What the leader writes arrives when another leads.
@@ -197,14 +199,7 @@ impl World {
             .fault(kind, format!("{}, {lasts} ms", self.machine(index)));
         let role = Role::Engine;
         let resets = self.dice.percent(50);
-        self.later(
-            lasts,
-            Heal::Link {
-                role,
-                index,
-                resets,
-            },
-        );
+        self.heal_link_after(lasts, role, index, resets);
     }
 
     fn bad_network(&mut self, kind: &'static str) {
@@ -219,15 +214,7 @@ impl World {
             _ => link.set(|weather| weather.repeats = true),
         }
         self.history.fault(kind, self.name(role, index));
-        let resets = false;
-        self.later(
-            lasts,
-            Heal::Link {
-                role,
-                index,
-                resets,
-            },
-        );
+        self.heal_link_after(lasts, role, index, false);
     }
 
     fn store_down(&mut self, kind: &'static str) {
