@@ -403,18 +403,7 @@ fn unit(name: &str, options: &str) -> [Change; 2] {
 
 fn apply(records: &mut Records, plan: &[Decision]) {
     for decision in plan {
-        records.apply(match decision.clone() {
-            Decision::Assign {
-                unit,
-                machine,
-                assignment,
-                ..
-            } => Change::Assignment(machine, unit, Some(assignment)),
-            Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
-            Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
-            Decision::Release { unit } => Change::Hold(unit, None),
-            Decision::Brake(brake) => Change::Brake(brake),
-        });
+        records.apply(decision.clone().into_change());
     }
 }
 

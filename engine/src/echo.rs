@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Assignment, Brake, Change, Decision, Hold, MachineId};
+use model::{Change, Decision, MachineId};
 use unitfile::UnitName;
 
 /// One record of ours.
@@ -14,37 +14,17 @@ enum Key {
     Brake,
 }
 
-/// What it is to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Value {
-    Entry(Option<Assignment>),
-    Hold(Option<Hold>),
-    Brake(Option<Brake>),
-}
-
 /// Writes that have not come back yet.
 #[derive(Debug, Default)]
 pub(crate) struct Echo {
-    expected: BTreeMap<Key, Value>,
+    expected: BTreeMap<Key, Change>,
 }
 
 impl Echo {
     /// Expects these, which were written.
     pub(crate) fn of(decisions: &[Decision]) -> Echo {
-        let expected = decisions.iter().map(|decision| match decision.clone() {
-            Decision::Assign {
-                unit,
-                machine,
-                assignment,
-                ..
-            } => (Key::Entry(unit, machine), Value::Entry(Some(assignment))),
-            Decision::Unassign { unit, machine, .. } => {
-                (Key::Entry(unit, machine), Value::Entry(None))
-            }
-            Decision::Hold { unit, hold } => (Key::Hold(unit), Value::Hold(Some(hold))),
-            Decision::Release { unit } => (Key::Hold(unit), Value::Hold(None)),
-            Decision::Brake(brake) => (Key::Brake, Value::Brake(brake)),
-        });
+        let changes = decisions.iter().cloned().map(Decision::into_change);
+        let expected = changes.filter_map(|change| Some((key_of(&change)?, change)));
         Echo {
             expected: expected.collect(),
         }
@@ -52,23 +32,10 @@ impl Echo {
 
     /// Takes in a change; true if it is one of ours coming back.
     pub(crate) fn hear(&mut self, change: &Change) -> bool {
-        let (key, value) = match change {
-            Change::Assignment(machine, unit, entry) => (
-                Key::Entry(unit.clone(), machine.clone()),
-                Value::Entry(entry.clone()),
-            ),
-            Change::Hold(unit, hold) => (Key::Hold(unit.clone()), Value::Hold(hold.clone())),
-            Change::Brake(brake) => (Key::Brake, Value::Brake(brake.clone())),
-            Change::Unit(..)
-            | Change::File(..)
-            | Change::Machine(..)
-            | Change::MachineSpec(..)
-            | Change::Status(..)
-            | Change::Leader(_)
-            | Change::Quarantined { .. }
-            | Change::Healed { .. } => return false,
+        let Some(key) = key_of(change) else {
+            return false;
         };
-        let ours = self.expected.get(&key) == Some(&value);
+        let ours = self.expected.get(&key) == Some(change);
         if ours {
             self.expected.remove(&key);
         }
@@ -78,5 +45,22 @@ impl Echo {
     /// True if all has come back.
     pub(crate) fn is_complete(&self) -> bool {
         self.expected.is_empty()
+    }
+}
+
+/// The record that changes; none if a leader does not write it.
+fn key_of(change: &Change) -> Option<Key> {
+    match change {
+        Change::Assignment(machine, unit, _) => Some(Key::Entry(unit.clone(), machine.clone())),
+        Change::Hold(unit, _) => Some(Key::Hold(unit.clone())),
+        Change::Brake(_) => Some(Key::Brake),
+        Change::Unit(..)
+        | Change::File(..)
+        | Change::Machine(..)
+        | Change::MachineSpec(..)
+        | Change::Status(..)
+        | Change::Leader(_)
+        | Change::Quarantined { .. }
+        | Change::Healed { .. } => None,
     }
 }

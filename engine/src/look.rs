@@ -7,7 +7,6 @@ use unitfile::UnitName;
 use crate::differences::differences;
 use crate::explain::Explainer;
 use crate::planner::Planner;
-use crate::trial::written;
 
 /// So many changes are taken in one by one in any case; beyond, one for so many units.
 const CHANGES_MIN: usize = 1_000;
@@ -50,7 +49,7 @@ impl Look {
         let mut planner = explainer.into_planner();
         // A planner goes on from what it decided. What of it was not done is taken back below.
         for decision in decisions {
-            planner.take_in(&mut records, written(decision));
+            planner.take_in(&mut records, decision.into_change());
         }
         let most = CHANGES_MIN + now.units.len() / UNITS_PER_CHANGE;
         let changes = differences(&records, &now).filter(|changes| changes.len() <= most);

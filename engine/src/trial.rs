@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use model::{
-    Change, Decision, Displaced, Generation, Known, MachineId, Outcome, PerMachine, Place, Records,
-    Refusal, Trial, TrialPlan, UnitRequest, UnitWrite, resolve,
+    Change, Displaced, Generation, Known, MachineId, Outcome, PerMachine, Place, Records, Refusal,
+    Trial, TrialPlan, UnitRequest, UnitWrite, resolve,
 };
 use unitfile::{Requirements, UnitName};
 
@@ -127,7 +127,7 @@ impl Rehearsal {
             let decisions = self.planner.plan(&self.records);
             let is_at_rest = decisions.is_empty();
             for decision in decisions {
-                self.take_in(written(decision));
+                self.take_in(decision.into_change());
             }
             let reports = obeyed(&self.records);
             if is_at_rest && reports.is_empty() {
@@ -175,21 +175,6 @@ impl Rehearsal {
             UnitWrite::Delete => self.take_in(Change::Unit(request.name.clone(), None)),
         }
         Ok(outcome)
-    }
-}
-
-pub(crate) fn written(decision: Decision) -> Change {
-    match decision {
-        Decision::Assign {
-            unit,
-            machine,
-            assignment,
-            ..
-        } => Change::Assignment(machine, unit, Some(assignment)),
-        Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
-        Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
-        Decision::Release { unit } => Change::Hold(unit, None),
-        Decision::Brake(brake) => Change::Brake(brake),
     }
 }
 

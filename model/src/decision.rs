@@ -5,7 +5,7 @@ use std::fmt;
 use unitfile::{FileHash, UnitName};
 
 use crate::machine::SHORT_ID_CHARS;
-use crate::{Assignment, Brake, MachineId};
+use crate::{Assignment, Brake, Change, MachineId};
 
 /// How many machines a hold names, so that a record stays small in a cluster of 10,000; the rest are counted.
 pub const HOLD_OBSTACLES_MAX: usize = 10;
@@ -386,6 +386,22 @@ impl Decision {
             | Decision::Hold { unit, .. }
             | Decision::Release { unit } => Some(unit),
             Decision::Brake(_) => None,
+        }
+    }
+
+    /// What changes in the records when it is carried out.
+    pub fn into_change(self) -> Change {
+        match self {
+            Decision::Assign {
+                unit,
+                machine,
+                assignment,
+                ..
+            } => Change::Assignment(machine, unit, Some(assignment)),
+            Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
+            Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
+            Decision::Release { unit } => Change::Hold(unit, None),
+            Decision::Brake(brake) => Change::Brake(brake),
         }
     }
 }

@@ -11,7 +11,7 @@ use unitfile::{Errors, UnitFile, UnitName, check_submission};
 
 use super::answer::{ApiError, json};
 use super::input::body;
-use super::{Api, Journal};
+use super::{Api, Journal, only_post};
 use crate::types::{
     Batch, BatchAction, BatchAnswer, BatchDone, BatchOutcome, BatchRequest, BatchResult, Done,
 };
@@ -28,12 +28,7 @@ pub(super) async fn batch<C: ClusterStore, J: Journal>(
     method: Method,
     content: Body,
 ) -> Result<Response, ApiError> {
-    if method != Method::POST {
-        return Err(ApiError::method(
-            "POST",
-            "only POST supported against this resource",
-        ));
-    }
+    only_post(&method)?;
     let requests = match checked(content).await? {
         Checked::Valid(requests) => requests,
         Checked::Invalid(answer) => return json(StatusCode::BAD_REQUEST, &answer),

@@ -210,13 +210,20 @@ impl<S: Sync + Send> FromRequestParts<S> for Parameters {
 
 /// Refuses every method but GET; HEAD too, as the ancestor does.
 fn only_get(method: &Method) -> Result<(), ApiError> {
-    if method == Method::GET {
+    only("GET", method)
+}
+
+/// Refuses every method but POST.
+fn only_post(method: &Method) -> Result<(), ApiError> {
+    only("POST", method)
+}
+
+fn only(allowed: &'static str, method: &Method) -> Result<(), ApiError> {
+    if method.as_str() == allowed {
         return Ok(());
     }
-    Err(ApiError::method(
-        "GET",
-        "only GET supported against this resource",
-    ))
+    let message = format!("only {allowed} supported against this resource");
+    Err(ApiError::method(allowed, &message))
 }
 
 async fn no_method() -> ApiError {

@@ -14,7 +14,7 @@ use super::answer::{ApiError, json};
 use super::batch::{Checked, checked};
 use super::input::body;
 use super::units::{existing, missing};
-use super::{Api, Journal, Named, Settings, explained, only_get};
+use super::{Api, Journal, Named, Settings, explained, only_get, only_post};
 use crate::types::RebalanceRequest;
 
 /// Two fields.
@@ -72,12 +72,7 @@ pub(super) async fn plan<C: ClusterStore, J: Journal>(
     method: Method,
     content: Body,
 ) -> Result<Response, ApiError> {
-    if method != Method::POST {
-        return Err(ApiError::method(
-            "POST",
-            "only POST supported against this resource",
-        ));
-    }
+    only_post(&method)?;
     let placement = placement(&api.settings)?;
     let requests = match checked(content).await? {
         Checked::Valid(requests) => requests,
@@ -95,12 +90,7 @@ pub(super) async fn rebalance<C: ClusterStore, J: Journal>(
     method: Method,
     content: Body,
 ) -> Result<Response, ApiError> {
-    if method != Method::POST {
-        return Err(ApiError::method(
-            "POST",
-            "only POST supported against this resource",
-        ));
-    }
+    only_post(&method)?;
     let placement = placement(&api.settings)?;
     let content = body(content, REBALANCE_BYTES_MAX).await?;
     let asked: RebalanceRequest = serde_json::from_slice(&content)

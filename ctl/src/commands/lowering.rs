@@ -3,6 +3,8 @@
 
 use api::types::BatchAction;
 
+use crate::cli::WaitArgs;
+use crate::commands::raising::{Raise, follow_up};
 use crate::error::{CommandError, Kind};
 use crate::request::{Accepted, Answer, OnDifference, Refused, send};
 use crate::selection::{Scope, Selection, expand, nothing_matches};
@@ -19,6 +21,34 @@ pub(crate) enum Unknown {
     Told,
     /// It is as wanted already.
     Fine,
+}
+
+/// Carries out a verb of 1.0 that ends with a sentence about all units, as `stop` and `unload` do.
+///
+/// # Errors
+/// If a name is none, the cluster cannot be asked, or a unit does not get there.
+pub(crate) async fn lower(
+    session: &mut Session<'_>,
+    verb: &Raise<'_>,
+    done: &str,
+    units: &[String],
+    wait_args: &WaitArgs,
+) -> Result<(), CommandError> {
+    let Raise { action, failed, .. } = *verb;
+    let lowered = request(session, action, verb.verb, failed, units, Unknown::Told).await?;
+    if lowered.accepted.is_empty() {
+        return lowered.refused;
+    }
+    let names = name_list(&lowered.accepted);
+    let failed = format!("Failed to {} units {names}. err", verb.verb);
+    let waiting = Raise {
+        failed: &failed,
+        ..*verb
+    };
+    follow_up(session, &waiting, &lowered.accepted, wait_args).await?;
+    let said = format!("Successfully {done} units {names}.");
+    session.output.note(&said);
+    lowered.refused
 }
 
 /// What became of it.
@@ -117,7 +147,7 @@ fn refusal(
 }
 
 /// The names as fleet 1.0 listed them: `[a.service b.service]`.
-pub(crate) fn name_list(accepted: &[Accepted]) -> String {
+fn name_list(accepted: &[Accepted]) -> String {
     let names: Vec<_> = accepted
         .iter()
         .map(|unit| unit.asked.name.as_str())

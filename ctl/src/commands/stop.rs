@@ -3,9 +3,9 @@
 use api::types::BatchAction;
 
 use crate::cli::WaitArgs;
-use crate::commands::lowering::{Unknown, name_list, request};
+use crate::commands::lowering::lower;
 use crate::commands::no_units_given;
-use crate::commands::raising::{Raise, follow_up};
+use crate::commands::raising::Raise;
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::wait::Goal;
@@ -27,30 +27,11 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     if args.units.is_empty() {
         return no_units_given(session);
     }
-    let context = "Error stopping units";
-    let lowered = request(
-        session,
-        BatchAction::Stop,
-        "stop",
-        context,
-        &args.units,
-        Unknown::Told,
-    )
-    .await?;
-    if lowered.accepted.is_empty() {
-        return lowered.refused;
-    }
-    let names = name_list(&lowered.accepted);
-    let failed = format!("Failed to stop units {names}. err");
     let verb = Raise {
         action: BatchAction::Stop,
         verb: "stop",
         goal: Goal::Stopped,
-        failed: &failed,
+        failed: "Error stopping units",
     };
-    follow_up(session, &verb, &lowered.accepted, &args.wait).await?;
-    session
-        .output
-        .note(&format!("Successfully stopped units {names}."));
-    lowered.refused
+    lower(session, &verb, "stopped", &args.units, &args.wait).await
 }

@@ -3,9 +3,9 @@
 use api::types::BatchAction;
 
 use crate::cli::WaitArgs;
-use crate::commands::lowering::{Unknown, name_list, request};
+use crate::commands::lowering::lower;
 use crate::commands::no_units_given;
-use crate::commands::raising::{Raise, follow_up};
+use crate::commands::raising::Raise;
 use crate::error::CommandError;
 use crate::session::Session;
 use crate::wait::Goal;
@@ -27,30 +27,11 @@ pub(crate) async fn run(args: &Args, session: &mut Session<'_>) -> Result<(), Co
     if args.units.is_empty() {
         return no_units_given(session);
     }
-    let context = "Error unloading units";
-    let lowered = request(
-        session,
-        BatchAction::Unload,
-        "unload",
-        context,
-        &args.units,
-        Unknown::Told,
-    )
-    .await?;
-    if lowered.accepted.is_empty() {
-        return lowered.refused;
-    }
-    let names = name_list(&lowered.accepted);
-    let failed = format!("Failed to unload units {names}. err");
     let verb = Raise {
         action: BatchAction::Unload,
         verb: "unload",
         goal: Goal::Inactive,
-        failed: &failed,
+        failed: "Error unloading units",
     };
-    follow_up(session, &verb, &lowered.accepted, &args.wait).await?;
-    session
-        .output
-        .note(&format!("Successfully unloaded units {names}."));
-    lowered.refused
+    lower(session, &verb, "unloaded", &args.units, &args.wait).await
 }

@@ -261,18 +261,7 @@ impl Picture {
     /// Carries out decisions, as the store would have it.
     pub fn apply(&mut self, decisions: &[Decision]) {
         for decision in decisions {
-            self.change(match decision.clone() {
-                Decision::Assign {
-                    unit,
-                    machine,
-                    assignment,
-                    ..
-                } => Change::Assignment(machine, unit, Some(assignment)),
-                Decision::Unassign { unit, machine, .. } => Change::Assignment(machine, unit, None),
-                Decision::Hold { unit, hold } => Change::Hold(unit, Some(hold)),
-                Decision::Release { unit } => Change::Hold(unit, None),
-                Decision::Brake(brake) => Change::Brake(brake),
-            });
+            self.change(decision.clone().into_change());
         }
     }
 
