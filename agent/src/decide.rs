@@ -13,7 +13,7 @@ use unitfile::{FileHash, UnitFile, UnitName};
 use crate::reconcile::{LoadReason, Step, StopReason};
 use crate::run::{Agent, Ended, RETRY_FIRST, STORE_RETRY, TRANSITION_DELAY};
 use crate::steps::{LookAfter, carry_out, stop_remembered};
-use crate::units::{Advance, Work};
+use crate::units::{Advance, Slot, Work};
 
 /// The longest pause before something that failed is tried again.
 const RETRY_LONGEST: Duration = Duration::from_secs(60);
@@ -214,15 +214,20 @@ impl<S: ServiceManager> Agent<'_, S> {
         }
     }
 
-    /// Drops what is no longer needed: files once written, units that are gone.
+    /// Drops what is no longer needed, also while something else takes for ever: files once written, units that are gone.
     fn forget(&mut self) {
-        let idle = self.tasks.is_empty() && self.awake.is_empty() && self.retries.is_empty();
-        if !idle || !self.unpublished.is_empty() {
+        let (awake, retries, unpublished) = (&self.awake, &self.retries, &self.unpublished);
+        let is_due = |name: &UnitName| {
+            awake.contains(name) || retries.contains_key(name) || unpublished.contains_key(name)
+        };
+        self.slots
+            .retain(|name, slot| !slot.is_empty() || is_due(name));
+        if self.bodies.is_empty() && self.missing.is_empty() {
             return;
         }
-        self.bodies.clear();
-        self.slots.retain(|_, slot| !slot.is_empty());
-        self.missing.clear();
+        let due: BTreeSet<FileHash> = self.slots.values().filter_map(Slot::file_due).collect();
+        self.bodies.retain(|hash, _| due.contains(hash));
+        self.missing.retain(|hash| due.contains(hash));
     }
 
     /// The next moment at which something is due without an event.

@@ -10,6 +10,9 @@ use tokio::task::JoinSet;
 use crate::exclusive::extend;
 use crate::steps::stop_remembered;
 
+/// How often a unit is stopped whose stop was cancelled (somebody started it meanwhile) or took longer than its job may.
+const STOP_TRIES_MAX: u32 = 3;
+
 /// Whether anything of ours may still run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
@@ -93,9 +96,21 @@ async fn take_all_away<S: ServiceManager>(
 async fn take_away<S: ServiceManager>(manager: &S, unit: &ServiceUnit) -> Result<(), ServiceError> {
     let running = !unit.active.is_stopped();
     let mark = unit.mark.as_ref().filter(|_| running).map(Mark::given_up);
-    let end = stop_remembered(manager, &unit.name, mark).await?;
-    if end.result != JobResult::Done {
+    for tries_left in (0..STOP_TRIES_MAX).rev() {
+        let end = stop_remembered(manager, &unit.name, mark.clone()).await?;
+        if end.result == JobResult::Done {
+            break;
+        }
         tracing::warn!(unit = %unit.name, result = %end.result, "the stop did not end well");
+        let seen = manager.unit(&unit.name).await?;
+        let runs = seen.is_some_and(|unit| !unit.active.is_stopped());
+        if runs && tries_left == 0 {
+            let message = format!("its stop ended with \"{}\", and it runs on", end.result);
+            return Err(ServiceError::Refused { message });
+        }
+        if !runs {
+            break;
+        }
     }
     manager.unload(&unit.name).await
 }

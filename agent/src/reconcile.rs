@@ -81,8 +81,18 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
         }
         (Some(wanted), None) => Some(Step::Load(fresh(wanted), LoadReason::New)),
         (Some(wanted), Some(unit)) => match &unit.mark {
-            // Left half-loaded: nothing was started from it.
-            None => Some(Step::Load(fresh(wanted), LoadReason::New)),
+            // What was remembered is lost: what runs is by the file that is there.
+            None => match unit.file.filter(|file| *file != wanted.file) {
+                Some(file) if !unit.active.is_stopped() => {
+                    let lost = Mark {
+                        file,
+                        ..fresh(wanted)
+                    };
+                    Some(Step::Stop(StopReason::Replaced(lost)))
+                }
+                // Left half-loaded, or it may run by this very file: then its start does nothing.
+                Some(_) | None => Some(Step::Load(fresh(wanted), LoadReason::New)),
+            },
             Some(mark)
                 if mark.file != wanted.file
                     && (unit.active.is_stopped() || is_made(Mutation::ReplacedWithoutStop)) =>
@@ -100,12 +110,12 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
     }
 }
 
-/// What a unit's first mark is.
+/// What a unit's first mark is. It is yet to be started, and so far what was asked of it before needs no restart.
 fn fresh(wanted: &Assignment) -> Mark {
     Mark {
         file: wanted.file,
         start: Generation::default(),
-        restart: Generation::default(),
+        restart: wanted.restart,
     }
 }
 
@@ -234,6 +244,11 @@ mod tests {
         }
     }
 
+    fn unmarked(mut unit: ServiceUnit) -> ServiceUnit {
+        unit.mark = None;
+        unit
+    }
+
     fn mark(file: FileHash, start: u64, restart: u64) -> Mark {
         Mark {
             file,
@@ -280,6 +295,27 @@ mod tests {
                 Some(wanted(NEW, Launched, 5, 0)),
                 Some(there(NEW, Active, 5, 0)),
                 None,
+            ),
+            // Its mark is lost. What runs by the file that is wanted is not restarted, whatever was asked before; what runs by another is stopped first.
+            (
+                Some(wanted(NEW, Launched, 7, 6)),
+                Some(unmarked(there(NEW, Active, 0, 0))),
+                Some(Step::Load(mark(NEW, 0, 6), LoadReason::New)),
+            ),
+            (
+                Some(wanted(NEW, Launched, 7, 6)),
+                Some(there(NEW, Active, 0, 6)),
+                Some(Step::Start(mark(NEW, 7, 6))),
+            ),
+            (
+                Some(wanted(NEW, Launched, 7, 6)),
+                Some(unmarked(there(OLD, Active, 0, 0))),
+                Some(Step::Stop(StopReason::Replaced(mark(OLD, 0, 6)))),
+            ),
+            (
+                Some(wanted(NEW, Launched, 7, 6)),
+                Some(unmarked(there(OLD, Inactive, 0, 0))),
+                Some(Step::Load(mark(NEW, 0, 6), LoadReason::New)),
             ),
             // Asked again, it is started again.
             (

@@ -140,8 +140,8 @@ pub(crate) async fn stop_remembered<S: ServiceManager>(
     manager.stop(name).await
 }
 
-/// Remembers a request that systemd refused as carried out: it is not made again until the user asks again. One that did not
-/// come to systemd, because nobody answered or nothing could be written, is made again.
+/// Remembers a request that systemd refused as carried out: it is not made again until the user asks again. One that may not have
+/// come to systemd, because nobody answered, or not in time, or nothing could be written, is made again.
 async fn refused<S: ServiceManager>(
     manager: &S,
     name: &UnitName,
@@ -157,11 +157,12 @@ async fn refused<S: ServiceManager>(
 /// True if systemd was asked and did not do it.
 pub(crate) fn is_refusal(error: &ServiceError) -> bool {
     match error {
-        ServiceError::Unreachable { .. } | ServiceError::File { .. } => false,
+        ServiceError::Unreachable { .. }
+        | ServiceError::File { .. }
+        | ServiceError::TimedOut { .. } => false,
         ServiceError::Foreign { .. }
         | ServiceError::Masked { .. }
-        | ServiceError::Refused { .. }
-        | ServiceError::TimedOut { .. } => true,
+        | ServiceError::Refused { .. } => true,
     }
 }
 

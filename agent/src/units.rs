@@ -6,7 +6,7 @@ use model::mutation::{Mutation, is_made};
 use model::{
     Assignment, Generation, JobEnd, JobKind, JobReport, ServiceUnit, TargetState, UnitStatus,
 };
-use unitfile::{UnitHash, UnitName};
+use unitfile::{FileHash, UnitHash, UnitName};
 
 use crate::reconcile::{Progress, Step, next_step, start_still_wanted, status};
 
@@ -188,6 +188,15 @@ impl Slot {
         self.unanswered = false;
         self.failures = 0;
         Want::Changed
+    }
+
+    /// The file that is still to be written for it.
+    pub(crate) fn file_due(&self) -> Option<FileHash> {
+        let wanted = self.desired.as_ref()?.file;
+        let is_there = self.observed.as_ref().is_some_and(|unit| {
+            unit.file == Some(wanted) && unit.mark.as_ref().is_some_and(|mark| mark.file == wanted)
+        });
+        (!is_there).then_some(wanted)
     }
 
     /// True if nothing needs to be known of the unit any more.

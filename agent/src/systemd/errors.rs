@@ -28,7 +28,10 @@ pub(super) fn refused(what: &str, error: &zbus::Error) -> ServiceError {
             | zbus::fdo::Error::NoReply(_)
             | zbus::fdo::Error::Disconnected(_)
             | zbus::fdo::Error::NoServer(_)
-            | zbus::fdo::Error::Timeout(_) => unreachable(),
+            | zbus::fdo::Error::Timeout(_)
+            // The bus has no room for the call now: systemd has not heard of it.
+            | zbus::fdo::Error::LimitsExceeded(_)
+            | zbus::fdo::Error::NoMemory(_) => unreachable(),
             other => ServiceError::Refused {
                 message: other.to_string(),
             },

@@ -44,14 +44,19 @@ impl Systemd {
     }
 
     /// What is remembered of a unit: that the guard stopped it since counts too.
-    pub(super) fn remembered(&self, name: &UnitName) -> Option<Mark> {
-        let mark = self.files().read_mark(name)?;
+    ///
+    /// # Errors
+    /// If it cannot be read now.
+    pub(super) fn remembered(&self, name: &UnitName) -> Result<Option<Mark>, ServiceError> {
+        let Some(mark) = self.files().read_mark(name)? else {
+            return Ok(None);
+        };
         let started = mark.start.0 != 0;
         let is_given_up = |guard: &GuardFiles| guard.is_given_up(name);
-        match &self.inner.guard {
-            Some(guard) if started && is_given_up(guard) => Some(mark.given_up()),
-            Some(_) | None => Some(mark),
-        }
+        Ok(Some(match &self.inner.guard {
+            Some(guard) if started && is_given_up(guard) => mark.given_up(),
+            Some(_) | None => mark,
+        }))
     }
 
     /// Starts or restarts a unit, an exclusive one only if the guard lets it.

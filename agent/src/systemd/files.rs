@@ -126,14 +126,19 @@ impl Files {
         }
     }
 
-    /// What was remembered of the unit; none if nothing was or it cannot be read.
-    pub(super) fn read_mark(&self, name: &UnitName) -> Option<Mark> {
-        match fs::read_to_string(self.mark_path(name)) {
+    /// What was remembered of the unit; none if nothing was, or what was is no mark.
+    ///
+    /// # Errors
+    /// If it cannot be read now, and may be later: without its mark a unit would be started again.
+    pub(super) fn read_mark(&self, name: &UnitName) -> Result<Option<Mark>, ServiceError> {
+        let path = self.mark_path(name);
+        match fs::read_to_string(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let text = fs::read_to_string(self.given_up_path(name));
-                marked(name, text).as_ref().map(Mark::given_up)
+                let path = self.given_up_path(name);
+                let mark = marked(&path, fs::read_to_string(&path))?;
+                Ok(mark.as_ref().map(Mark::given_up))
             }
-            text => marked(name, text),
+            text => marked(&path, text),
         }
     }
 
@@ -150,7 +155,7 @@ impl Files {
 
     /// Writes the mark. That a unit is given up can be written also with a full disk.
     pub(super) fn put_mark(&self, name: &UnitName, mark: &Mark) -> Result<(), ServiceError> {
-        let before = self.read_mark(name).as_ref().map(Mark::given_up);
+        let before = self.read_mark(name)?.as_ref().map(Mark::given_up);
         if before.as_ref() != Some(mark) {
             return self.prepare_mark(name, mark)?.put();
         }
@@ -277,15 +282,27 @@ impl Drop for Prepared {
     }
 }
 
-fn marked(name: &UnitName, text: io::Result<String>) -> Option<Mark> {
+fn marked(path: &Path, text: io::Result<String>) -> Result<Option<Mark>, ServiceError> {
     match text {
-        Ok(text) => mark::parse(&text),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => {
-            tracing::warn!(unit = %name, %error, "mark cannot be read");
-            None
+        Ok(text) => Ok(mark::parse(&text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if is_no_mark(&error) => {
+            tracing::warn!(path = %path.display(), %error, "what is remembered of a unit is damaged, and counts as none");
+            Ok(None)
         }
+        Err(error) => Err(failed(path, &error)),
     }
+}
+
+/// True if trying again would not help: something else has its place.
+fn is_no_mark(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidData
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+            | ErrorKind::PermissionDenied
+    )
 }
 
 /// The error for a file.

@@ -233,7 +233,7 @@ impl Systemd {
             name: name.clone(),
             file: found.as_ref().map(|found| found.file),
             hash: found.as_ref().and_then(files::Found::hash),
-            mark: self.remembered(name),
+            mark: self.remembered(name)?,
             load: state.load,
             active: state.active,
             sub: state.sub,

@@ -237,6 +237,22 @@ impl Bed {
             start: Generation(request),
             restart: Generation(0),
         };
+        self.enter(machine, unit, assignment).await;
+    }
+
+    /// As `fleetctl restart` has it: the unit is to be restarted if it runs.
+    pub(crate) async fn restart(&self, unit: &UnitName, file: &UnitFile, request: u64) {
+        let assignment = Assignment {
+            file: file.file_hash(),
+            target: TargetState::Launched,
+            generation: Generation(request),
+            start: Generation(request),
+            restart: Generation(request),
+        };
+        self.enter(self.machine.clone(), unit, assignment).await;
+    }
+
+    async fn enter(&self, machine: MachineId, unit: &UnitName, assignment: Assignment) {
         let reason = AssignReason::Requested;
         self.decide(Decision::Assign {
             unit: unit.clone(),

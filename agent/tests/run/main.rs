@@ -10,6 +10,7 @@ mod copying;
 mod exclusive;
 mod joining;
 mod keeping;
+mod mishaps;
 mod taking;
 
 use std::sync::Arc;
