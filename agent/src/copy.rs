@@ -9,8 +9,7 @@
 //! another: a unit file has to have its hash, an entry has to be whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::causes::with_causes;
 use crate::decide::files;
+use crate::disk::{Disk, Folder, MemoryDisk};
 
 /// How long further changes of the schedule are waited for. A power cut within it brings back the schedule of before.
 const QUIET: Duration = Duration::from_secs(1);
@@ -39,8 +39,7 @@ pub(crate) type Schedule = BTreeMap<UnitName, Assignment>;
 /// The copy on disk.
 #[derive(Clone, Debug)]
 pub struct ScheduleCopy {
-    units: PathBuf,
-    files: PathBuf,
+    disk: Disk,
 }
 
 /// Why the copy could not be written.
@@ -69,15 +68,21 @@ impl ScheduleCopy {
     /// The copy in this directory, which need not be there yet.
     pub fn in_directory(directory: &Path) -> ScheduleCopy {
         ScheduleCopy {
-            units: directory.join("units"),
-            files: directory.join("files"),
+            disk: Disk::Directory(directory.to_path_buf()),
+        }
+    }
+
+    /// The copy on a disk that a simulation has.
+    pub fn in_memory(disk: MemoryDisk) -> ScheduleCopy {
+        ScheduleCopy {
+            disk: Disk::Memory(disk),
         }
     }
 
     /// What it holds: entries with their files. What cannot be read is named in the log and left out.
     pub(crate) fn read(&self) -> BTreeMap<UnitName, (Assignment, UnitFile)> {
         let mut found = BTreeMap::new();
-        for name in names(&self.units).unwrap_or_default() {
+        for name in self.disk.names(Folder::Units).unwrap_or_default() {
             let Ok(unit) = UnitName::parse(&name) else {
                 continue;
             };
@@ -90,9 +95,10 @@ impl ScheduleCopy {
     }
 
     fn read_one(&self, unit: &UnitName) -> Option<(Assignment, UnitFile)> {
-        let text = fs::read_to_string(self.units.join(unit.as_str())).ok()?;
-        let assignment = parse(&text)?;
-        let raw = fs::read(self.files.join(assignment.file.to_string())).ok()?;
+        let text = self.disk.read(Folder::Units, unit.as_str()).ok()?;
+        let assignment = parse(&String::from_utf8(text).ok()?)?;
+        let file = assignment.file.to_string();
+        let raw = self.disk.read(Folder::Files, &file).ok()?;
         let whole = FileHash::of_raw(&raw) == assignment.file;
         let file = UnitFile::from_bytes(&raw).ok().filter(|_| whole)?;
         Some((assignment, file))
@@ -103,11 +109,8 @@ impl ScheduleCopy {
     /// # Errors
     /// If the disk does not let us.
     pub fn clear(&self) -> io::Result<()> {
-        for folder in [&self.units, &self.files] {
-            match fs::remove_dir_all(folder) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+        for folder in Folder::ALL {
+            self.disk.clear(folder)?;
         }
         Ok(())
     }
@@ -151,7 +154,7 @@ impl ScheduleCopy {
         let needed: BTreeSet<FileHash> = wanted.values().map(|entry| entry.file).collect();
         let missing: Vec<FileHash> = needed
             .iter()
-            .filter(|hash| !self.files.join(hash.to_string()).exists())
+            .filter(|hash| !self.disk.has(Folder::Files, &hash.to_string()))
             .copied()
             .collect();
         // One that is damaged keeps its unit from being started, and no other. It may be put back at any time.
@@ -161,11 +164,14 @@ impl ScheduleCopy {
             false => Copied::WithoutFiles,
         };
         let (copy, wanted) = (self.clone(), wanted.clone());
-        // It waits for the disk.
         let write = move || copy.write_all(&wanted, &found);
-        tokio::task::spawn_blocking(write)
-            .await
-            .map_err(|_| CopyError::Cut)??;
+        match self.disk {
+            // It waits for the disk.
+            Disk::Directory(_) => tokio::task::spawn_blocking(write)
+                .await
+                .map_err(|_| CopyError::Cut)??,
+            Disk::Memory(_) => write()?,
+        }
         Ok(copied)
     }
 
@@ -174,30 +180,49 @@ impl ScheduleCopy {
         wanted: &Schedule,
         found: &BTreeMap<FileHash, Arc<UnitFile>>,
     ) -> Result<(), CopyError> {
-        for folder in [&self.units, &self.files] {
-            fs::create_dir_all(folder).map_err(file_error(folder))?;
+        let disk = &self.disk;
+        for folder in Folder::ALL {
+            self.tried(folder, "", disk.prepare(folder))?;
         }
         for (hash, file) in found {
-            replace(&self.files.join(hash.to_string()), file.raw().as_bytes())?;
+            let name = hash.to_string();
+            let written = disk.replace(Folder::Files, &name, file.raw().as_bytes());
+            self.tried(Folder::Files, &name, written)?;
         }
         for (unit, entry) in wanted {
-            let path = self.units.join(unit.as_str());
-            let text = print(entry);
-            if fs::read_to_string(&path).is_ok_and(|present| present == text) {
+            let (name, text) = (unit.as_str(), print(entry));
+            let present = disk.read(Folder::Units, name);
+            if present.is_ok_and(|present| present == text.as_bytes()) {
                 continue;
             }
-            replace(&path, text.as_bytes())?;
+            let written = disk.replace(Folder::Units, name, text.as_bytes());
+            self.tried(Folder::Units, name, written)?;
         }
         let units: BTreeSet<&str> = wanted.keys().map(UnitName::as_str).collect();
         let files: BTreeSet<String> = wanted.values().map(|it| it.file.to_string()).collect();
-        prune(&self.units, |name| units.contains(name))?;
-        prune(&self.files, |name| files.contains(name))?;
-        // A name is safe from a power cut only once its folder is.
-        for folder in [&self.units, &self.files] {
-            let sync = || File::open(folder)?.sync_all();
-            sync().map_err(file_error(folder))?;
+        self.prune(Folder::Units, |name| units.contains(name))?;
+        self.prune(Folder::Files, |name| files.contains(name))?;
+        for folder in Folder::ALL {
+            self.tried(folder, "", disk.sync(folder))?;
         }
         Ok(())
+    }
+
+    fn prune(&self, folder: Folder, keeps: impl Fn(&str) -> bool) -> Result<(), CopyError> {
+        for name in self.tried(folder, "", self.disk.names(folder))? {
+            if !keeps(&name) {
+                self.tried(folder, &name, self.disk.remove(folder, &name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which file an error is of.
+    fn tried<T>(&self, folder: Folder, name: &str, outcome: io::Result<T>) -> Result<T, CopyError> {
+        outcome.map_err(|source| CopyError::File {
+            path: self.disk.path(folder, name),
+            source,
+        })
     }
 }
 
@@ -228,46 +253,6 @@ fn parse(text: &str) -> Option<Assignment> {
     (print(&entry) == text).then_some(entry)
 }
 
-/// Writes a file whole or not at all, also if the power goes.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), CopyError> {
-    let unfinished = path.with_file_name(".unfinished");
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&unfinished)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)
-    };
-    write().map_err(file_error(path))
-}
-
-fn prune(folder: &Path, keeps: impl Fn(&str) -> bool) -> Result<(), CopyError> {
-    for name in names(folder).map_err(file_error(folder))? {
-        let path = folder.join(&name);
-        if !keeps(&name) {
-            fs::remove_file(&path).map_err(file_error(&path))?;
-        }
-    }
-    Ok(())
-}
-
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        if let Ok(name) = entry?.file_name().into_string() {
-            names.push(name);
-        }
-    }
-    Ok(names)
-}
-
-fn file_error(path: &Path) -> impl Fn(io::Error) -> CopyError {
-    let path = path.to_path_buf();
-    move |source| CopyError::File {
-        path: path.clone(),
-        source,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,7 +270,11 @@ mod tests {
     #[test]
     fn a_schedule_is_read_as_it_was_written_and_what_is_torn_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
-        let copy = ScheduleCopy::in_directory(folder.path());
+        round_trip(&ScheduleCopy::in_directory(folder.path()));
+        round_trip(&ScheduleCopy::in_memory(MemoryDisk::default()));
+    }
+
+    fn round_trip(copy: &ScheduleCopy) {
         assert!(copy.read().is_empty());
         let (one, two) = (
             UnitFile::parse("[Service]\nExecStart=/bin/one\n").unwrap(),
@@ -308,14 +297,51 @@ mod tests {
         for cut in 0..text.len() {
             assert_eq!(parse(&text[..cut]), None);
         }
-        fs::write(copy.files.join(one.file_hash().to_string()), "[Serv").unwrap();
+        let torn = one.file_hash().to_string();
+        copy.disk.replace(Folder::Files, &torn, b"[Serv").unwrap();
         assert_eq!(copy.read().keys().collect::<Vec<_>>(), [&b]);
 
         copy.write_all(&[(b.clone(), entry(&two, 17))].into(), &BTreeMap::new())
             .unwrap();
-        assert_eq!(names(&copy.files).unwrap().len(), 1, "one file is left");
+        assert_eq!(
+            copy.disk.names(Folder::Files).unwrap().len(),
+            1,
+            "one file is left"
+        );
         assert_eq!(copy.read()[&b].0.start, Generation(17));
         copy.clear().unwrap();
         assert!(copy.read().is_empty());
+    }
+    #[test]
+    fn what_a_power_cut_leaves_is_of_before_or_after_unit_by_unit() {
+        let (one, two) = (
+            UnitFile::parse("[Service]\nExecStart=/bin/one\n").unwrap(),
+            UnitFile::parse("[Service]\nExecStart=/bin/two\n").unwrap(),
+        );
+        let unit = |name: &str| UnitName::parse(name).unwrap();
+        let (a, b, c) = (unit("a.service"), unit("b.service"), unit("c.service"));
+        let before: Schedule = [(a.clone(), entry(&one, 5)), (b.clone(), entry(&one, 6))].into();
+        let after: Schedule = [(a.clone(), entry(&two, 7)), (c.clone(), entry(&two, 8))].into();
+        let files = |file: &UnitFile| [(file.file_hash(), Arc::new(file.clone()))].into();
+        let mut cuts = 0;
+        loop {
+            let disk = MemoryDisk::default();
+            let copy = ScheduleCopy::in_memory(disk.clone());
+            copy.write_all(&before, &files(&one)).unwrap();
+            disk.fail_after(Some(cuts));
+            let written = copy.write_all(&after, &files(&two));
+            for (unit, (found, _)) in copy.read() {
+                let known = [before.get(&unit), after.get(&unit)];
+                assert!(known.contains(&Some(&found)), "{unit} after {cuts} changes");
+            }
+            disk.fail_after(None);
+            copy.write_all(&after, &files(&two)).unwrap();
+            assert!(copy.read().into_keys().eq([a.clone(), c.clone()]));
+            if written.is_ok() {
+                break;
+            }
+            cuts += 1;
+        }
+        assert!(cuts > 3, "there is more than one moment for a power cut");
     }
 }

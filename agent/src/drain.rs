@@ -36,7 +36,7 @@ pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) 
 }
 
 /// As [`drain`], on a machine that is not part of the cluster: nobody is told, and there is no lease that could be ended too soon.
-pub async fn drain_alone<S: ServiceManager>(manager: Arc<S>) {
+pub(crate) async fn drain_alone<S: ServiceManager>(manager: Arc<S>) {
     match take_all_away(None, manager).await {
         Drained::Everything | Drained::SomeMayRun => {}
     }

@@ -16,7 +16,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Whether exclusive units may still run on this machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub enum ExclusiveUnits {
+pub(crate) enum ExclusiveUnits {
     /// None does.
     Ended,
     /// systemd answers, and they are there in spite of all: nobody can end them.
@@ -26,7 +26,7 @@ pub enum ExclusiveUnits {
 }
 
 /// Ends all exclusive units, now and by force. What may still run, the log says.
-pub async fn end_exclusive<S: ServiceManager>(manager: &S) -> ExclusiveUnits {
+pub(crate) async fn end_exclusive<S: ServiceManager>(manager: &S) -> ExclusiveUnits {
     match timeout(ENDING_MAX, manager.give_up_exclusive()).await {
         Ok(Ok(())) => return ExclusiveUnits::Ended,
         Ok(Err(error)) => {

@@ -5,12 +5,14 @@ mod causes;
 mod changes;
 mod copy;
 mod decide;
+mod disk;
 mod drain;
 mod exclusive;
 pub mod fake;
 pub mod guard;
 mod joining;
 mod keep;
+mod lifecycle;
 mod observe;
 mod offline;
 mod publish;
@@ -22,10 +24,11 @@ mod units;
 
 pub use answer::answer;
 pub use copy::ScheduleCopy;
-pub use drain::{Drained, drain, drain_alone};
-pub use exclusive::{ExclusiveUnits, end_exclusive};
+pub use disk::MemoryDisk;
+pub use drain::{Drained, drain};
 pub use joining::{JoinError, Joined, Joining};
-pub use offline::start_from_copy;
+pub use lifecycle::{Environment, Lifecycle, Occupied, Parting, Stage};
+pub use offline::OfflineStart;
 pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
 };

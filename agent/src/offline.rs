@@ -1,22 +1,39 @@
 //! A machine that has booted and cannot reach the store starts what its own copy of the schedule has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use model::{Assignment, JobResult, ServiceManager, TargetState};
+use model::{Assignment, JobResult, ServiceError, ServiceManager, TargetState};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use unitfile::{Requirements, UnitFile, UnitName};
 
 use crate::copy::ScheduleCopy;
 use crate::reconcile::{Step, next_step};
 use crate::steps::{LookAfter, carry_out};
 
+/// How often it is looked whether systemd answers, which boots at the same time.
+const SYSTEMD_RETRY: Duration = Duration::from_millis(500);
+
 /// Steps that a unit takes at most: load, reload, start. More would be a circle.
 const STEPS_MAX: usize = 5;
+
+/// Whether a machine that has booted and does not reach the store starts its units by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OfflineStart {
+    /// When it could not be reached for so long.
+    After(Duration),
+    /// Never.
+    Never,
+}
 
 /// Starts every unit of the copy that was to run and is not exclusive, all at the same time, and returns when each has started or
 /// failed. What runs already, or was started since the machine booted, is not touched; nothing is stopped. May be dropped at any time:
 /// who goes on from there sees by the marks what was done.
-pub async fn start_from_copy<S: ServiceManager>(copy: &ScheduleCopy, manager: Arc<S>) {
+pub(crate) async fn start_from_copy<S: ServiceManager>(copy: &ScheduleCopy, manager: Arc<S>) {
+    while let Err(ServiceError::Unreachable { .. }) = manager.list().await {
+        sleep(SYSTEMD_RETRY).await;
+    }
     let mut starting = JoinSet::new();
     for (name, (assignment, file)) in copy.read() {
         if assignment.target != TargetState::Launched {

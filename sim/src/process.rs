@@ -1,15 +1,15 @@
-//! What a process of the cluster does from its start to its end: an agent as fleetd runs it (join, work, join again when
-//! the lease is lost, leave in order), and an engine.
+//! What a process of the cluster does from its start to its end: an agent lives its machine's life, as in fleetd; or an engine.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use agent::{Aids, Drained, ExclusiveUnits, Joined, Joining};
+use agent::{Environment, Lifecycle, MemoryDisk, OfflineStart, Parting, ScheduleCopy, Stage};
 use engine::{BrakeLimits, EngineReport, EngineSettings};
 use model::{BootId, Capacity, Machine, MachineId};
-use registry::{Lease, LeaseId, Membership, Registry, View};
+use registry::{LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use crate::checker::Checker;
 use crate::gate::Gate;
+use crate::history::History;
 use crate::manager::{Hang, Manager};
 
 /// Where the cluster is in the store.
@@ -29,9 +30,6 @@ pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 /// How long a request may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Pause before joining is tried again, as in fleetd.
-const RETRY: Duration = Duration::from_millis(500);
-
 /// Pause before systemd starts a fleetd again that ended because its place was taken.
 const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
 
@@ -40,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) id: MachineId,
     pub(crate) fake: FakeSystemd,
     pub(crate) hang: Hang,
+    /// Has the machine's copy of its schedule.
+    pub(crate) disk: MemoryDisk,
     pub(crate) memory: Mutex<Memory>,
     pub(crate) metadata: BTreeMap<String, String>,
 }
@@ -125,110 +125,82 @@ pub(crate) struct AgentProcess {
     pub(crate) leave: CancellationToken,
 }
 
-enum SessionEnd {
-    LeaseLost,
-    Leaving,
+impl AgentProcess {
+    /// Lives its machine's life until told to end, and is started again by systemd when it may not.
+    pub(crate) async fn run(self) {
+        // Nothing of the description changes before the machine boots again.
+        let (_described, machine) = watch::channel(self.host.describe());
+        let life = Lifecycle {
+            registry: self.registry,
+            view: self.view,
+            machine,
+            copy: ScheduleCopy::in_memory(self.host.disk.clone()),
+            offline_start: OfflineStart::Never,
+            lease_ttl: LEASE_TTL,
+            environment: Around {
+                host: self.host,
+                who: self.manager.gate.who().to_owned(),
+                history: self.checker.history,
+            },
+            manager: self.manager,
+            shutdown: self.leave,
+        };
+        while let Err(occupied) = life.run().await {
+            life.environment.note(&occupied.to_string());
+            sleep(OCCUPIED_RETRY).await;
+        }
+    }
 }
 
-impl AgentProcess {
-    /// Joins and works, again and again, until told to leave.
-    pub(crate) async fn run(self) {
-        let mut joining = Joining::default();
-        loop {
-            let joined = tokio::select! {
-                biased;
-                () = self.leave.cancelled() => return,
-                joined = self.join(&mut joining) => joined,
-            };
-            let (lease, membership) = match joined {
-                Ok(joined) => joined,
-                Err(pause) => {
-                    sleep(pause).await;
-                    continue;
-                }
-            };
-            self.note("joined the cluster");
-            match self.session(&lease, &membership).await {
-                SessionEnd::LeaseLost => self.note("its lease is gone: joining again"),
-                SessionEnd::Leaving => {
-                    self.part(lease, &membership).await;
-                    return;
-                }
-            }
-        }
-    }
+/// What is around an agent.
+struct Around {
+    host: Arc<Host>,
+    who: String,
+    history: History,
+}
 
-    async fn join(&self, joining: &mut Joining) -> Result<(Lease, Membership), Duration> {
-        let machine = self.host.describe();
-        let lease = (LEASE_TTL, self.host.lease());
-        let remember = |lease| self.host.remember(Some(lease));
-        let attempt = joining.attempt(&self.registry, &machine, lease, &*self.manager, remember);
-        match attempt.await {
-            Ok(Joined::Member(lease, membership)) => Ok((lease, membership)),
-            Ok(Joined::Occupied { lease, .. }) => {
-                self.note("its place is taken");
-                if let Err(error) = lease.revoke().await {
-                    self.note(&format!("the lease could not be ended: {error}"));
-                }
-                Err(OCCUPIED_RETRY)
-            }
-            Err(error) => {
-                self.note(&format!("cannot join: {error}"));
-                Err(RETRY)
-            }
-        }
-    }
-
-    async fn session(&self, lease: &Lease, membership: &Membership) -> SessionEnd {
-        let ended = CancellationToken::new();
-        let aids = Aids {
-            copy: None,
-            view: Some(self.view.clone()),
-        };
-        let agent = agent::run_with(
-            self.registry.clone(),
-            self.host.id.clone(),
-            membership,
-            Arc::clone(&self.manager),
-            aids,
-            ended.clone(),
-        );
-        tokio::pin!(agent);
-        let end = tokio::select! {
-            biased;
-            () = &mut agent => return SessionEnd::LeaseLost,
-            () = self.leave.cancelled() => SessionEnd::Leaving,
-            _ = lease.lost() => SessionEnd::LeaseLost,
-        };
-        ended.cancel();
-        agent.await;
-        end
-    }
-
-    /// `systemctl stop fleet`.
-    async fn part(&self, lease: Lease, membership: &Membership) {
-        self.note("leaving in order");
-        if let Err(error) = membership.leave_schedule().await {
-            self.note(&format!("the cluster could not be told: {error}"));
-        }
-        let drained = agent::drain(membership, Arc::clone(&self.manager)).await;
-        let exclusive = agent::end_exclusive(&*self.manager).await;
-        match (drained, exclusive) {
-            (Drained::Everything, ExclusiveUnits::Ended) => {
-                if let Err(error) = lease.revoke().await {
-                    self.note(&format!("the lease could not be ended: {error}"));
-                }
-            }
-            (Drained::SomeMayRun, _) | (_, ExclusiveUnits::Unkillable | ExclusiveUnits::MayRun) => {
-                self.note("something may run on: the lease ends by itself");
-            }
-        }
-        self.host.remember(None);
-        self.note("has left");
-    }
-
+impl Around {
     fn note(&self, what: &str) {
-        self.checker.history.note(self.manager.gate.who(), what);
+        self.history.note(&self.who, what);
+    }
+}
+
+impl Environment for Around {
+    fn lease(&self) -> Option<LeaseId> {
+        self.host.lease()
+    }
+
+    fn remember(&self, lease: LeaseId) -> io::Result<()> {
+        self.host.remember(Some(lease));
+        Ok(())
+    }
+
+    fn forget_lease(&self) -> io::Result<()> {
+        self.host.remember(None);
+        Ok(())
+    }
+
+    fn tell(&self, stage: Stage<'_>) {
+        match stage {
+            Stage::Waiting(problem) => self.note(&format!("cannot join: {problem}")),
+            Stage::Offline => self.note("goes by its own copy of its schedule"),
+            Stage::Joined => self.note("joined the cluster"),
+            Stage::LeaseLost => self.note("its lease is gone: joining again"),
+            Stage::Leaving => self.note("leaving in order"),
+            Stage::Left => self.note("has left"),
+            Stage::Paused => self.note("ends, and its units run on"),
+        }
+    }
+
+    async fn beside(&self, _membership: &Membership) {
+        std::future::pending().await
+    }
+
+    /// The engine is a process of its own here.
+    async fn resign(&self) {}
+
+    async fn parting(&self) -> Parting {
+        Parting::Leave
     }
 }
 

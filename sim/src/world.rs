@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agent::MemoryDisk;
 use agent::fake::FakeSystemd;
 use model::{Clock, MachineId};
 use registry::embedded::Embedded;
@@ -323,6 +324,7 @@ fn host(number: u64) -> (Host, Arc<WallClock>) {
         id: MachineId::parse(&id).unwrap_or_else(|error| unreachable!("{error}")),
         fake: FakeSystemd::new(Arc::clone(&clock) as Arc<dyn Clock>),
         hang: Hang::default(),
+        disk: MemoryDisk::default(),
         memory: Mutex::new(Memory::default()),
         metadata: BTreeMap::from([("disk".to_owned(), disk.to_owned())]),
     };

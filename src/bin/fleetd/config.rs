@@ -9,6 +9,8 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent::OfflineStart;
+
 use crate::brake::{self, BrakeConfig};
 use crate::ini;
 
@@ -17,15 +19,6 @@ const AGENT_TTL_MIN: Duration = Duration::from_secs(3);
 
 /// The longest machine lease: past that, nobody would call a lost machine's units "moved".
 const AGENT_TTL_MAX: Duration = Duration::from_secs(3600);
-
-/// When to act without the store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum OfflineStart {
-    /// When it could not be reached for so long.
-    After(Duration),
-    /// Never.
-    Never,
-}
 
 /// Where to serve the API.
 #[derive(Clone, PartialEq, Eq, Debug)]

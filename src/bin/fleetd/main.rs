@@ -17,7 +17,6 @@ mod listeners;
 mod logging;
 mod node;
 mod notify;
-mod offline;
 mod signals;
 mod steadiness;
 mod store;

@@ -1,5 +1,9 @@
 //! One hollow machine: joins, has fleet's own agent work on a systemd that only pretends, joins again if its lease is
 //! lost, and ends its lease when told to leave.
+//!
+//! It does not live `agent::Lifecycle`, which fleetd and the simulation share: thousands leave at once here by no more than ending
+//! their leases, come in through a door that only so many fit, each watch by a connection of its own, and keep nothing between processes. What is
+//! measured with them, an agent at work, is the same.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
