@@ -13,6 +13,7 @@ use agent::{
 use anyhow::{Context, Result, bail};
 use api::server::{EngineProbe, Listener, Settings};
 use engine::Advisor;
+use futures_util::stream;
 use model::{Machine, MachineId};
 use registry::{LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
@@ -280,8 +281,11 @@ impl Environment for Process {
         // It ends by being dropped.
         let told_to_end = CancellationToken::new();
         let answering = agent::answer(registry, machine, Arc::clone(&self.journal), told_to_end);
-        let mut confirmations = membership.confirmations();
-        let confirmed = async || _ = confirmations.next().await;
+        let confirmed =
+            stream::unfold(membership.confirmations(), |mut confirmations| async move {
+                confirmations.next().await;
+                Some(((), confirmations))
+            });
         tokio::select! {
             () = answering => {}
             () = self.steadiness.follow(self.lease_ttl, confirmed) => {}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -26,12 +27,12 @@ impl Steadiness {
         self.unsteady.subscribe()
     }
 
-    /// Follows a lease that was just taken up, for ever; `confirmed` returns when it is confirmed the next time.
-    pub(crate) async fn follow(&self, lease_ttl: Duration, mut confirmed: impl AsyncFnMut()) {
+    /// Follows a lease that was just taken up; `confirmed` yields when it is confirmed, and ends with it.
+    pub(crate) async fn follow(&self, lease_ttl: Duration, confirmed: impl Stream<Item = ()>) {
         let mut last = Instant::now();
         self.unsteady.send_replace(last);
-        loop {
-            confirmed().await;
+        tokio::pin!(confirmed);
+        while let Some(()) = confirmed.next().await {
             if last.elapsed() > lease_ttl / 3 * THIRDS {
                 self.unsteady.send_replace(Instant::now());
             }
@@ -42,6 +43,8 @@ impl Steadiness {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::stream;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -50,11 +53,10 @@ mod tests {
         let seen = steadiness.unsteady();
         let began = Instant::now();
         let unsteady_s = |seen: &watch::Receiver<Instant>| (*seen.borrow() - began).as_secs();
-        let mut silences = [3, 3, 4, 7, 3].map(Duration::from_secs).into_iter();
-        let confirmed = async || match silences.next() {
-            Some(silence) => tokio::time::sleep(silence).await,
-            None => std::future::pending().await,
-        };
+        let silences = [3, 3, 4, 7, 3].map(Duration::from_secs);
+        let confirmed = stream::iter(silences)
+            .then(tokio::time::sleep)
+            .chain(stream::pending());
         let following = steadiness.follow(Duration::from_secs(9), confirmed);
         tokio::pin!(following);
         let until = async |s| tokio::time::sleep_until(began + Duration::from_secs(s)).await;
