@@ -14,7 +14,7 @@ use model::Deadline;
 
 use super::cgroup::Cgroups;
 use super::wait::sleep_until;
-use super::{GuardError, GuardFiles, boot_ms};
+use super::{GuardError, GuardFiles, boot_ms, monotonic_us};
 
 /// How often it is looked whether the units have stopped, in milliseconds.
 const LOOK_MS: u64 = 100;
@@ -26,6 +26,16 @@ const KILLING_MAX_MS: u64 = 30_000;
 /// How long `systemctl` may take to answer, in milliseconds: on a busy machine it takes 100. Without an answer all that may run counts as
 /// running.
 const ANSWER_MAX_MS: u64 = 1_000;
+
+/// A unit as systemd has it.
+#[derive(PartialEq, Eq, Debug)]
+struct Shown {
+    name: String,
+    /// It is inactive or failed, and no start of it is due that waits for another unit.
+    is_stopped: bool,
+    /// When it last stopped, in microseconds of the monotonic clock; 0 if it never ran.
+    stopped_us: u64,
+}
 
 /// How the guard reaches systemd and the kernel.
 struct Ways {
@@ -52,17 +62,9 @@ pub fn end(files: &GuardFiles, say: &dyn Fn(&str)) -> Result<(), GuardError> {
 }
 
 fn end_by(ways: &Ways, files: &GuardFiles, say: &dyn Fn(&str)) -> Result<(), GuardError> {
-    let units = files.exclusive()?;
-    let mut running = ways.of_these(units, ANSWER_MAX_MS, say);
+    let mut running = give_up(ways, files, say)?;
     if running.is_empty() {
         return Ok(());
-    }
-    for unit in &running {
-        if let Err(error) = files.give_up(unit) {
-            say(&format!(
-                "{unit}: it cannot be remembered that it is given up: {error}"
-            ));
-        }
     }
     say(&format!(
         "this machine's lease is not confirmed: stopping {}",
@@ -82,6 +84,46 @@ fn end_by(ways: &Ways, files: &GuardFiles, say: &dyn Fn(&str)) -> Result<(), Gua
         running = ways.of_these(running, answer_ms(), say);
     }
     ways.kill(running, say)
+}
+
+/// Remembers what runs as given up, and returns it. If systemd does not say what runs, all may: what had stopped by itself is told
+/// from that by when it did, as soon as systemd answers again. It runs [`end`] once more then.
+fn give_up(ways: &Ways, files: &GuardFiles, say: &dyn Fn(&str)) -> Result<Vec<String>, GuardError> {
+    let units = files.exclusive()?;
+    if units.is_empty() {
+        return Ok(units);
+    }
+    let now_us = monotonic_us();
+    let mut running = Vec::new();
+    let mut outcomes = Vec::new();
+    match ways.show(&units, ANSWER_MAX_MS) {
+        Ok(shown) => {
+            for unit in shown {
+                let unseen_us = files.given_up_unseen_us(&unit.name);
+                let ended_before = unseen_us.map(|unseen_us| unit.stopped_us <= unseen_us);
+                outcomes.push(match (unit.is_stopped, ended_before) {
+                    (true, Some(true)) => files.forget(&unit.name),
+                    (false, _) | (true, Some(false)) => files.give_up(&unit.name),
+                    (true, None) => Ok(()),
+                });
+                if !unit.is_stopped {
+                    running.push(unit.name);
+                }
+            }
+        }
+        Err(error) => {
+            say(&error.to_string());
+            let unseen = units.iter().map(|unit| files.give_up_unseen(unit, now_us));
+            outcomes.extend(unseen);
+            running = units;
+        }
+    }
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        say(&format!(
+            "it cannot be remembered what is given up: {error}"
+        ));
+    }
+    Ok(running)
 }
 
 impl Ways {
@@ -123,21 +165,28 @@ impl Ways {
         }
     }
 
-    /// Those of the units that are neither inactive nor failed, or whose start is due and waits for another unit; all of them if systemd
-    /// does not say.
+    /// Those of the units that have not stopped; all of them if systemd does not say.
     fn of_these(&self, units: Vec<String>, answer_ms: u64, say: &dyn Fn(&str)) -> Vec<String> {
         if units.is_empty() {
             return units;
         }
-        let mut show = vec!["show", "--property=Id,ActiveState,Job"];
-        show.extend(units.iter().map(String::as_str));
-        match self.systemctl(&show, answer_ms) {
-            Ok(text) => not_stopped(&text),
+        match self.show(&units, answer_ms) {
+            Ok(shown) => {
+                let left = shown.into_iter().filter(|unit| !unit.is_stopped);
+                left.map(|unit| unit.name).collect()
+            }
             Err(error) => {
                 say(&error.to_string());
                 units
             }
         }
+    }
+
+    fn show(&self, units: &[String], answer_ms: u64) -> Result<Vec<Shown>, GuardError> {
+        let properties = "--property=Id,ActiveState,Job,InactiveEnterTimestampMonotonic";
+        let mut show = vec!["show", properties];
+        show.extend(units.iter().map(String::as_str));
+        self.systemctl(&show, answer_ms).map(|text| parse(&text))
     }
 
     /// What `systemctl` says to this, within this time.
@@ -200,17 +249,22 @@ fn pause() -> Result<(), GuardError> {
 }
 
 /// Reads `systemctl show`: one block of lines a unit.
-fn not_stopped(text: &str) -> Vec<String> {
+fn parse(text: &str) -> Vec<Shown> {
     let mut found = Vec::new();
     for block in text.split("\n\n") {
         let value = |key: &str| {
             let mut lines = block.lines();
             lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         };
-        if let (Some(unit), Some(state)) = (value("Id"), value("ActiveState"))
-            && (!matches!(state, "inactive" | "failed") || value("Job").is_some_and(is_job))
-        {
-            found.push(unit.to_owned());
+        let stopped_us = value("InactiveEnterTimestampMonotonic");
+        if let (Some(unit), Some(state)) = (value("Id"), value("ActiveState")) {
+            found.push(Shown {
+                name: unit.to_owned(),
+                is_stopped: matches!(state, "inactive" | "failed")
+                    && !value("Job").is_some_and(is_job),
+                // Not known counts as now: given up.
+                stopped_us: stopped_us.map_or(u64::MAX, |text| text.parse().unwrap_or(u64::MAX)),
+            });
         }
     }
     found
@@ -224,6 +278,7 @@ fn is_job(number: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::path::Path;
 
     use super::*;
 
@@ -232,8 +287,81 @@ mod tests {
         let text = "Id=a.service\nActiveState=active\n\nId=b.service\nActiveState=inactive\n\n\
                     Id=c.service\nActiveState=deactivating\n\nId=d.service\nActiveState=failed\nJob=0\n\n\
                     Id=e.service\nActiveState=inactive\nJob=217\n\nId=f.service\nActiveState=inactive\nJob=\n";
-        assert_eq!(not_stopped(text), ["a.service", "c.service", "e.service"]);
-        assert!(not_stopped("").is_empty());
+        let left = |text: &str| {
+            let left = parse(text).into_iter().filter(|unit| !unit.is_stopped);
+            left.map(|unit| unit.name).collect::<Vec<_>>()
+        };
+        assert_eq!(left(text), ["a.service", "c.service", "e.service"]);
+        assert!(left("").is_empty());
+    }
+
+    fn guard_files(place: &Path, units: &[&str]) -> GuardFiles {
+        let files = GuardFiles {
+            directory: place.join("guard"),
+            link_directory: place.join("links"),
+            program: "/fleetd".into(),
+            manager: crate::guard::Manager::System,
+        };
+        fs::create_dir_all(place.join("links")).unwrap();
+        files.prepare().unwrap();
+        for unit in units {
+            files.bind(&unit.parse().unwrap()).unwrap();
+        }
+        files
+    }
+
+    fn ways(place: &Path, systemctl: &str) -> Ways {
+        Ways {
+            systemctl: ["sh", "-c", systemctl, "sh"].map(str::to_owned).into(),
+            cgroups: Ok(Cgroups::below(place)),
+            killing_max_ms: 0,
+        }
+    }
+
+    #[test]
+    fn what_had_stopped_by_itself_before_is_not_given_up_once_systemd_answers_again() {
+        let place = tempfile::tempdir().unwrap();
+        let units = [
+            "done.service",
+            "killed.service",
+            "never.service",
+            "runs.service",
+        ];
+        let files = guard_files(place.path(), &units);
+        let say = |text: &str| println!("{text}");
+        let before_us = monotonic_us();
+        let silent = end_by(&ways(place.path(), "exit 1"), &files, &say);
+        assert!(matches!(silent, Err(GuardError::StillRunning { .. })));
+        let given_up = || units.map(|unit| files.is_given_up(&unit.parse().unwrap()));
+        assert_eq!(given_up(), [true; 4], "as nobody knows");
+
+        // Nobody answers the second time either: what was noted first stays.
+        let again = end_by(&ways(place.path(), "exit 1"), &files, &say);
+        assert!(again.is_err());
+        let block = |unit: &str, state: &str, stopped_us: u64| {
+            format!(
+                "Id={unit}\nActiveState={state}\nInactiveEnterTimestampMonotonic={stopped_us}\n\n"
+            )
+        };
+        let answer = [
+            block("done.service", "inactive", before_us),
+            block("killed.service", "failed", monotonic_us() + 1),
+            block("never.service", "inactive", 0),
+            block("runs.service", "active", before_us),
+        ];
+        fs::write(place.path().join("answer"), answer.concat()).unwrap();
+        let tells = format!("cat {}", place.path().join("answer").display());
+        let told = end_by(&ways(place.path(), &tells), &files, &say);
+        assert!(
+            matches!(told, Err(GuardError::StillRunning { .. })),
+            "one runs"
+        );
+        assert_eq!(given_up(), [false, true, false, true]);
+        assert_eq!(
+            files.given_up_unseen_us("killed.service"),
+            None,
+            "that is known now"
+        );
     }
 
     /// A process of a unit, for which nobody else cares.
@@ -250,26 +378,14 @@ mod tests {
             println!("{case}");
             let place = tempfile::tempdir().unwrap();
             let at = |path: &str| place.path().join(path);
-            let files = GuardFiles {
-                directory: at("guard"),
-                link_directory: at("links"),
-                program: "/fleetd".into(),
-                manager: crate::guard::Manager::System,
-            };
-            fs::create_dir_all(at("links")).unwrap();
-            files.prepare().unwrap();
-            files.bind(&"till.service".parse().unwrap()).unwrap();
+            let files = guard_files(place.path(), &["till.service"]);
             let mut processes = [process(), process()];
             for (cgroup, process) in ["", "/below"].iter().zip(&processes) {
                 let cgroup = at(&format!("system.slice/till.service{cgroup}"));
                 fs::create_dir_all(&cgroup).unwrap();
                 fs::write(cgroup.join("cgroup.procs"), format!("{}\n", process.id())).unwrap();
             }
-            let ways = Ways {
-                systemctl: ["sh", "-c", systemctl, "sh"].map(str::to_owned).into(),
-                cgroups: Ok(Cgroups::below(place.path())),
-                killing_max_ms: 0,
-            };
+            let ways = ways(place.path(), systemctl);
             let ended = end_by(&ways, &files, &|text| println!("{text}"));
             for process in &mut processes {
                 let status = process.wait().unwrap();

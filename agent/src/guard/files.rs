@@ -183,6 +183,25 @@ impl GuardFiles {
         fs::write(&path, "").map_err(file_error(&path))
     }
 
+    /// As [`GuardFiles::give_up`], while systemd does not say whether the unit ran at all; `now_us` is of the monotonic clock. What is
+    /// remembered of it already stays.
+    ///
+    /// # Errors
+    /// If the disk does not let us.
+    pub(super) fn give_up_unseen(&self, unit: &str, now_us: u64) -> Result<(), GuardError> {
+        let path = self.given_up_path(unit);
+        if path.exists() {
+            return Ok(());
+        }
+        fs::write(&path, format!("unseen={now_us}\n")).map_err(file_error(&path))
+    }
+
+    /// When it was given up without being seen; none if it was not, or is known by now to have run.
+    pub(super) fn given_up_unseen_us(&self, unit: &str) -> Option<u64> {
+        let text = fs::read_to_string(self.given_up_path(unit)).ok()?;
+        text.trim_end().strip_prefix("unseen=")?.parse().ok()
+    }
+
     /// True if it was, and has not been started since.
     pub fn is_given_up(&self, unit: &UnitName) -> bool {
         self.given_up_path(unit.as_str()).exists()
@@ -193,7 +212,11 @@ impl GuardFiles {
     /// # Errors
     /// If the disk does not let us.
     pub fn forget_given_up(&self, unit: &UnitName) -> Result<(), GuardError> {
-        remove(&self.given_up_path(unit.as_str()))
+        self.forget(unit.as_str())
+    }
+
+    pub(super) fn forget(&self, unit: &str) -> Result<(), GuardError> {
+        remove(&self.given_up_path(unit))
     }
 
     fn deadline_path(&self) -> PathBuf {

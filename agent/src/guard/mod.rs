@@ -9,7 +9,8 @@
 //!
 //! [`wait`] is what its main process does first: it sleeps until the deadline, by the clock that goes on while the machine sleeps.
 //! Then that process does [`end`]: it remembers the exclusive units that run as given up, stops them, and kills those that are left.
-//! If systemd itself does not answer, it kills them without it, by their cgroups (`cgroup.rs`).
+//! If systemd itself does not answer, it kills them without it, by their cgroups (`cgroup.rs`), and gives up all that may run. Which of
+//! those had ended by themselves before, systemd says when it answers again: they stay ended.
 //! What was given up systemd does not start by itself (`Restart=`): a condition in the drop-in forbids it until fleetd does.
 //! systemd runs [`end`] once more when the process has gone, however it went. Should that fail too, `BindsTo=` makes systemd stop them
 //! once the guard is gone. systemd starts the guard before the first exclusive unit, refuses to start one without it, and stops it
@@ -89,6 +90,16 @@ impl Manager {
             Manager::User => "--user",
         }
     }
+}
+
+/// Microseconds of the clock that systemd's monotonic time stamps are of.
+fn monotonic_us() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(nanoseconds / 1_000)
 }
 
 /// Milliseconds since the machine booted, suspend included.
