@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use model::mutation::{Mutation, is_made};
-use model::{AssignReason, Brake, Change, Decision, MachineId, RecordKey, Records, Revision};
-use registry::{Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, Scope, WriteError};
+use model::{Brake, Change, Decision, MachineId, RecordKey, Records, Revision};
+use registry::{
+    Follow, FollowEvent, Leadership, Lease, LeaseLost, Registry, RegistryError, Scope, WriteError,
+};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -20,9 +22,11 @@ use unitfile::UnitName;
 use crate::brake::Lookout;
 use crate::echo::Echo;
 use crate::log::log_decisions;
+use crate::mend::mended;
 use crate::planner::Planner;
 use crate::premises::unreported;
 use crate::relevance::may_alter_plan;
+use crate::retry::Retry;
 use crate::run::{EngineReport, EngineSettings};
 use crate::schedule::unreferenced_files;
 
@@ -37,9 +41,6 @@ const COLLECT_DELAY: Duration = Duration::from_secs(60);
 
 /// How long our own writes may take to come back before everything is read again.
 const ECHO_MAX: Duration = Duration::from_secs(10);
-
-/// How long to wait after a failed write before reading everything again.
-const RETRY_WAIT: Duration = Duration::from_millis(200);
 
 /// How long machines are given to come back after the store was away: they try once a second.
 const RETURN_MAX: Duration = Duration::from_secs(5);
@@ -99,6 +100,8 @@ pub(crate) async fn lead(
         echo_by: None,
         collect_at: None,
         lookout: Lookout::new(settings.brake),
+        retry: Retry::new(),
+        unwritten: Vec::new(),
         settings,
         waits_until: None,
         started: Instant::now(),
@@ -132,14 +135,16 @@ struct Leader<'a> {
     touch: Touch,
     /// True if something changed that the last plan did not know of.
     stale: bool,
-    /// Entries that are damaged in the store and known whole here. They are written again: were one removed instead, its machine
-    /// would stop the unit at once. At most one for each entry there is.
+    /// Entries that are damaged in the store. At most one for each that there is.
     damaged: BTreeSet<(UnitName, MachineId)>,
     echo: Echo,
     /// When our own writes must have come back.
     echo_by: Option<Instant>,
     collect_at: Option<Instant>,
     lookout: Lookout,
+    retry: Retry,
+    /// What could not be written the last time: a plan that is the same is not logged again.
+    unwritten: Vec<Decision>,
     settings: &'a EngineSettings,
     /// Nothing is decided before then, unless the machines that are waited for come back.
     waits_until: Option<Instant>,
@@ -152,7 +157,7 @@ impl Leader<'_> {
             if let Some(ended) = self.listen().await {
                 return ended;
             }
-            if self.touch == Touch::Out || !self.echo.is_complete() {
+            if self.touch == Touch::Out || !self.echo.is_complete() || self.retry.due().is_some() {
                 continue;
             }
             // First of all: what is to be held must not be moved.
@@ -178,12 +183,19 @@ impl Leader<'_> {
                     self.start_over();
                 }
                 Err(WriteError::Store(_)) if is_made(Mutation::UnknownOutcomeTakenForWritten) => {}
+                // What is known is still what the store has.
+                Err(WriteError::Undone(error)) => {
+                    self.stale = true;
+                    // It takes for done what it planned.
+                    self.planner = Planner::of(&self.records);
+                    self.failed(&error);
+                }
                 Err(WriteError::Store(error)) => {
                     // Some of it may have been done: what the store has now must be read.
-                    tracing::warn!(%error, "writing the plan failed; reading everything again");
-                    self.report
-                        .send_modify(|report| report.store_problem = Some(error.to_string()));
-                    tokio::time::sleep(RETRY_WAIT).await;
+                    self.failed(&error);
+                    if let Some(due) = self.retry.due() {
+                        sleep_until(due).await;
+                    }
                     self.start_over();
                 }
             }
@@ -195,6 +207,7 @@ impl Leader<'_> {
         let wake_at = match self.touch {
             // Nothing can be done before the store is back.
             Touch::Out => None,
+            Touch::In if self.retry.due().is_some() => self.retry.due(),
             Touch::In if self.echo.is_complete() => {
                 let brake_at = self.lookout.due_ms().map(|due_ms| self.at(due_ms));
                 // While machines are waited for, nothing is collected either.
@@ -338,8 +351,7 @@ impl Leader<'_> {
     async fn pass(&mut self) -> Result<(), WriteError> {
         let started = Instant::now();
         let mut decisions = self.planner.plan(&self.records);
-        let damaged = std::mem::take(&mut self.damaged);
-        decisions.extend(mended(&self.records, damaged, &decisions));
+        decisions.extend(mended(&self.records, self.damaged.clone(), &decisions));
         let took = started.elapsed();
         self.stale = false;
         let brake = self.records.brake.as_ref();
@@ -351,9 +363,13 @@ impl Leader<'_> {
             report.count_made(&decisions);
         });
         if decisions.is_empty() {
+            self.damaged.clear();
+            self.succeeded();
             return Ok(());
         }
-        log_decisions(&decisions);
+        if decisions != self.unwritten {
+            log_decisions(&decisions);
+        }
         let unreported = unreported(&self.records, &decisions);
         let leadership = &self.elected.leadership;
         let written = leadership
@@ -362,8 +378,10 @@ impl Leader<'_> {
         if written.is_err() {
             self.report
                 .send_modify(|report| report.count_unwritten(&decisions));
+            self.unwritten = decisions;
+            return written;
         }
-        written?;
+        self.damaged.clear();
         self.wrote(&decisions);
         Ok(())
     }
@@ -371,11 +389,40 @@ impl Leader<'_> {
     /// Writes what the brake on mass loss is now. What follows from it is decided once it is back.
     async fn brake(&mut self, brake: Option<Brake>) -> Result<(), WriteError> {
         let decisions = [Decision::Brake(brake)];
-        log_decisions(&decisions);
-        self.elected.leadership.write(&decisions).await?;
+        if decisions[..] != self.unwritten {
+            log_decisions(&decisions);
+        }
+        if let Err(error) = self.elected.leadership.write(&decisions).await {
+            // It is to be decided anew, from what is lost.
+            self.lookout.look_again();
+            self.unwritten = decisions.into();
+            return Err(error);
+        }
         self.wrote(&decisions);
         self.stale = true;
         Ok(())
+    }
+
+    fn failed(&mut self, error: &RegistryError) {
+        let problem = error.to_string();
+        if self.retry.failed(&problem) {
+            tracing::warn!(
+                problem,
+                "writing the plan failed; it is tried again until it can be written"
+            );
+        }
+        self.report
+            .send_modify(|report| report.store_problem = Some(problem));
+    }
+
+    /// All that is decided is written.
+    fn succeeded(&mut self) {
+        self.unwritten.clear();
+        if self.retry.over() {
+            tracing::info!("the store takes what is decided again");
+            self.report
+                .send_modify(|report| report.store_problem = None);
+        }
     }
 
     /// Since this leader began.
@@ -388,6 +435,7 @@ impl Leader<'_> {
     }
 
     fn wrote(&mut self, decisions: &[Decision]) {
+        self.succeeded();
         self.echo = Echo::of(decisions);
         self.echo_by = Some(Instant::now() + ECHO_MAX);
         self.report
@@ -405,10 +453,14 @@ impl Leader<'_> {
             files = files.len(),
             "collecting unit files that nothing refers to"
         );
-        self.elected
-            .leadership
-            .collect_files(&files, self.records.revision)
-            .await
+        let leadership = &self.elected.leadership;
+        let collected = leadership.collect_files(&files, self.records.revision);
+        let collected = collected.await;
+        match collected {
+            Ok(()) => self.succeeded(),
+            Err(_) => self.collect_at = Some(Instant::now() + COLLECT_DELAY),
+        }
+        collected
     }
 
     /// Forgets everything and reads it again.
@@ -445,33 +497,4 @@ fn away(records: &Records) -> BTreeSet<&MachineId> {
 fn shown(machines: &BTreeSet<&MachineId>) -> String {
     let ids: Vec<&str> = machines.iter().map(|machine| machine.as_str()).collect();
     ids.join(", ")
-}
-
-/// Writes again each of these entries that is known and that nothing else is decided about.
-fn mended(
-    records: &Records,
-    damaged: BTreeSet<(UnitName, MachineId)>,
-    decided: &[Decision],
-) -> Vec<Decision> {
-    let decided: BTreeSet<(&UnitName, &MachineId)> = decided.iter().filter_map(entry_of).collect();
-    let again = |(unit, machine): (UnitName, MachineId)| {
-        let assignment = records.schedule.get(&unit)?.get(&machine)?.clone();
-        (!decided.contains(&(&unit, &machine))).then_some(Decision::Assign {
-            unit,
-            machine,
-            assignment,
-            reason: AssignReason::Requested,
-        })
-    };
-    damaged.into_iter().filter_map(again).collect()
-}
-
-/// The entry of a schedule that the decision is about.
-fn entry_of(decision: &Decision) -> Option<(&UnitName, &MachineId)> {
-    match decision {
-        Decision::Assign { unit, machine, .. } | Decision::Unassign { unit, machine, .. } => {
-            Some((unit, machine))
-        }
-        Decision::Hold { .. } | Decision::Release { .. } | Decision::Brake(_) => None,
-    }
 }

@@ -17,6 +17,8 @@ mod explanations;
 mod leading;
 #[path = "engine/mass_loss.rs"]
 mod mass_loss;
+#[path = "engine/no_space.rs"]
+mod no_space;
 #[path = "engine/oracle/mod.rs"]
 mod oracle;
 #[path = "engine/picture.rs"]

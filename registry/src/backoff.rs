@@ -26,6 +26,15 @@ impl Salt {
     pub(crate) fn fixed() -> Salt {
         Salt(0)
     }
+
+    /// Between half of `most` and all of it, another each `turn`.
+    pub(crate) fn spread(self, turn: u64, most: Duration) -> Duration {
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.0, turn).hash(&mut hasher);
+        // 0 to 1023 parts of 1024 of the half.
+        let parts = u32::try_from(hasher.finish() % 1024).unwrap_or(0);
+        most / 2 + (most / 2 / 1024) * parts
+    }
 }
 
 /// Waits, one after the other.
@@ -51,12 +60,9 @@ impl Backoff {
         let step = FIRST
             .saturating_mul(1 << self.attempt.min(DOUBLINGS_MAX))
             .min(LONGEST);
-        let mut hasher = std::hash::DefaultHasher::new();
-        (self.salt.0, self.attempt).hash(&mut hasher);
+        let wait = self.salt.spread(u64::from(self.attempt), step);
         self.attempt = self.attempt.saturating_add(1);
-        // 0 to 1023 parts of 1024 of the half.
-        let parts = u32::try_from(hasher.finish() % 1024).unwrap_or(0);
-        step / 2 + (step / 2) * parts / 1024
+        wait
     }
 }
 

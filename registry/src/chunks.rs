@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp, TxnOpResponse};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use model::Revision;
 
 use crate::connection::{Registry, from_revision, to_revision};
@@ -135,7 +136,8 @@ impl Group {
 /// larger than a transaction ought to be comes after all others: etcd may refuse it, and then only it.
 ///
 /// # Errors
-/// [`WriteError::Deposed`] if the fence does not hold. Transactions before and beside that one may have been done.
+/// [`WriteError::Deposed`] if the fence does not hold, [`WriteError::Store`] if the store failed. Transactions before and beside that
+/// one may have been done; [`WriteError::Undone`] if surely none was.
 pub(crate) async fn write_fenced(
     registry: &Registry,
     fence: &[Compare],
@@ -157,18 +159,61 @@ pub(crate) async fn write_if(
         .chunks
         .into_iter()
         .partition(|chunk| !chunk.premises.is_empty());
+    let mut done = Done::Nothing;
     for chunks in [with, without, split.oversized] {
-        let failed: Vec<BTreeSet<String>> = stream::iter(chunks)
-            .map(|chunk| write_chunk(registry, fence, chunk))
-            .buffer_unordered(IN_FLIGHT_MAX)
-            .try_collect()
-            .await?;
-        let failed: BTreeSet<String> = failed.into_iter().flatten().collect();
+        let failed = write_chunks(registry, fence, chunks, &mut done).await?;
         if !failed.is_empty() {
             return Ok(failed);
         }
     }
     Ok(BTreeSet::new())
+}
+
+/// Whether transactions were done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Nothing,
+    Something,
+}
+
+/// Returns the keys of the premises that do not hold. After an error no more are begun, but what is under way is waited for, so
+/// that it is known whether anything was done.
+async fn write_chunks(
+    registry: &Registry,
+    fence: &[Compare],
+    chunks: Vec<Chunk>,
+    done: &mut Done,
+) -> Result<BTreeSet<String>, WriteError> {
+    let mut chunks = chunks.into_iter();
+    let first = chunks.by_ref().take(IN_FLIGHT_MAX);
+    let mut under_way: FuturesUnordered<_> = first
+        .map(|chunk| write_chunk(registry, fence, chunk))
+        .collect();
+    let mut failed = BTreeSet::new();
+    let mut errors = Vec::new();
+    while let Some(answer) = under_way.next().await {
+        match answer {
+            Ok(keys) if keys.is_empty() => *done = Done::Something,
+            Ok(keys) => failed.extend(keys),
+            Err(error) => errors.push(error),
+        }
+        if errors.is_empty()
+            && let Some(chunk) = chunks.next()
+        {
+            under_way.push(write_chunk(registry, fence, chunk));
+        }
+    }
+    let is_undone =
+        |error: &WriteError| matches!(error, WriteError::Store(error) if error.is_undone());
+    // The error that says most: being deposed, then what may have been done.
+    errors.sort_by_key(|error| (*error != WriteError::Deposed, is_undone(error)));
+    match errors.into_iter().next() {
+        None => Ok(failed),
+        Some(WriteError::Store(error)) if error.is_undone() && *done == Done::Nothing => {
+            Err(WriteError::Undone(error))
+        }
+        Some(error) => Err(error),
+    }
 }
 
 /// Returns the keys of the premises that do not hold.

@@ -75,9 +75,30 @@ pub enum WriteError {
     /// A machine has begun to report what this rests on its not reporting: decide again, by what the store has now.
     #[error("what was decided rests on what is no longer so")]
     Contested,
-    /// The store failed.
+    /// The store did not take it: surely nothing of it was written.
+    #[error(transparent)]
+    Undone(RegistryError),
+    /// The store failed; some of it may have been written.
     #[error(transparent)]
     Store(#[from] RegistryError),
+}
+
+impl RegistryError {
+    /// True if a write that ended in this surely changed nothing.
+    pub(crate) fn is_undone(&self) -> bool {
+        match self {
+            RegistryError::Unreachable { .. }
+            | RegistryError::Refused { .. }
+            | RegistryError::NoSpace
+            | RegistryError::Denied { .. } => true,
+            RegistryError::Unknown { .. }
+            | RegistryError::LeaseEnded
+            | RegistryError::Compacted
+            | RegistryError::TooLarge { .. }
+            | RegistryError::Damaged { .. }
+            | RegistryError::Protocol { .. } => false,
+        }
+    }
 }
 
 impl From<RegistryError> for StoreError {

@@ -12,13 +12,15 @@ use model::mutation::{Mutation, is_made};
 use model::{Change, MachineId, RecordKey, Revision};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::audit::Audit;
 use crate::backoff::Backoff;
 use crate::connection::{Registry, to_revision};
 use crate::error::RegistryError;
-use crate::listing::{Range, Standing, list, standing};
-use crate::stream::{Heard, KeyEvent, Watch};
+use crate::known::{Known, Reached, Verdict};
+use crate::listing::{Range, Standing, account, list, standing};
+use crate::stream::{Heard, Watch};
 
 /// Events that may wait for a slow reader; then etcd itself is held back.
 const QUEUE_MAX: usize = 64;
@@ -107,23 +109,6 @@ pub(crate) enum Batch {
     },
 }
 
-/// How far a follower has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reached {
-    /// Everything up to this revision is known.
-    pub(crate) revision: Revision,
-    /// How many keys there are in the scope at that revision.
-    pub(crate) keys: u64,
-}
-
-impl Reached {
-    /// True if everything that had happened when `standing` was read is known.
-    pub(crate) fn covers(&self, standing: &Standing) -> bool {
-        self.revision >= standing.revision
-            || (self.revision >= standing.modified && self.keys == standing.keys)
-    }
-}
-
 impl Registry {
     /// Follows a part of the cluster. Works while the store is down: it then says `Disconnected` once and keeps trying.
     ///
@@ -185,13 +170,7 @@ struct Follower {
     backoff: Backoff,
     /// Set from `Disconnected` to `Synced` or `Snapshot`.
     disconnected: bool,
-}
-
-/// What is known of the scope, so that it can be resumed.
-struct Known {
-    reached: Reached,
-    cluster: u64,
-    damaged: BTreeSet<Vec<u8>>,
+    audit: Audit,
 }
 
 /// Why a session ended.
@@ -234,6 +213,7 @@ impl Follower {
             Scope::Leader => (Range::Key(layout.key(&RecordKey::Leader)), Resume::List),
         };
         let backoff = Backoff::new(registry.salt());
+        let audit = Audit::new(registry.salt());
         Follower {
             registry,
             range,
@@ -242,6 +222,7 @@ impl Follower {
             known: None,
             backoff,
             disconnected: false,
+            audit,
         }
     }
 
@@ -307,17 +288,23 @@ impl Follower {
             + 1;
         let opened = Watch::open(&self.registry, &self.range, Revision(from)).await?;
         let mut watch = opened.ok_or(End::Outdated)?;
+        self.audit.end();
         loop {
             if let Some(now) = catch_up
                 && self.has_caught_up(&now).await?
             {
                 catch_up = None;
             }
+            self.settle(None)?;
             let heard = match catch_up {
                 None => tokio::select! {
                     biased;
                     heard = watch.next() => heard,
                     () = self.batches.closed() => return Err(End::Unheard),
+                    () = sleep_until(self.audit.due()) => {
+                        self.audit().await?;
+                        continue;
+                    }
                 },
                 Some(_) => match watch.next_within(CATCH_UP_MAX).await {
                     Some(heard) => heard,
@@ -357,11 +344,8 @@ impl Follower {
         tracing::debug!(range = ?self.range, records = changes.len(), elapsed = ?started.elapsed(), "read");
         let revision = listed.revision;
         let position = Reached { revision, keys };
-        self.known = Some(Known {
-            reached: position,
-            cluster: listed.cluster,
-            damaged,
-        });
+        self.known = Some(Known::of(position, listed.cluster, damaged));
+        self.audit.put_off(self.known.as_ref());
         self.disconnected = false;
         self.tell(Batch::Snapshot {
             revision,
@@ -408,13 +392,17 @@ impl Follower {
             }
             Heard::Events(revisions) => {
                 for (revision, events) in revisions {
-                    let Some(known) = &mut self.known else {
+                    let Some(known) = &self.known else {
                         return Err(End::Outdated);
                     };
                     // etcd has been seen to repeat events after a reconnect.
                     if revision <= known.reached.revision {
                         continue;
                     }
+                    self.settle(Some(revision))?;
+                    let Some(known) = &mut self.known else {
+                        return Err(End::Outdated);
+                    };
                     let changes = known.take_in(&self.registry, revision, events);
                     let position = known.reached;
                     let batch = if changes.is_empty() {
@@ -433,12 +421,47 @@ impl Follower {
         }
     }
 
+    /// Asks what the store has; if that was asked before, the rest of it has not come in time.
+    async fn audit(&mut self) -> Result<(), End> {
+        if self.audit.end() {
+            return Err(self.missed());
+        }
+        self.audit.put_off(self.known.as_ref());
+        let Some(known) = &self.known else {
+            return Err(End::Outdated);
+        };
+        match account(&self.registry, &self.range, known.audited()).await {
+            Ok(now) if now.cluster != known.cluster || now.revision < known.reached.revision => {
+                return Err(End::Outdated);
+            }
+            Ok(now) => self.audit.begin(now),
+            // If the store is lost, the watch will say so.
+            Err(error) => {
+                tracing::debug!(range = ?self.range, %error, "cannot see whether an event was lost");
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares what is known with what the store had, before anything of `next` is taken in.
+    fn settle(&mut self, next: Option<Revision>) -> Result<(), End> {
+        let known = self.known.as_mut().ok_or(End::Outdated)?;
+        match self.audit.go_on(known, next) {
+            Verdict::Whole | Verdict::Pending => Ok(()),
+            Verdict::Missed => Err(self.missed()),
+        }
+    }
+
+    fn missed(&self) -> End {
+        tracing::warn!(range = ?self.range, "etcd has lost an event of a watch: reading everything again");
+        End::Outdated
+    }
+
     /// A mistake: goes on with what is to come, as if nothing had been missed.
     async fn skip(&mut self) -> Result<(), End> {
         let now = standing(&self.registry, &self.range).await?;
         if let Some(known) = &mut self.known {
-            known.reached.revision = now.revision;
-            known.reached.keys = now.keys;
+            known.skip_to(&now);
         }
         Err(End::Lost(RegistryError::Unreachable {
             reason: "the watch has fallen behind".to_owned(),
@@ -447,44 +470,5 @@ impl Follower {
 
     async fn tell(&mut self, batch: Batch) -> Result<(), End> {
         self.batches.send(batch).await.map_err(|_| End::Unheard)
-    }
-}
-
-impl Known {
-    /// Takes in what happened at one revision; returns what it means.
-    fn take_in(
-        &mut self,
-        registry: &Registry,
-        revision: Revision,
-        events: Vec<KeyEvent>,
-    ) -> Vec<Change> {
-        let mut changes = Vec::with_capacity(events.len());
-        self.reached.revision = revision;
-        for event in events {
-            match &event.value {
-                Some(_) => self.reached.keys += u64::from(event.created),
-                None => self.reached.keys = self.reached.keys.saturating_sub(1),
-            }
-            let layout = registry.layout();
-            let value = event.value.as_deref();
-            let Some(change) = layout.decode_leased(&event.key, value, event.lease) else {
-                continue;
-            };
-            let damaged = matches!(change, Change::Quarantined { .. });
-            if damaged && event.value.is_some() {
-                self.damaged.insert(event.key);
-                changes.push(change);
-                continue;
-            }
-            if self.damaged.remove(&event.key) {
-                changes.push(Change::Healed {
-                    key: String::from_utf8_lossy(&event.key).into_owned(),
-                });
-            }
-            if !damaged {
-                changes.push(change);
-            }
-        }
-        changes
     }
 }

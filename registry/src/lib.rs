@@ -8,6 +8,7 @@
 //! machines ask this one) and [`View`] (the API's port, [`model::ClusterStore`]).
 
 mod asking;
+mod audit;
 mod backoff;
 mod batch;
 mod certificates;
@@ -25,6 +26,7 @@ mod health;
 mod history;
 mod inbox;
 mod join;
+mod known;
 mod layout;
 mod leadership;
 mod lease;

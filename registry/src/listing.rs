@@ -1,11 +1,13 @@
 //! Reading a part of the cluster in pages, all at one revision.
 
+use std::collections::BTreeMap;
+
 use etcd_client::{GetOptions, GetResponse, KeyValue, SortOrder, SortTarget};
 use futures_util::future::{maybe_done, poll_immediate};
 use model::Revision;
 use model::mutation::{Mutation, is_made};
 
-use crate::connection::{Registry, from_revision, revision_of};
+use crate::connection::{Registry, from_revision, revision_of, to_revision};
 use crate::error::RegistryError;
 
 /// Records in a page: at about 400 bytes each a tenth of the 4 MiB that gRPC clients usually accept.
@@ -13,6 +15,9 @@ const PAGE_RECORDS: i64 = 1000;
 
 /// Unit files in a page: at their limit of 64 KiB each half of those 4 MiB.
 const PAGE_FILES: i64 = 32;
+
+/// Keys without values in a page: about 130 bytes each, so a third of the same.
+const PAGE_KEYS: i64 = 10_000;
 
 /// A part of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,19 @@ pub(crate) struct Standing {
     pub(crate) modified: Revision,
     /// How many keys are there.
     pub(crate) keys: u64,
+    /// Which store this is.
+    pub(crate) cluster: u64,
+}
+
+/// What changed in a range since some revision, and how much there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// The store's revision when it was read, linearizably.
+    pub(crate) revision: Revision,
+    /// How many keys are there.
+    pub(crate) keys: u64,
+    /// Those that were modified since, each with when.
+    pub(crate) modified: BTreeMap<Vec<u8>, Revision>,
     /// Which store this is.
     pub(crate) cluster: u64,
 }
@@ -183,12 +201,54 @@ pub(crate) async fn standing(
     let newest = answer.kvs().first().map_or(0, KeyValue::mod_revision);
     Ok(Standing {
         revision: revision_of(answer.header())?,
-        modified: crate::connection::to_revision(newest),
+        modified: to_revision(newest),
         keys: u64::try_from(answer.count()).unwrap_or(0),
         cluster: answer
             .header()
             .map_or(0, etcd_client::ResponseHeader::cluster_id),
     })
+}
+
+/// Reads what changed in the range after `since`. No value is sent; of a cluster in which nothing happens nothing is but a number.
+///
+/// # Errors
+/// If the store failed, or compacted that revision meanwhile.
+pub(crate) async fn account(
+    registry: &Registry,
+    range: &Range,
+    since: Revision,
+) -> Result<Account, RegistryError> {
+    let (mut start, end) = range.bounds();
+    let mut options = GetOptions::new()
+        .with_keys_only()
+        .with_limit(PAGE_KEYS)
+        .with_min_mod_revision(from_revision(since) + 1);
+    if let Some(end) = end {
+        options = options.with_range(end);
+    }
+    let answer = registry.get_raw(start.clone(), options.clone()).await?;
+    let header = answer.header();
+    let mut account = Account {
+        revision: revision_of(header)?,
+        // Of all, whatever the filter leaves.
+        keys: u64::try_from(answer.count()).unwrap_or(0),
+        modified: BTreeMap::new(),
+        cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+    };
+    options = options.with_revision(from_revision(account.revision));
+    let mut page = answer;
+    loop {
+        let dated = |key: &KeyValue| (key.key().to_vec(), to_revision(key.mod_revision()));
+        account.modified.extend(page.kvs().iter().map(dated));
+        match page.kvs().last() {
+            Some(last) if page.more() => {
+                start = last.key().to_vec();
+                start.push(0);
+            }
+            Some(_) | None => return Ok(account),
+        }
+        page = registry.get_raw(start.clone(), options.clone()).await?;
+    }
 }
 
 /// The first key after all that begin with `prefix`.

@@ -176,7 +176,12 @@ impl Membership {
                 list(&self.registry, &range, |_| present = true).await?;
                 !present
             }
-            Err(WriteError::Deposed | WriteError::Contested | WriteError::Store(_)) => false,
+            Err(
+                WriteError::Deposed
+                | WriteError::Contested
+                | WriteError::Undone(_)
+                | WriteError::Store(_),
+            ) => false,
         };
         if gone {
             self.left.store(true, Ordering::Relaxed);

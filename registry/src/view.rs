@@ -24,8 +24,9 @@ use crate::asking;
 use crate::batch;
 use crate::clocks;
 use crate::connection::Registry;
-use crate::follow::{Batch, Follow, Reached, Scope};
+use crate::follow::{Batch, Follow, Scope};
 use crate::history::History;
+use crate::known::Reached;
 use crate::listing::{Range, Standing, standing};
 use crate::quarantine;
 

@@ -22,6 +22,8 @@ mod health;
 mod leading;
 #[path = "store/leases.rs"]
 mod leases;
+#[path = "store/missing.rs"]
+mod missing;
 #[path = "store/places.rs"]
 mod places;
 #[path = "store/proxy.rs"]

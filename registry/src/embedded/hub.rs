@@ -92,6 +92,8 @@ const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Hub {
     streams: BTreeMap<StreamId, StreamState>,
     opened: u64,
+    /// Nobody is told of what is published next.
+    loses_next: bool,
 }
 
 impl Hub {
@@ -157,8 +159,16 @@ impl Hub {
         state.watchers.remove(&watch_id).is_some()
     }
 
+    /// What is published next is lost to all that watch now, if they have been served so far.
+    pub(crate) fn lose_next(&mut self) {
+        self.loses_next = true;
+    }
+
     /// Marks every watcher that wants something of the revisions after `before` through `visible`.
     pub(crate) fn publish(&mut self, mvcc: &Mvcc, before: i64, visible: i64) {
+        if std::mem::take(&mut self.loses_next) {
+            return;
+        }
         let news: Vec<(&Blob, &Version)> = mvcc.history(before + 1, visible).collect();
         for state in self.streams.values_mut() {
             let mut wake = false;

@@ -150,6 +150,21 @@ impl Embedded {
         self.shared.leases_changed();
     }
 
+    /// Whoever watches now, and has been served so far, is never told of the next write, as etcd has been seen to do. For tests.
+    pub fn lose_next_event(&self) {
+        self.shared.lock().hub.lose_next();
+    }
+
+    /// Nothing is added from now on, as in an etcd whose alarm `NOSPACE` is raised: only reads and deletions are done. For tests.
+    pub fn run_out_of_space(&self) {
+        self.shared.lock().full = true;
+    }
+
+    /// There is space again.
+    pub fn make_room(&self) {
+        self.shared.lock().full = false;
+    }
+
     /// As [`Embedded::channel`], to a member that has nothing newer than `revision`: only who asks for serializable reads notices. For
     /// simulations.
     pub fn channel_behind(&self, revision: i64) -> etcd_client::Channel {

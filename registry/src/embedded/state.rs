@@ -50,6 +50,8 @@ pub(crate) struct State {
     pub(crate) mvcc: Mvcc,
     pub(crate) leases: Leases,
     pub(crate) hub: Hub,
+    /// As under etcd's alarm `NOSPACE`: nothing is added.
+    pub(crate) full: bool,
     visible: i64,
 }
 
@@ -61,6 +63,7 @@ impl State {
             mvcc,
             leases,
             hub: Hub::default(),
+            full: false,
             visible,
         }
     }
@@ -84,6 +87,8 @@ impl State {
         records: &mut Vec<Record>,
     ) -> Result<Answer, Refusal> {
         match command {
+            Command::Txn(txn) if self.full && txn.puts() => Err(Refusal::NoSpace),
+            Command::Grant { .. } if self.full => Err(Refusal::NoSpace),
             Command::Txn(txn) => self.transact(txn, records).map(Answer::Txn),
             Command::Compact { revision } => {
                 let removed = self.mvcc.compact(*revision)?;

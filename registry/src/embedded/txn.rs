@@ -135,6 +135,14 @@ pub(crate) struct Txn {
     pub(crate) failure: Vec<Operation>,
 }
 
+impl Txn {
+    /// Whether it may add something, on either side.
+    pub(crate) fn puts(&self) -> bool {
+        let mut all = self.success.iter().chain(&self.failure);
+        all.any(|operation| matches!(operation, Operation::Put(_)))
+    }
+}
+
 /// The answer to one step; `revision` as etcd puts it in the step's header.
 #[derive(Debug)]
 pub(crate) enum OperationAnswer {
