@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::UnitName;
 
+use crate::absence::Absences;
 use crate::brake::Lookout;
 use crate::echo::Echo;
 use crate::log::log_decisions;
@@ -104,6 +105,8 @@ pub(crate) async fn lead(
         unwritten: Vec::new(),
         settings,
         waits_until: None,
+        // A leader's lease is half of a machine's.
+        absences: Absences::new(registry, settings.loss, 2 * settings.lease_ttl),
         started: Instant::now(),
     };
     let work = leader.work();
@@ -148,6 +151,7 @@ struct Leader<'a> {
     settings: &'a EngineSettings,
     /// Nothing is decided before then, unless the machines that are waited for come back.
     waits_until: Option<Instant>,
+    absences: Absences<'a>,
     started: Instant,
 }
 
@@ -232,6 +236,7 @@ impl Leader<'_> {
                 }
                 ended
             }
+            () = self.absences.answered() => None,
             () = timer => {
                 if !self.echo.is_complete() {
                     tracing::warn!("our own writes did not come back in time; reading everything again");
@@ -256,6 +261,8 @@ impl Leader<'_> {
                 self.take_in(revision, changes);
                 // Cheaper than to take in each record of a whole cluster as a change.
                 self.planner = Planner::of(&self.records);
+                self.absences
+                    .ask(away(&self.records).into_iter().cloned().collect());
                 let leader = self.records.leader.as_ref();
                 let is_ours = leader.is_some_and(|leader| leader.machine == self.elected.machine);
                 (!is_ours).then_some(StepDown::Deposed)
@@ -294,6 +301,7 @@ impl Leader<'_> {
     }
 
     fn take_in(&mut self, revision: Revision, changes: Vec<Change>) {
+        let mut gone = Vec::new();
         for change in changes {
             match &change {
                 Change::Machine(_, None) if is_made(Mutation::PlacedOnGoneMachine) => continue,
@@ -310,8 +318,11 @@ impl Leader<'_> {
                         "a damaged record is skipped"
                     );
                 }
+                Change::Machine(id, None) if !self.planner.units_on(id).is_empty() => {
+                    gone.push(id.clone())
+                }
+                Change::Machine(id, _) => self.absences.is_back(id),
                 Change::File(..)
-                | Change::Machine(..)
                 | Change::MachineSpec(..)
                 | Change::Status(..)
                 | Change::Hold(..)
@@ -325,12 +336,13 @@ impl Leader<'_> {
             self.stale |= !ours && may_alter_plan(&self.records, &change);
             self.planner.take_in(&mut self.records, change);
         }
+        self.absences.ask(gone);
         self.lookout.heard_all(&self.records);
         self.records.revision = revision;
     }
 
-    /// Whether machines that have units are waited for, as the store was away a moment ago and their leases may have ended while
-    /// they are well.
+    /// Whether machines that have units are waited for: the store was away a moment ago and their leases may have ended while
+    /// they are well, or they are being asked.
     fn waits(&mut self) -> bool {
         let unsteady = self.settings.unsteady.as_ref().map(|at| *at.borrow());
         let until = unsteady.map(|at| at + RETURN_MAX);
@@ -343,6 +355,7 @@ impl Leader<'_> {
                 "the store was away: waiting a moment for machines to come back before their units are moved"
             );
         }
+        let until = self.absences.until().into_iter().chain(until).min();
         self.waits_until = until;
         until.is_some()
     }

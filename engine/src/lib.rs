@@ -5,6 +5,7 @@
 //! files they are made of are pure. [`run`] is what surrounds it: one engine of the cluster leads,
 //! follows the store and writes what was decided, fenced by its election.
 
+mod absence;
 mod advisor;
 mod bits;
 mod brake;
@@ -48,6 +49,6 @@ pub use look::Look;
 pub use planner::Planner;
 pub use rebalance::rebalance;
 pub use relevance::may_alter_plan;
-pub use run::{EngineReport, EngineSettings, Role, run};
+pub use run::{EngineReport, EngineSettings, Loss, Role, run};
 pub use schedule::{schedule, unreferenced_files};
 pub use trial::trial;

@@ -40,6 +40,17 @@ pub struct EngineSettings {
     /// machines may have lost their leases then, as when a store stands still and goes on, and may be a moment late in coming back: a
     /// leader waits for those with units, five seconds at the most.
     pub unsteady: Option<watch::Receiver<Instant>>,
+    /// Whether a machine whose lease has ended is asked if it is there all the same.
+    pub loss: Loss,
+}
+
+/// What the end of a machine's lease means to a leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Loss {
+    /// That the machine is lost.
+    Believed,
+    /// That it is asked, and waited for if it answers. It takes half a second until it is taken for lost.
+    Questioned,
 }
 
 /// What the engine does, for health and metrics.

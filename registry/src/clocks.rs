@@ -39,10 +39,33 @@ struct Asking<'r> {
     found: BTreeMap<MachineId, ClockReading>,
 }
 
+impl Registry {
+    /// Those of these machines whose fleetd answers within `limit`, whatever the store says of them.
+    ///
+    /// # Errors
+    /// If the store failed.
+    pub async fn answering(
+        &self,
+        machines: Vec<MachineId>,
+        limit: Duration,
+    ) -> Result<BTreeSet<MachineId>, RegistryError> {
+        let clocks = clocks_within(self, machines, limit).await?;
+        Ok(clocks.into_keys().collect())
+    }
+}
+
 /// What the clocks of these machines say; of those that answer in time.
 pub(crate) async fn clocks(
     registry: &Registry,
     machines: Vec<MachineId>,
+) -> Result<BTreeMap<MachineId, ClockReading>, RegistryError> {
+    clocks_within(registry, machines, ANSWER_LIMIT).await
+}
+
+async fn clocks_within(
+    registry: &Registry,
+    machines: Vec<MachineId>,
+    limit: Duration,
 ) -> Result<BTreeMap<MachineId, ClockReading>, RegistryError> {
     if machines.is_empty() {
         return Ok(BTreeMap::new());
@@ -54,7 +77,7 @@ pub(crate) async fn clocks(
         pending: BTreeMap::new(),
         found: BTreeMap::new(),
     };
-    let outcome = timeout(ANSWER_LIMIT, asking.run(&machines)).await;
+    let outcome = timeout(limit, asking.run(&machines)).await;
     let found = asking.found;
     if let Err(error) = lease.revoke().await {
         tracing::debug!(%error, "questions were not taken back; they end by themselves");

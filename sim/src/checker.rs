@@ -13,6 +13,7 @@ use unitfile::{FileHash, UnitName};
 use crate::catalog::{Catalog, Fate, Rule};
 use crate::history::History;
 use crate::mirror::{Mirror, Noted};
+use crate::process::LEASE_TTL;
 
 /// How old what somebody acts upon may be: an event that was slow (at most 1.5 s each way), a write that was (as much, and
 /// its timeout), in the worst order.
@@ -316,8 +317,7 @@ impl Checker {
         });
         for (other, _) in others {
             let is_sole = self.catalog.rule(&activation.file) == Rule::Sole;
-            let by_hand =
-                state.revoked_at.contains_key(&other.0) || state.revoked_at.contains_key(&place.0);
+            let by_hand = state.is_revoked(&other.0) || state.is_revoked(&place.0);
             let explained = (!is_sole || by_hand)
                 && (state.was_cut_off_since_start(other) || state.was_cut_off_since_start(place));
             let what = format!("{} runs on {} and on {}", place.1, other.0, place.0);
@@ -338,19 +338,22 @@ impl Checker {
         if state.leaving.contains(&place.0) || state.by_hand.as_ref() == Some(place) {
             return;
         }
-        let from = activation
-            .began
-            .checked_sub(STALE)
-            .unwrap_or(activation.began);
-        let wanted = state
-            .mirror
-            .entries
-            .get(place)
-            .map(|entry| entry.since(from));
+        let before = |at: Instant| at.checked_sub(STALE).unwrap_or(at);
+        let entry = state.mirror.entries.get(place);
+        // A restart may be carried out long after it was asked for; what else was so long ago is no reason any more.
+        let of_its_life = entry.map(|entry| entry.since(before(activation.began)));
+        let restarts: BTreeSet<u64> = of_its_life
+            .iter()
+            .flatten()
+            .flatten()
+            .map(|it| it.restart)
+            .collect();
+        let wanted = entry.map(|entry| entry.since(before(Instant::now())));
         let wanted = wanted.unwrap_or_else(|| vec![None]);
-        let restarts: BTreeSet<u64> = wanted.iter().flatten().map(|it| it.restart).collect();
+        // That it was not wanted before it was is none either.
+        let first = wanted.iter().position(Option::is_some).unwrap_or(0);
         let is_asked = restarts.len() > 1
-            || wanted.iter().any(|wanted| match wanted {
+            || wanted[first..].iter().any(|wanted| match wanted {
                 Some(wanted) => !wanted.is_launched() || wanted.file != activation.file,
                 None => true,
             });
@@ -429,6 +432,12 @@ impl State {
             .get(machine)
             .is_some_and(|at| *at + STALE >= now);
         gone || recently
+    }
+
+    /// True if somebody ended the machine's lease by hand so lately that its guard need not have ended exclusive units.
+    fn is_revoked(&self, machine: &str) -> bool {
+        let at = self.revoked_at.get(machine);
+        at.is_some_and(|at| *at + LEASE_TTL + STALE >= Instant::now())
     }
 
     /// True if the machine lost its place at some time after its agent had the unit started.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agent::fake::FakeSystemd;
 use agent::{Environment, Lifecycle, MemoryDisk, OfflineStart, Parting, ScheduleCopy, Stage};
-use engine::{BrakeLimits, EngineReport, EngineSettings};
+use engine::{BrakeLimits, EngineReport, EngineSettings, Loss};
 use model::{BootId, Capacity, Machine, MachineId};
 use registry::{LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
@@ -214,6 +214,7 @@ pub(crate) async fn engine_process(
         lease_ttl: LEASE_TTL / 2,
         brake: BrakeLimits::of_lease(u64::try_from(LEASE_TTL.as_millis()).unwrap_or(u64::MAX)),
         unsteady: None,
+        loss: Loss::Believed,
     };
     let (report, _) = watch::channel(EngineReport::default());
     engine::run(registry, machine, settings, report, leave).await;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::picture::{file, id, machine, name, status};
-use engine::{BrakeLimits, EngineReport, EngineSettings, Role, run};
+use engine::{BrakeLimits, EngineReport, EngineSettings, Loss, Role, run};
 use model::{
     Action, ClusterStore, Decision, MachineId, OnDifference, Records, UnitRequest, UnitStatus,
 };
@@ -36,6 +36,7 @@ pub fn settings(lease_ttl: Duration) -> EngineSettings {
         lease_ttl,
         brake: BrakeLimits::of_lease(10_000),
         unsteady: None,
+        loss: Loss::Believed,
     }
 }
 

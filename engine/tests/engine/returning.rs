@@ -1,16 +1,17 @@
-//! The store stood still for longer than a lease and goes on: machines that are well come back one after the other, and whoever leads
-//! gives them the time.
+//! Leases of machines that are well end: the store stood still for longer than a lease, or a leader of etcd that stood still ended them when it
+//! went on, or somebody did. The machines come back one after the other, and whoever leads gives them the time.
 
 use std::time::Duration;
 
-use engine::EngineSettings;
+use engine::{EngineSettings, Loss};
 use model::Action;
-use registry::Registry;
 use registry::embedded::Embedded;
+use registry::{Asked, Matter, Registry};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::leading::{Engine, Host, PREFIX, TTL, ask, is_on, settings, until};
+use crate::picture::id;
 
 /// How long machines are given.
 const RETURN_MAX: Duration = Duration::from_secs(5);
@@ -67,6 +68,69 @@ async fn machines_have_time_to_come_back_after_the_store_was_away() {
     println!("with a store that is in order a machine that is lost is lost");
     let third = Host::join(&registry, "m3").await;
     sleep(2 * TTL).await;
+    let lost_at = Instant::now();
+    second.lose().await;
+    on("m3").await;
+    assert!(lost_at.elapsed() < Duration::from_secs(1));
+    drop(third);
+    engine.stop().await;
+}
+
+/// A fleetd that answers whoever asks, whatever became of its lease.
+async fn answers(registry: Registry, machine: &str) {
+    let mut inbox = registry.inbox(id(machine));
+    loop {
+        let Asked { matter, reply } = inbox.next().await;
+        assert_eq!(matter, Ok(Matter::Clock));
+        println!("{machine} is asked");
+        reply.tell_clock().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_answers_keeps_its_units_without_a_lease() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let settings = EngineSettings {
+        loss: Loss::Questioned,
+        // Half of a machine's.
+        ..settings(TTL / 2)
+    };
+    let first = Host::join(&registry, "m1").await;
+    let mut engine = Engine::start_with(&registry, "a", settings);
+    engine.until_leading().await;
+    let on = async |machine: &str| {
+        until(&registry, machine, |records| {
+            is_on(records, "web.service", &[machine])
+        })
+        .await
+    };
+    ask(&registry, "web.service", Action::Start, &[]).await;
+    on("m1").await;
+    let second = Host::join(&registry, "m2").await;
+
+    println!("its lease is ended; it notices three seconds later");
+    let answering = tokio::spawn(answers(registry.clone(), "m1"));
+    first.lose().await;
+    sleep(Duration::from_secs(3)).await;
+    on("m1").await;
+    let first = Host::join(&registry, "m1").await;
+    sleep(2 * TTL).await;
+    on("m1").await;
+
+    println!("it answers, and never comes back");
+    let lost_at = Instant::now();
+    first.lose().await;
+    on("m2").await;
+    let waited = lost_at.elapsed();
+    assert!(
+        (TTL..TTL + Duration::from_secs(1)).contains(&waited),
+        "{waited:?}"
+    );
+    answering.abort();
+
+    println!("one that does not answer is lost within the second that is promised");
+    let third = Host::join(&registry, "m3").await;
+    sleep(TTL).await;
     let lost_at = Instant::now();
     second.lose().await;
     on("m3").await;

@@ -231,6 +231,7 @@ impl Process {
             lease_ttl: self.lease_ttl / 2,
             brake: self.brake,
             unsteady: Some(self.steadiness.unsteady()),
+            loss: engine::Loss::Questioned,
         };
         let (registry, id) = (self.registry.clone(), self.machine.clone());
         let (report, shutdown) = (self.engine_report.clone(), self.engine_shutdown.clone());

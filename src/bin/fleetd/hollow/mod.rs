@@ -248,6 +248,7 @@ impl Cluster {
                     lease_ttl: self.lease_ttl / 2,
                     brake: self.brake,
                     unsteady: None,
+                    loss: engine::Loss::Believed,
                 };
                 self.engines.spawn(engine::run(
                     self.registry.another(),
