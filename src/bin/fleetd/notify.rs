@@ -20,6 +20,15 @@ pub(crate) fn stopping() {
     send(&[NotifyState::Stopping]);
 }
 
+/// How long fleetd may be silent while it stops.
+pub(crate) const EXTENSION: Duration = Duration::from_secs(60);
+
+/// Says that stopping goes on: for [`EXTENSION`] from now, whatever `TimeoutStopSec=` says.
+pub(crate) fn extend() {
+    let usec = u32::try_from(EXTENSION.as_micros()).unwrap_or(u32::MAX);
+    send(&[NotifyState::ExtendTimeoutUsec(usec)]);
+}
+
 /// Pings systemd's watchdog for as long as the runtime gets to run, at half of the interval that systemd allows.
 pub(crate) async fn watchdog(shutdown: CancellationToken) {
     let Some(limit) = sd_notify::watchdog_enabled() else {

@@ -46,9 +46,12 @@ pub(crate) async fn obey(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     tokio::pin!(work);
+    let mut extensions = tokio::time::interval(notify::EXTENSION / 3);
     loop {
         tokio::select! {
             ended = &mut work => return ended,
+            // Units may take as long to stop as they like: systemd must not kill us over it.
+            _ = extensions.tick(), if shutdown.is_cancelled() => notify::extend(),
             event = signals.next() => match event {
                 Event::Reload => reload(),
                 Event::Terminate => {
