@@ -14,6 +14,7 @@ mod bad_days;
 mod cut_off;
 mod faults;
 mod hands_off;
+mod leaving;
 mod looking;
 mod main_job;
 mod power_cut;
