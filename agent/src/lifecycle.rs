@@ -133,6 +133,15 @@ pub struct Lifecycle<S, E> {
     pub shutdown: CancellationToken,
 }
 
+/// Whether the store is there for a machine that is joining.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reach {
+    /// It has answered.
+    Answers,
+    /// It has not, or not the last time.
+    Away,
+}
+
 /// What became of one membership.
 enum SessionEnd {
     /// The lease is gone: join again.
@@ -149,10 +158,11 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
     pub async fn run(&self) -> Result<(), Occupied> {
         let mut machine = self.machine.clone();
         loop {
+            let (reach, reached) = watch::channel(Reach::Away);
             let joined = tokio::select! {
                 biased;
-                joined = self.join(&mut machine) => joined?,
-                () = self.do_without() => None,
+                joined = self.join(&mut machine, &reach) => joined?,
+                () = self.do_without(reached) => None,
             };
             let Some((lease, membership)) = joined else {
                 within_limit("resigning", self.environment.resign()).await;
@@ -177,13 +187,20 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
     }
 
     /// Starts units by this machine's own copy of its schedule, when it has booted and the store stays away; never ends.
-    async fn do_without(&self) {
+    async fn do_without(&self, mut reached: watch::Receiver<Reach>) {
         // A process that was restarted finds its units running, or stopped by someone who meant it.
         let is_fresh = self.environment.lease().is_none();
         if let OfflineStart::After(patience) = self.offline_start
             && is_fresh
         {
-            sleep(patience).await;
+            // A store that answers, though this machine has to wait for its place, may have moved its units.
+            let mut until = async |wanted| {
+                let seen = reached.wait_for(|reach| *reach == wanted).await;
+                seen.is_ok()
+            };
+            while let Ok(true) = timeout(patience, until(Reach::Answers)).await {
+                until(Reach::Away).await;
+            }
             tracing::warn!(
                 "the cluster's store was not reached for {} s after the boot: starting units by this machine's own copy of its schedule \
                  (offline_start_after)",
@@ -199,6 +216,7 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
     async fn join(
         &self,
         machine: &mut watch::Receiver<Machine>,
+        reach: &watch::Sender<Reach>,
     ) -> Result<Option<(Lease, Membership)>, Occupied> {
         tracing::info!("Establishing etcd connectivity");
         let mut pause = RETRY_FIRST;
@@ -207,7 +225,10 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
         loop {
             let machine = machine.borrow_and_update().clone();
             let lease = (self.lease_ttl, self.environment.lease());
-            let remember = |lease| self.remember(lease);
+            let remember = |lease| {
+                reach.send_replace(Reach::Answers);
+                self.remember(lease);
+            };
             let attempt = tokio::select! {
                 biased;
                 () = self.shutdown.cancelled() => return Ok(None),
@@ -227,7 +248,10 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
                         own: machine.address,
                     });
                 }
-                Err(JoinError::Store(error)) => self.tell_once(&StoreError::from(error), &mut told),
+                Err(JoinError::Store(error)) => {
+                    reach.send_replace(Reach::Away);
+                    self.tell_once(&StoreError::from(error), &mut told);
+                }
                 Err(error @ JoinError::ExclusiveMayRun) => tracing::error!("{error}"),
             }
             tokio::select! {
@@ -268,23 +292,17 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
             ended.clone(),
         );
         let beside = self.environment.beside(membership);
-        tokio::pin!(agent, beside);
-        let end = loop {
-            // In a fixed order, so that a simulation repeats.
-            tokio::select! {
+        let describing = describe(machine, membership);
+        tokio::pin!(agent, beside, describing);
+        // In a fixed order, so that a simulation repeats.
+        let end = tokio::select! {
                 biased;
-                () = self.shutdown.cancelled() => break SessionEnd::Shutdown,
-                _ = lease.lost() => break SessionEnd::LeaseLost,
+                () = self.shutdown.cancelled() => SessionEnd::Shutdown,
+                _ = lease.lost() => SessionEnd::LeaseLost,
                 // They end only when told to; joining again is right if one ever does otherwise.
                 () = &mut agent => return SessionEnd::LeaseLost,
                 () = &mut beside => return SessionEnd::LeaseLost,
-                Ok(()) = machine.changed() => {
-                    let machine = machine.borrow_and_update().clone();
-                    if let Err(error) = membership.update(&machine).await {
-                        tracing::warn!(%error, "the machine's description could not be renewed");
-                    }
-                }
-            }
+                () = &mut describing => return SessionEnd::LeaseLost,
         };
         ended.cancel();
         agent.await;
@@ -369,6 +387,17 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
             tracing::warn!(%error, "the machine's copy of its schedule could not be removed");
         }
     }
+}
+
+/// Tells the cluster whatever changes of the machine; never ends.
+async fn describe(machine: &mut watch::Receiver<Machine>, membership: &Membership) {
+    while machine.changed().await.is_ok() {
+        let machine = machine.borrow_and_update().clone();
+        if let Err(error) = membership.update(&machine).await {
+            tracing::warn!(%error, "the machine's description could not be renewed");
+        }
+    }
+    std::future::pending().await
 }
 
 async fn revoke(lease: Lease) {

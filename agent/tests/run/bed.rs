@@ -132,6 +132,11 @@ impl Bed {
         !answer.kvs().is_empty()
     }
 
+    /// This machine.
+    pub(crate) fn itself(&self) -> Machine {
+        described(&self.machine)
+    }
+
     /// Another machine.
     pub(crate) fn another(&self, id: &str) -> Machine {
         described(&MachineId::parse(id).unwrap())

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::bed::{Bed, file, name, server};
 
 /// Waits until the copy has these units.
-async fn until_copied(folder: &Path, units: &[&str]) {
+pub(crate) async fn until_copied(folder: &Path, units: &[&str]) {
     let since = Instant::now();
     loop {
         let listed = std::fs::read_dir(folder.join("units"));
