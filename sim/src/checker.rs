@@ -12,7 +12,7 @@ use unitfile::{FileHash, UnitName};
 
 use crate::catalog::{Catalog, Fate, Rule};
 use crate::history::History;
-use crate::mirror::{Mirror, Noted};
+use crate::mirror::{Mirror, Noted, Wanted};
 use crate::process::LEASE_TTL;
 
 /// How old what somebody acts upon may be: an event that was slow (at most 1.5 s each way), a write that was (as much, and
@@ -61,6 +61,8 @@ pub(crate) struct State {
     pub(crate) put_down: BTreeMap<Place, BTreeSet<(u64, u64)>>,
     /// When a machine's place in the cluster was last lost without its doing.
     pub(crate) lost_at: BTreeMap<String, Instant>,
+    /// Machines that do without the store, by their own copy of their schedule.
+    by_copy: BTreeSet<String>,
     /// Machines that are leaving in order.
     leaving: BTreeSet<String>,
     /// Stopped by an operator just now.
@@ -157,6 +159,9 @@ impl Checker {
             .or_default()
             .insert(request);
         state.started_at.insert(place.clone(), now);
+        if state.by_copy.contains(machine) {
+            return self.check_by_copy(&state, &place, &mark.file);
+        }
         if state.is_cut_off(machine, now) {
             return;
         }
@@ -181,6 +186,29 @@ impl Checker {
                 format!("{machine} starts {name}, which is not scheduled there with that file"),
             );
         }
+    }
+
+    /// A machine starts by its own copy only what it once had, and nothing that is exclusive.
+    fn check_by_copy(&self, state: &State, place: &Place, file: &FileHash) {
+        let entry = state.mirror.entries.get(place);
+        let was_here = |entry: &Wanted| entry.is_launched() && entry.file == *file;
+        let (machine, unit) = place;
+        if self.catalog.rule(file) == Rule::Sole {
+            let what = format!("{machine} starts {unit} without asking the cluster");
+            self.history.violation("I1 never two", what);
+        } else if !entry.is_some_and(|entry| entry.has_been(was_here)) {
+            let what = format!("{machine} starts {unit}, which it never had with that file");
+            self.history.violation("I4 schedule", what);
+        }
+    }
+
+    /// The machine does without the store from now on, or does so no longer.
+    pub(crate) fn goes_by_copy(&self, machine: &str, goes: bool) {
+        let mut state = self.lock();
+        match goes {
+            true => state.by_copy.insert(machine.to_owned()),
+            false => state.by_copy.remove(machine),
+        };
     }
 
     /// The agent's mark of a unit was written.
@@ -440,13 +468,21 @@ impl State {
         at.is_some_and(|at| *at + LEASE_TTL + STALE >= Instant::now())
     }
 
-    /// True if the machine lost its place at some time after its agent had the unit started.
+    /// True if the machine was not part of the cluster then.
+    fn was_gone_at(&self, machine: &str, at: Instant) -> bool {
+        let record = self.mirror.machines.get(machine);
+        record.is_none_or(|it| it.since(at).first().is_some_and(Option::is_none))
+    }
+
+    /// True if the machine lost its place at some time after its agent had the unit started, or had none then.
     fn was_cut_off_since_start(&self, place: &Place) -> bool {
         let started = self.started_at.get(place);
         match (self.lost_at.get(&place.0), started) {
-            (Some(lost), Some(started)) => *lost + STALE >= *started,
+            (Some(lost), Some(started)) if *lost + STALE >= *started => true,
             (Some(_), None) => true,
-            (None, _) => false,
+            // By the machine's own copy of its schedule.
+            (_, Some(started)) => self.was_gone_at(&place.0, *started),
+            (None, None) => false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use agent::Parting;
 use agent::fake::Reachable;
 use model::ServiceError;
 use tokio::time::{Instant, sleep};
@@ -43,7 +44,7 @@ pub(crate) struct Damage {
 }
 
 /// Kinds of faults and how often each is drawn.
-const KINDS: [(&str, u64); 25] = [
+const KINDS: [(&str, u64); 26] = [
     ("crash of an agent", 10),
     ("crash of an engine", 10),
     ("crash at a store request", 10),
@@ -66,6 +67,7 @@ const KINDS: [(&str, u64); 25] = [
     ("reboot", 4),
     ("damaged record", 7),
     ("machine leaves in order", 3),
+    ("agent restarts in order", 3),
     ("clock jump", 5),
     ("reads fall behind", 5),
     ("leader cut off amid a write", 5),
@@ -100,7 +102,8 @@ impl World {
             "store down" => self.store_down(kind),
             "reboot" => self.reboot(kind),
             "damaged record" => self.damage(kind).await,
-            "machine leaves in order" => self.leave(kind),
+            "machine leaves in order" => self.leave(Parting::Leave, kind),
+            "agent restarts in order" => self.leave(Parting::Pause, kind),
             "clock jump" => self.jump(kind),
             "reads fall behind" => self.fall_behind(kind),
             "leader cut off amid a write" => self.hold_leader(kind).await,
@@ -238,21 +241,35 @@ impl World {
         self.power_off(index);
         let pause = self.dice.between(1_000, 20_000);
         self.later(pause, Heal::Start(Role::Agent, index));
+        if self.dice.percent(40) {
+            // The network comes later, or only for a moment.
+            self.agents[index]
+                .link
+                .set(|weather| weather.to_store = Flow::Lost);
+            let lasts = pause + self.dice.between(5_000, 20_000);
+            self.heal_link_after(lasts, Role::Agent, index, true);
+        }
         if index < self.engines.len() {
             self.later(pause, Heal::Start(Role::Engine, index));
         }
     }
 
-    fn leave(&mut self, kind: &'static str) {
+    /// systemd ends an agent: for good, or to start it again.
+    fn leave(&mut self, parting: Parting, kind: &'static str) {
         let index = self.draw(Role::Agent);
         let name = self.machine(index).to_owned();
-        let Some(running) = self.agents[index].running.as_ref() else {
+        let running = self.agents[index].running.as_ref();
+        let Some(running) = running.filter(|running| !running.leave.is_cancelled()) else {
             return;
         };
         running.leave.cancel();
-        self.checker.leaves(&name, true);
+        self.hosts[index].lock().parting = Some(parting);
+        self.checker.leaves(&name, parting == Parting::Leave);
         self.history.fault(kind, name);
-        let pause = self.dice.between(8_000, 20_000);
+        let pause = match parting {
+            Parting::Leave => self.dice.between(8_000, 20_000),
+            Parting::Pause => self.dice.between(100, 3_000),
+        };
         self.later(pause, Heal::Start(Role::Agent, index));
     }
 
@@ -270,6 +287,8 @@ impl World {
             }
             "disk full" => {
                 fake.set_disk_failure(Some("No space left on device"));
+                let writes = self.dice.below(4);
+                self.hosts[index].disk.fail_after(Some(writes));
                 self.later(lasts, Heal::Disk(index));
             }
             "systemd hangs" => {
@@ -390,7 +409,10 @@ impl World {
                 self.history.note("store", "is up again");
             }
             Heal::Bus(index) => self.hosts[index].fake.set_reachable(Reachable::Yes),
-            Heal::Disk(index) => self.hosts[index].fake.set_disk_failure(None),
+            Heal::Disk(index) => {
+                self.hosts[index].fake.set_disk_failure(None);
+                self.hosts[index].disk.fail_after(None);
+            }
             Heal::Hang(index) => self.hosts[index].hang.set(false),
             Heal::Mask(index, unit) => self.hosts[index].fake.unmask(unit.as_str()),
             Heal::Clock(index) => self.clocks[index].set(CLOCK_AHEAD_MS),

@@ -85,6 +85,12 @@ impl<T: Clone + PartialEq> Timeline<T> {
         self.moments.last().and_then(|(_, value)| value.as_ref())
     }
 
+    /// True if this was ever so of it.
+    pub(crate) fn has_been(&self, is_so: impl Fn(&T) -> bool) -> bool {
+        let mut values = self.moments.iter().filter_map(|(_, value)| value.as_ref());
+        values.any(is_so)
+    }
+
     /// When it last changed.
     pub(crate) fn changed_at(&self) -> Option<Instant> {
         self.moments.last().map(|(at, _)| *at)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
@@ -18,7 +18,6 @@ use tracing::Instrument;
 
 use crate::checker::Checker;
 use crate::gate::Gate;
-use crate::history::History;
 use crate::manager::{Hang, Manager};
 
 /// Where the cluster is in the store.
@@ -29,6 +28,9 @@ pub(crate) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// How long a request may take.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// When a machine that has booted does without the store, as by default.
+pub(crate) const OFFLINE_START_AFTER: Duration = Duration::from_secs(10);
 
 /// Pause before systemd starts a fleetd again that ended because its place was taken.
 const OCCUPIED_RETRY: Duration = Duration::from_secs(2);
@@ -49,11 +51,13 @@ pub(crate) struct Host {
 pub(crate) struct Memory {
     pub(crate) boot: u64,
     pub(crate) lease: Option<LeaseId>,
+    /// What systemd says of why it ends the agent.
+    pub(crate) parting: Option<Parting>,
 }
 
 impl Host {
     fn describe(&self) -> Machine {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = self.lock();
         Machine {
             id: self.id.clone(),
             boot: BootId(format!("boot-{}", memory.boot)),
@@ -65,17 +69,15 @@ impl Host {
     }
 
     fn lease(&self) -> Option<LeaseId> {
-        self.memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lease
+        self.lock().lease
     }
 
     fn remember(&self, lease: Option<LeaseId>) {
-        self.memory
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lease = lease;
+        self.lock().lease = lease;
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,12 +137,12 @@ impl AgentProcess {
             view: self.view,
             machine,
             copy: ScheduleCopy::in_memory(self.host.disk.clone()),
-            offline_start: OfflineStart::Never,
+            offline_start: OfflineStart::After(OFFLINE_START_AFTER),
             lease_ttl: LEASE_TTL,
             environment: Around {
                 host: self.host,
                 who: self.manager.gate.who().to_owned(),
-                history: self.checker.history,
+                checker: self.checker,
             },
             manager: self.manager,
             shutdown: self.leave,
@@ -156,12 +158,12 @@ impl AgentProcess {
 struct Around {
     host: Arc<Host>,
     who: String,
-    history: History,
+    checker: Checker,
 }
 
 impl Around {
     fn note(&self, what: &str) {
-        self.history.note(&self.who, what);
+        self.checker.history.note(&self.who, what);
     }
 }
 
@@ -181,10 +183,17 @@ impl Environment for Around {
     }
 
     fn tell(&self, stage: Stage<'_>) {
+        let machine = self.host.id.as_str();
         match stage {
             Stage::Waiting(problem) => self.note(&format!("cannot join: {problem}")),
-            Stage::Offline => self.note("goes by its own copy of its schedule"),
-            Stage::Joined => self.note("joined the cluster"),
+            Stage::Offline => {
+                self.checker.goes_by_copy(machine, true);
+                self.note("goes by its own copy of its schedule");
+            }
+            Stage::Joined => {
+                self.checker.goes_by_copy(machine, false);
+                self.note("joined the cluster");
+            }
             Stage::LeaseLost => self.note("its lease is gone: joining again"),
             Stage::Leaving => self.note("leaving in order"),
             Stage::Left => self.note("has left"),
@@ -200,7 +209,8 @@ impl Environment for Around {
     async fn resign(&self) {}
 
     async fn parting(&self) -> Parting {
-        Parting::Leave
+        // None is a plain signal.
+        self.host.lock().parting.unwrap_or(Parting::Pause)
     }
 }
 

@@ -1,14 +1,15 @@
 //! Long trials: one trouble that lasts, and no healthy unit may notice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use model::InvocationId;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::catalog::{Fate, Rule};
 use crate::checker::Place;
 use crate::history::Telling;
+use crate::process::OFFLINE_START_AFTER;
 use crate::run::Outcome;
 use crate::world::{Role, World};
 
@@ -19,6 +20,8 @@ pub enum Trial {
     StoreAwayForAnHour,
     /// Every engine is killed within seconds of its start, for ten minutes.
     EnginesCrashInALoop,
+    /// Every machine loses its power, boots again within seconds, and the store stays away for minutes.
+    PowerOutage,
 }
 
 /// How often systemd's histories are read meanwhile: an hour is long.
@@ -27,6 +30,22 @@ const EAR: Duration = Duration::from_millis(500);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
+
+/// What is due after a power cut.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    Boots,
+    HasStarted,
+    IsAsBefore,
+}
+
+/// How long machines take to boot, in milliseconds, at most.
+const BOOT_MS_MAX: u64 = 20_000;
+
+/// How long the slowest unit takes to start (3 s), with the calls to systemd before that.
+const START_MAX: Duration = Duration::from_secs(4);
+
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +56,8 @@ pub struct Endured {
     pub untouched: usize,
     /// Times that an engine was killed.
     pub kills: u64,
+    /// Units that machines had back by their own copies of their schedules.
+    pub back: usize,
 }
 
 /// Lets a cluster of this seed come to rest, endure that, and come to rest again.
@@ -55,11 +76,18 @@ async fn run(seed: u64, trial: Trial) -> Endured {
     let mut world = World::watched(seed, Telling::AtEnd, EAR).await;
     world.begin().await;
     world.rest(None).await;
-    let before = world.healthy();
-    let kills = match trial {
+    let mut before = world.healthy();
+    let (mut kills, mut back) = (0, 0);
+    match trial {
         Trial::StoreAwayForAnHour => world.without_store().await,
-        Trial::EnginesCrashInALoop => world.without_engines().await,
-    };
+        Trial::EnginesCrashInALoop => kills = world.without_engines().await,
+        Trial::PowerOutage => {
+            back = world.without_power(&before).await;
+            // What has come back is what must not be touched when the store does.
+            before = world.healthy();
+            world.store_returns();
+        }
+    }
     let rest = world.rest(None).await;
     let after = world.healthy();
     for ((machine, unit), invocation) in &before {
@@ -72,6 +100,7 @@ async fn run(seed: u64, trial: Trial) -> Endured {
         outcome: world.outcome(seed, rest),
         untouched: before.len(),
         kills,
+        back,
     }
 }
 
@@ -93,20 +122,92 @@ impl World {
         running.filter(|(place, _)| is_lasting(place)).collect()
     }
 
-    async fn without_store(&mut self) -> u64 {
-        self.history.fault("store down", "for an hour");
+    async fn without_store(&mut self) {
+        self.store_goes("for an hour");
+        sleep(HOUR).await;
+        self.store_returns();
+    }
+
+    /// It has no quorum: nobody is answered, and no lease ends.
+    fn store_goes(&mut self, what: &str) {
+        self.history.fault("store down", what);
         self.store.hold_leases();
         for link in self.links() {
             link.set(|weather| weather.refused = true);
             link.break_streams();
         }
-        sleep(HOUR).await;
+    }
+
+    fn store_returns(&mut self) {
         self.store.release_leases();
         for link in self.links() {
             link.set(|weather| weather.refused = false);
         }
         self.history.note("store", "is up again");
-        0
+    }
+
+    /// Says how many of the units that were healthy before are back without the store; all of them must be, in time, and nothing
+    /// exclusive may be.
+    async fn without_power(&mut self, before: &BTreeMap<Place, Option<InvocationId>>) -> usize {
+        self.store_goes("with the power of all machines");
+        let mut due = BTreeSet::new();
+        let began = Instant::now();
+        for index in 0..self.hosts.len() {
+            self.history.fault("reboot", self.machine(index));
+            self.power_off(index);
+            let boot = began + Duration::from_millis(self.dice.between(1_000, BOOT_MS_MAX));
+            due.insert((boot, index, Due::Boots));
+            due.insert((
+                boot + OFFLINE_START_AFTER + START_MAX,
+                index,
+                Due::HasStarted,
+            ));
+            due.insert((began + FIVE_MINUTES, index, Due::IsAsBefore));
+        }
+        let mut back = 0;
+        for (at, index, what) in due {
+            sleep_until(at).await;
+            match what {
+                Due::Boots => {
+                    self.start(Role::Agent, index);
+                    if index < self.engines.len() {
+                        self.start(Role::Engine, index);
+                    }
+                }
+                Due::HasStarted => back += self.is_back(index, before),
+                Due::IsAsBefore => drop(self.is_back(index, before)),
+            }
+        }
+        back
+    }
+
+    /// Counts the units that a machine has back.
+    fn is_back(&self, index: usize, before: &BTreeMap<Place, Option<InvocationId>>) -> usize {
+        self.checker.hear();
+        let host = &self.hosts[index];
+        let running = host.fake.running();
+        let wanted = before
+            .keys()
+            .filter(|(machine, _)| machine == host.id.as_str());
+        let mut back = 0;
+        for (machine, unit) in wanted {
+            match running.keys().any(|name| name.as_str() == unit) {
+                true => back += 1,
+                false => {
+                    let what = format!("{machine} has no {unit}, though it has its own copy");
+                    self.history.violation("I14 runs", what);
+                }
+            }
+        }
+        let state = self.checker.lock();
+        for unit in running.keys() {
+            let activation = state.running.get(&(host.id.to_string(), unit.to_string()));
+            if activation.is_some_and(|it| self.checker.catalog.rule(&it.file) == Rule::Sole) {
+                let what = format!("{unit} runs on {}, which has no lease", host.id);
+                self.history.violation("I1 never two", what);
+            }
+        }
+        back
     }
 
     async fn without_engines(&mut self) -> u64 {

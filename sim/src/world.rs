@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use agent::MemoryDisk;
 use agent::fake::FakeSystemd;
@@ -279,7 +279,8 @@ impl World {
         host.fake.reboot();
         self.checker.hear();
         self.checker.reboots(&machine);
-        let mut memory = host.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.checker.goes_by_copy(&machine, false);
+        let mut memory = host.lock();
         memory.boot += 1;
         memory.lease = None;
     }

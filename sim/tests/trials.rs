@@ -1,4 +1,4 @@
-//! Long trials: the store away for an hour, engines that crash in a loop. No healthy unit may notice.
+//! Long trials: the store away for an hour, engines that crash in a loop, the power of all machines gone. No healthy unit may notice.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use sim::{Endured, Trial, endure};
@@ -9,8 +9,8 @@ fn endured(trial: Trial, seeds: u64) -> Vec<Endured> {
     let endured: Vec<Endured> = endured.collect();
     for it in &endured {
         println!(
-            "{trial:?}, seed {}: {} activations untouched, {} engines killed, at rest {:?} later",
-            it.outcome.seed, it.untouched, it.kills, it.outcome.rest
+            "{trial:?}, seed {}: {} activations untouched, {} engines killed, {} units back without the store, at rest {:?} later",
+            it.outcome.seed, it.untouched, it.kills, it.back, it.outcome.rest
         );
         let from = it.outcome.history.len().saturating_sub(40);
         assert_eq!(
@@ -33,4 +33,10 @@ fn an_hour_without_the_store_touches_no_unit() {
 fn engines_that_crash_in_a_loop_touch_no_unit() {
     let endured = endured(Trial::EnginesCrashInALoop, 3);
     assert!(endured.iter().all(|it| it.kills > 100));
+}
+
+#[test]
+fn machines_that_boot_without_the_store_have_their_units_back() {
+    let endured = endured(Trial::PowerOutage, 5);
+    assert!(endured.iter().all(|it| it.back > 0));
 }
