@@ -209,7 +209,7 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
             self.environment.tell(Stage::Offline);
             start_from_copy(&self.copy, Arc::clone(&self.manager)).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Takes this machine's place in the cluster, waiting for the store if need be. None if told to end meanwhile.

@@ -202,7 +202,7 @@ impl Environment for Around {
     }
 
     async fn beside(&self, _membership: &Membership) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The engine is a process of its own here.
