@@ -200,7 +200,8 @@ impl Membership {
         self.confirmations.clone()
     }
 
-    /// What the machine has published, as the store has it now. Damaged records are left out: publish them again.
+    /// What the machine has published, as the store has it now. Damaged records are left out, and so are those under an earlier
+    /// lease, with which they will end: publish them again.
     ///
     /// # Errors
     /// If the store failed.
@@ -209,8 +210,9 @@ impl Membership {
         let layout = self.registry.layout();
         let range = Range::Prefix(layout.states_prefix(&self.machine));
         list(&self.registry, &range, |record| {
-            if let Some(Change::Status(_, unit, Some(status))) =
-                layout.decode(record.key(), Some(record.value()))
+            if record.lease() == self.lease.0
+                && let Some(Change::Status(_, unit, Some(status))) =
+                    layout.decode(record.key(), Some(record.value()))
             {
                 statuses.insert(unit, status);
             }

@@ -39,6 +39,27 @@ async fn places_in_etcd() {
     takes_and_gives(etcd.registry().await).await;
 }
 
+#[tokio::test]
+async fn what_stands_under_an_earlier_lease_is_published_again() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let ours = machine("m1", "10.0.0.1", "boot1");
+    let first = lease(&registry).await;
+    let membership = joined(&registry, &ours, &first).await;
+    let running = vec![(name("a.service"), Some(status("running")))];
+    membership.publish(running.clone()).await.unwrap();
+    println!(
+        "it leaves with a unit that could not be stopped, and is back before its lease has ended"
+    );
+    membership.leave_schedule().await.unwrap();
+    let second = lease(&registry).await;
+    let again = joined(&registry, &ours, &second).await;
+    assert!(again.statuses().await.unwrap().is_empty());
+    again.publish(running).await.unwrap();
+    drop(membership);
+    first.revoke().await.unwrap();
+    assert_eq!(again.statuses().await.unwrap().len(), 1);
+}
+
 async fn takes_and_gives(registry: Registry) {
     let ours = machine("m1", "10.0.0.1", "boot1");
     let first = lease(&registry).await;
