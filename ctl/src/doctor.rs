@@ -1,17 +1,13 @@
 //! What `fleetctl doctor` makes of a diagnosis: findings, each with what to do. PURE.
 
+mod store;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::count::counted;
 
-use api::types::{BehindUnit, Diagnosis, MachineReport, MemberReport, StoreReport};
-
-/// etcd's default quota is 2 GiB; above half of it there is time to do something.
-const DATABASE_BYTES_LARGE: u64 = 1024 * 1024 * 1024;
-
-/// A member on a LAN answers in 1 or 2 ms; one that takes this long is swapping or its disk is too slow.
-const LATENCY_MS_LARGE: u64 = 100;
+use api::types::{BehindUnit, Diagnosis, LeaseReport, MachineId, MachineReport};
 
 /// Clocks of machines that run NTP differ by a few milliseconds. fleet decides nothing by them, but logs are hard to read.
 const CLOCK_DIFFERENCE_MS_LARGE: u64 = 2_000;
@@ -64,9 +60,9 @@ impl Finding {
 
 /// Judges two diagnoses, the later some time after the earlier: what is so in both is no moment's matter.
 pub(crate) fn judge(earlier: &Diagnosis, later: &Diagnosis) -> Vec<Finding> {
-    let mut findings = quorum(&later.store);
-    findings.extend(latency(&later.store));
-    findings.extend(space(&later.store));
+    let mut findings = store::quorum(&later.store);
+    findings.extend(store::latency(&later.store));
+    findings.extend(store::space(&later.store));
     if let Some(reason) = &later.unreadable {
         let found = format!("the cluster's records cannot be read: {reason}");
         let advice = "Running units are not touched. Bring etcd back; nothing else is needed.";
@@ -74,7 +70,8 @@ pub(crate) fn judge(earlier: &Diagnosis, later: &Diagnosis) -> Vec<Finding> {
         return findings;
     }
     findings.push(leader(later));
-    findings.push(leases(&later.machines));
+    findings.extend(brake(later));
+    findings.push(leases(later));
     findings.push(clocks(&later.machines));
     findings.push(versions(later));
     findings.push(behind(earlier, later));
@@ -82,91 +79,6 @@ pub(crate) fn judge(earlier: &Diagnosis, later: &Diagnosis) -> Vec<Finding> {
     findings.push(placement(later));
     findings.push(failed(later));
     findings
-}
-
-fn quorum(store: &StoreReport) -> Vec<Finding> {
-    let check = "store";
-    let mut findings = Vec::new();
-    let total = store.members.len();
-    let well = store
-        .members
-        .iter()
-        .filter(|member| member.error.is_none() && member.has_leader);
-    let well = well.count();
-    for member in &store.members {
-        let advice = format!(
-            "See the journal of etcd there, and whether this machine reaches it: etcdctl --endpoints={} endpoint status",
-            member.endpoint
-        );
-        if let Some(error) = &member.error {
-            let found = format!("{} does not answer: {error}", member.endpoint);
-            let severity = if well * 2 > total {
-                Severity::Warning
-            } else {
-                Severity::Error
-            };
-            findings.push(Finding::new(severity, check, found, &advice));
-        } else if !member.has_leader {
-            let found = format!("{} knows no leader: it has no quorum", member.endpoint);
-            let advice = "More than half of the members must be up and reach each other. Running units are not touched meanwhile.";
-            findings.push(Finding::new(Severity::Error, check, found, advice));
-        }
-    }
-    if findings.is_empty() {
-        let found = match total {
-            1 => "its one member answers".to_owned(),
-            _ => format!("all {total} members answer and have a leader"),
-        };
-        findings.push(Finding::new(Severity::Ok, check, found, ""));
-    }
-    findings
-}
-
-/// None if no member answers, which is found already.
-fn latency(store: &StoreReport) -> Option<Finding> {
-    let check = "latency";
-    let slowest = answering(store).max_by_key(|member| member.latency_ms)?;
-    let (endpoint, latency_ms) = (&slowest.endpoint, slowest.latency_ms);
-    if latency_ms >= LATENCY_MS_LARGE {
-        let found = format!("{endpoint} takes {latency_ms} ms to answer");
-        let advice = "Give etcd a disk of its own, or a faster one: its log must reach the disk before anything is answered.";
-        return Some(Finding::new(Severity::Warning, check, found, advice));
-    }
-    let found = format!("the slowest member answers in {latency_ms} ms");
-    Some(Finding::new(Severity::Ok, check, found, ""))
-}
-
-fn answering(store: &StoreReport) -> impl Iterator<Item = &MemberReport> {
-    store.members.iter().filter(|member| member.error.is_none())
-}
-
-/// None if no member answers.
-fn space(store: &StoreReport) -> Option<Finding> {
-    let check = "space";
-    let largest = answering(store).map(|member| member.database_bytes).max()?;
-    let size = format!("the database has {} MiB", largest / 1024 / 1024);
-    if let Some(alarm) = store.alarms.first() {
-        let advice = match alarm.as_str() {
-            "NOSPACE" => {
-                "etcd takes no writes until there is space: etcdctl compact REVISION; etcdctl defrag; etcdctl alarm disarm. Running units are not touched."
-            }
-            "DIVERGED" => {
-                "Members of etcd hold different data, so what machines do depends on whom they ask. See who differs: etcdctl endpoint hashkv --cluster; \
-                 remove that member, empty its data directory, and add it anew (etcdctl member remove, member add). See docs/guarantees.md."
-            }
-            _ => {
-                "A member's data are damaged: see etcd's documentation on alarms, and replace that member."
-            }
-        };
-        let found = format!("alarm {alarm} is raised; {size}");
-        return Some(Finding::new(Severity::Error, check, found, advice));
-    }
-    if largest >= DATABASE_BYTES_LARGE {
-        let advice = "Compact and defragment etcd before it reaches its quota (2 GiB unless --quota-backend-bytes says otherwise).";
-        return Some(Finding::new(Severity::Warning, check, size, advice));
-    }
-    let found = format!("{size}, no alarm");
-    Some(Finding::new(Severity::Ok, check, found, ""))
 }
 
 fn leader(diagnosis: &Diagnosis) -> Finding {
@@ -187,15 +99,50 @@ fn leader(diagnosis: &Diagnosis) -> Finding {
     }
 }
 
-fn leases(machines: &[MachineReport]) -> Finding {
-    let check = "leases";
-    let known = || {
-        machines
-            .iter()
-            .filter_map(|machine| Some((machine, machine.lease.as_ref()?)))
+/// None if the brake is off.
+fn brake(diagnosis: &Diagnosis) -> Option<Finding> {
+    let brake = diagnosis.brake.as_ref()?;
+    let short = |machine: &MachineId| machine.short().to_string();
+    let lost: Vec<String> = brake.machines.iter().map(short).collect();
+    let (severity, advice) = match brake.phase.as_str() {
+        "watching" => (
+            Severity::Warning,
+            "It is waited for one agent_ttl to see whether more go. If not, their units are moved then.",
+        ),
+        "holding" => (
+            Severity::Error,
+            "It looks as if the network were cut. Bring it, or these machines, back: their units go on where they were. Until then those run nowhere else. \
+             If nothing helps, the machines are given up one by one after brake_hold (5 minutes unless configured). See docs/placement.md.",
+        ),
+        _ => (
+            Severity::Error,
+            "They were waited for long enough: each brake_give_up_every (10 s unless configured) one of them is given up and its units move. One that comes \
+             back keeps its units. See docs/placement.md.",
+        ),
     };
-    let forever: Vec<String> = known()
-        .filter(|(_, lease)| lease.granted_s == 0)
+    let found = format!(
+        "{} of {} were lost together and keep their units in the schedule ({}): {}",
+        lost.len(),
+        counted(brake.cluster, "machine"),
+        brake.phase,
+        named(&lost)
+    );
+    Some(Finding::new(severity, "brake", found, advice))
+}
+
+fn leases(diagnosis: &Diagnosis) -> Finding {
+    let check = "leases";
+    let machines = &diagnosis.machines;
+    if let Some(reason) = &diagnosis.store.leases_unknown {
+        let found = format!("whether machines keep their leases is not known: {reason}");
+        let advice = "Ask again once etcd answers: fleetctl doctor";
+        return Finding::new(Severity::Warning, check, found, advice);
+    }
+    let known: Vec<(&MachineReport, &LeaseReport)> = (machines.iter())
+        .filter_map(|machine| Some((machine, machine.lease.as_ref()?)))
+        .collect();
+    let forever: Vec<String> = (known.iter())
+        .filter(|(_, lease)| lease.granted_s == 0 && !lease.ended)
         .map(|(machine, _)| machine.id.short().to_string())
         .collect();
     if !forever.is_empty() {
@@ -211,15 +158,14 @@ fn leases(machines: &[MachineReport]) -> Finding {
         );
     }
     // A keep-alive is due each third of the lease.
-    let late: Vec<String> = known()
-        .filter(|(_, lease)| lease.left_s * 3 < lease.granted_s)
+    let late: Vec<String> = (known.iter())
+        .filter(|(_, lease)| lease.ended || lease.left_s * 3 < lease.granted_s)
         .map(|(machine, lease)| {
-            format!(
-                "{} ({} of {} s left)",
-                machine.id.short(),
-                lease.left_s,
-                lease.granted_s
-            )
+            let (id, left_s, granted_s) = (machine.id.short(), lease.left_s, lease.granted_s);
+            match lease.ended {
+                true => format!("{id} (has just ended)"),
+                false => format!("{id} ({left_s} of {granted_s} s left)"),
+            }
         })
         .collect();
     if !late.is_empty() {
@@ -231,12 +177,12 @@ fn leases(machines: &[MachineReport]) -> Finding {
             "The machine is overloaded, cut off, or gone; if it does not come back its units are moved when the lease ends.",
         );
     }
-    Finding::new(
-        Severity::Ok,
-        check,
-        format!("{}, all in time", counted(machines.len(), "machine")),
-        "",
-    )
+    let all = counted(machines.len(), "machine");
+    let found = match known.len() == machines.len() {
+        true => format!("{all}, all in time"),
+        false => format!("{} of {all} asked, all in time", known.len()),
+    };
+    Finding::new(Severity::Ok, check, found, "")
 }
 
 /// Against the clock of the machine that was asked, in both directions.

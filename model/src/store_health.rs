@@ -9,10 +9,16 @@ use crate::MachineId;
 pub struct StoreHealth {
     /// One for each endpoint that fleetd was given.
     pub members: Vec<StoreMember>,
+    /// Members of the store that none of these endpoints is, by what clients are to ask them at: how they are is not known.
+    pub unasked: Vec<String>,
     /// Alarms that are raised, in etcd's words: `NOSPACE`, `CORRUPT`. And, though etcd itself raises no alarm then, [`DIVERGED`].
     pub alarms: Vec<String>,
+    /// Why etcd could not be asked for its alarms; none if it was.
+    pub alarms_unknown: Option<String>,
     /// The lease of each machine that is there; at most [`MACHINE_LEASES_MAX`].
     pub leases: Vec<MachineLease>,
+    /// Why the leases could not be asked for; none if they were.
+    pub leases_unknown: Option<String>,
 }
 
 /// Members hold different data.
@@ -89,7 +95,7 @@ pub struct MachineLease {
 /// The times of a lease, which the store counts in seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LeaseTime {
-    /// What each keep-alive brings it back to.
+    /// What each keep-alive brings it back to; nothing if the lease has just ended, and the machine's record with it.
     pub granted: Duration,
     /// What is left.
     pub left: Duration,

@@ -32,7 +32,9 @@ impl Registry {
         );
         let (members, alarms, leases) = tokio::join!(members, self.alarms(), self.leases());
         let (members, revisions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
-        let mut alarms = told("alarms", alarms);
+        let unasked = self.unasked(&members).await;
+        let (mut alarms, alarms_unknown) = told(alarms);
+        let (leases, leases_unknown) = told(leases);
         // The latest that all have: a member may lag behind.
         if let Some(revision) = revisions.into_iter().flatten().min()
             && self.is_diverged(revision).await
@@ -41,9 +43,53 @@ impl Registry {
         }
         StoreHealth {
             members,
+            unasked,
             alarms,
-            leases: told("leases", leases),
+            alarms_unknown,
+            leases,
+            leases_unknown,
         }
+    }
+
+    /// The members of the store that are behind no endpoint of ours: those that have a vote, and of which neither the id is that of one
+    /// that answered nor an address that of one that did not.
+    async fn unasked(&self, asked: &[StoreMember]) -> Vec<String> {
+        let listed = self
+            .request(Effect::None, |client| {
+                let mut cluster = client.cluster_client();
+                async move { cluster.member_list().await }
+            })
+            .await;
+        let listed = match listed {
+            Ok(listed) => listed,
+            // Who answers at all is told by the members themselves.
+            Err(error) => {
+                tracing::debug!(%error, "the store does not say what members it has");
+                return Vec::new();
+            }
+        };
+        let voting = listed.members().iter().filter(|one| !one.is_learner());
+        let voting: Vec<_> = voting.collect();
+        // One that does not answer may be known here by another name.
+        if voting.len() <= asked.len() {
+            return Vec::new();
+        }
+        let is_asked = |one: &&etcd_client::Member| {
+            asked.iter().any(|member| match &member.answer {
+                Ok(status) => status.id == one.id(),
+                Err(_) => one
+                    .client_urls()
+                    .iter()
+                    .any(|url| url.trim_end_matches('/') == member.endpoint.trim_end_matches('/')),
+            })
+        };
+        let named = |one: &etcd_client::Member| match one.client_urls() {
+            // It has never been up.
+            [] => one.name().to_owned(),
+            urls => urls.join(" or "),
+        };
+        let unasked = voting.into_iter().filter(|one| !is_asked(one));
+        unasked.map(named).collect()
     }
 
     async fn member(&self, endpoint: String, channel: Channel) -> (StoreMember, Option<i64>) {
@@ -181,7 +227,7 @@ impl Registry {
                 }
             })
             .await?;
-        // A lease that has just ended has less than nothing left.
+        // A lease that has just ended was granted nothing and has less than that left.
         let seconds = |s: i64| Duration::from_secs(u64::try_from(s).unwrap_or(0));
         let time = Some(LeaseTime {
             granted: seconds(answer.granted_ttl()),
@@ -191,10 +237,10 @@ impl Registry {
     }
 }
 
-/// What could be asked; that the rest could not is seen from the members, and said in the journal.
-fn told<T>(what: &str, answer: Result<Vec<T>, RegistryError>) -> Vec<T> {
-    answer.unwrap_or_else(|error| {
-        tracing::debug!(%error, "the store's {what} cannot be asked for");
-        Vec::new()
-    })
+/// What could be asked, and why it could not.
+fn told<T>(answer: Result<Vec<T>, RegistryError>) -> (Vec<T>, Option<String>) {
+    match answer {
+        Ok(told) => (told, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    }
 }

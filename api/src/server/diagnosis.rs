@@ -11,7 +11,7 @@ use model::{
 };
 
 use super::answer::{ApiError, json};
-use super::{Api, Journal, only_get};
+use super::{Api, Journal, only_get, rows};
 use crate::types::{
     BehindUnit, DIAGNOSIS_ENTRIES_MAX, Diagnosis, HeldUnit, LeaseReport, MachineReport,
     MemberReport, PlacedUnit, QuarantinedRecord, StoreReport,
@@ -81,6 +81,7 @@ fn see(records: &Records) -> Diagnosis {
         leader: records.leader.as_ref().map(|leader| leader.machine.clone()),
         units: records.units.len(),
         machines: machines(records),
+        brake: records.brake.as_ref().map(rows::brake),
         held_count,
         held,
         behind_count,
@@ -105,8 +106,12 @@ fn statuses(
     records.statuses.iter().flat_map(of)
 }
 
-/// Assignments whose machine has not answered the last request.
+/// Assignments whose machine has not answered the last request. Machines that were lost together are told of by the brake.
 fn behind(records: &Records) -> impl Iterator<Item = BehindUnit> {
+    let is_lost = |machine: &MachineId| {
+        let brake = records.brake.as_ref();
+        brake.is_some_and(|brake| brake.machines.contains(machine))
+    };
     records
         .schedule
         .iter()
@@ -114,7 +119,7 @@ fn behind(records: &Records) -> impl Iterator<Item = BehindUnit> {
             assignments.iter().filter_map(move |(machine, assignment)| {
                 let status = records.statuses.get(name).and_then(|all| all.get(machine));
                 let dealt = status.map_or(Generation::default(), |status| status.generation);
-                (dealt < assignment.generation).then(|| BehindUnit {
+                (dealt < assignment.generation && !is_lost(machine)).then(|| BehindUnit {
                     name: name.clone(),
                     machine_id: machine.clone(),
                     requested: assignment.generation,
@@ -162,6 +167,7 @@ fn lease_report(lease: &MachineLease) -> LeaseReport {
         .map_or_else(LeaseReport::default, |time| LeaseReport {
             granted_s: time.granted.as_secs(),
             left_s: time.left.as_secs(),
+            ended: time.granted.is_zero(),
         })
 }
 
@@ -169,6 +175,9 @@ fn store_report(health: StoreHealth) -> StoreReport {
     StoreReport {
         members: health.members.into_iter().map(member_report).collect(),
         alarms: health.alarms,
+        alarms_unknown: health.alarms_unknown,
+        leases_unknown: health.leases_unknown,
+        unasked: health.unasked,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Generation, MachineId, UnitName, number, text};
+use super::{Brake, Generation, MachineId, UnitName, number, text};
 
 /// How a cluster is, at one moment. Lists are cut at [`DIAGNOSIS_ENTRIES_MAX`] entries; the counts beside them are not.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -28,11 +28,14 @@ pub struct Diagnosis {
     pub units: usize,
     /// The machines that are there.
     pub machines: Vec<MachineReport>,
+    /// The brake on mass loss: machines that were lost together and keep their units for now. None if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Brake>,
     /// How many units wait for a machine.
     pub held_count: usize,
     /// Units that wait for a machine.
     pub held: Vec<HeldUnit>,
-    /// How many requests machines have not dealt with.
+    /// How many requests machines have not dealt with; those of machines that the brake is about are not counted.
     pub behind_count: usize,
     /// Requests that machines have not dealt with; for a moment that is so after every request.
     pub behind: Vec<BehindUnit>,
@@ -57,6 +60,15 @@ pub struct StoreReport {
     pub members: Vec<MemberReport>,
     /// Alarms that are raised, in etcd's words.
     pub alarms: Vec<String>,
+    /// Why the store could not be asked for its alarms; none if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alarms_unknown: Option<String>,
+    /// Why the store could not be asked for the machines' leases; none if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leases_unknown: Option<String>,
+    /// Members of the store that none of the endpoints is: how they are is not known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unasked: Vec<String>,
 }
 
 /// One endpoint of the store.
@@ -102,7 +114,7 @@ pub struct MachineReport {
     pub ahead_ms: Option<i64>,
 }
 
-/// A machine's lease, in seconds; both 0 if the machine's record is under none.
+/// A machine's lease, in seconds; both 0 if the machine's record is under none, or if its lease has just ended.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LeaseReport {
@@ -110,6 +122,9 @@ pub struct LeaseReport {
     pub granted_s: u64,
     /// What is left.
     pub left_s: u64,
+    /// True if it has just ended, and the machine's record with it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// A unit that waits.

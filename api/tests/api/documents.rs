@@ -286,6 +286,19 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
     let ahead: Vec<&Value> = machines.iter().map(|it| &it["aheadMs"]).collect();
     assert_eq!(*ahead[0], 299_990, "{diagnosis}");
     assert!(ahead[1..].iter().all(|it| it.is_null()), "{diagnosis}");
+    println!("of a machine that the brake is about it is not said that it is behind");
+    let behind = |diagnosis: &Value| diagnosis["behind"].to_string().contains(THERE);
+    assert!(behind(&diagnosis), "{diagnosis}");
+    let brake = Brake {
+        phase: BrakePhase::Holding,
+        cluster: 12,
+        machines: [machine_id(THERE)].into(),
+    };
+    server.store.change([Change::Brake(Some(brake))]);
+    let braked = server.get("/fleet/v1/diagnosis").await.json();
+    assert!(!behind(&braked), "{braked}");
+    assert_eq!(braked["brake"]["machines"], json!([THERE]));
+    assert_eq!(braked["brake"]["phase"], "holding");
     println!("what is said of a store that does not answer");
     server
         .store

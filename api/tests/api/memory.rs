@@ -222,6 +222,17 @@ impl ClusterStore for Memory {
             .answer("health")
             .await
             .map_err(|error| error.to_string());
+        let unknown = answer.as_ref().err().cloned();
+        // The lease of all but the first has just ended.
+        let lease = |(number, machine): (usize, MachineId)| {
+            let seconds = |s| std::time::Duration::from_secs(if number == 0 { s } else { 0 });
+            let time = Some(model::LeaseTime {
+                granted: seconds(10),
+                left: seconds(9),
+            });
+            MachineLease { machine, time }
+        };
+        let machines = self.records().machines.into_keys();
         StoreHealth {
             members: vec![StoreMember {
                 endpoint: "memory".to_owned(),
@@ -233,19 +244,11 @@ impl ClusterStore for Memory {
                     latency: std::time::Duration::from_millis(1),
                 }),
             }],
+            unasked: vec!["another".to_owned()],
             alarms: Vec::new(),
-            leases: self
-                .records()
-                .machines
-                .into_keys()
-                .map(|machine| MachineLease {
-                    machine,
-                    time: Some(model::LeaseTime {
-                        granted: std::time::Duration::from_secs(10),
-                        left: std::time::Duration::from_secs(9),
-                    }),
-                })
-                .collect(),
+            alarms_unknown: unknown.clone(),
+            leases: machines.enumerate().map(lease).collect(),
+            leases_unknown: unknown,
         }
     }
 

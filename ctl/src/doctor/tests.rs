@@ -5,7 +5,7 @@
     reason = "a table of cases reads better without"
 )]
 
-use api::types::{HeldUnit, LeaseReport, QuarantinedRecord};
+use api::types::{HeldUnit, MemberReport, QuarantinedRecord, StoreReport};
 
 use super::*;
 
@@ -21,21 +21,45 @@ fn well() -> Diagnosis {
                 version: "3.4.23".to_owned(),
                 ..MemberReport::default()
             }],
-            alarms: Vec::new(),
+            ..StoreReport::default()
         },
-        leader: Some(api::types::MachineId::parse(ID).unwrap()),
+        leader: Some(MachineId::parse(ID).unwrap()),
         machines: vec![MachineReport {
-            id: api::types::MachineId::parse(ID).unwrap(),
+            id: MachineId::parse(ID).unwrap(),
             primary_ip: "10.0.0.1".to_owned(),
             version: "2.0.0".to_owned(),
             lease: Some(LeaseReport {
                 granted_s: 10,
                 left_s: 9,
+                ended: false,
             }),
             ahead_ms: Some(0),
         }],
         ..Diagnosis::default()
     }
+}
+
+fn brake_in(phase: &str) -> api::types::Brake {
+    api::types::Brake {
+        phase: phase.to_owned(),
+        cluster: 12,
+        machines: vec![MachineId::parse(ID).unwrap()],
+    }
+}
+
+#[test]
+fn every_alarm_is_told_and_the_one_that_makes_all_doubtful_first() {
+    let mut diagnosis = well();
+    diagnosis.store.alarms = vec!["NOSPACE".to_owned(), "DIVERGED".to_owned()];
+    let told = store::space(&diagnosis.store);
+    let [diverged, no_space] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(diverged.found.contains("DIVERGED") && no_space.found.contains("NOSPACE"));
+    // docs/guarantees.md, "The store itself": without a write after it a member may diverge.
+    let (disarm, put) = ("alarm disarm", "etcdctl put");
+    let at = |text: &str| no_space.advice.find(text).unwrap();
+    assert!(at(disarm) < at(put));
 }
 
 /// What is not well, as check and severity.
@@ -51,7 +75,7 @@ fn troubles(diagnosis: &Diagnosis) -> Vec<(&'static str, Severity)> {
 #[test]
 fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
     assert_eq!(troubles(&well()), []);
-    let cases: [(&str, Severity, fn(&mut Diagnosis)); 12] = [
+    let cases: [(&str, Severity, fn(&mut Diagnosis)); 19] = [
         ("store", Severity::Error, |d| {
             d.store.members[0].has_leader = false
         }),
@@ -70,6 +94,21 @@ fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
             d.store.alarms = vec!["NOSPACE".to_owned()]
         }),
         ("space", Severity::Warning, |d| {
+            d.store.alarms_unknown = Some("no answer".to_owned())
+        }),
+        ("store", Severity::Warning, |d| {
+            d.store.unasked = vec!["http://10.0.0.2:2379".to_owned()]
+        }),
+        ("brake", Severity::Warning, |d| {
+            d.brake = Some(brake_in("watching"))
+        }),
+        ("brake", Severity::Error, |d| {
+            d.brake = Some(brake_in("holding"))
+        }),
+        ("brake", Severity::Error, |d| {
+            d.brake = Some(brake_in("moving"))
+        }),
+        ("space", Severity::Warning, |d| {
             d.store.members[0].database_bytes = 1 << 31
         }),
         ("engine", Severity::Error, |d| d.leader = None),
@@ -80,7 +119,17 @@ fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
             d.machines[0].lease = Some(LeaseReport {
                 granted_s: 10,
                 left_s: 2,
+                ended: false,
             })
+        }),
+        ("leases", Severity::Warning, |d| {
+            d.machines[0].lease = Some(LeaseReport {
+                ended: true,
+                ..LeaseReport::default()
+            })
+        }),
+        ("leases", Severity::Warning, |d| {
+            d.store.leases_unknown = Some("no answer".to_owned())
         }),
         ("clocks", Severity::Warning, |d| {
             d.machines[0].ahead_ms = Some(60_000)
@@ -114,7 +163,7 @@ fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
 fn a_request_of_a_moment_ago_is_not_held_against_an_agent() {
     let unit = |requested| BehindUnit {
         name: "a.service".parse().unwrap(),
-        machine_id: api::types::MachineId::parse(ID).unwrap(),
+        machine_id: MachineId::parse(ID).unwrap(),
         requested: api::types::Generation(requested),
         dealt: api::types::Generation(1),
     };
@@ -164,7 +213,7 @@ fn what_to_do_about_a_damaged_record_depends_on_its_kind() {
 fn clocks_that_differ_are_named_with_their_direction() {
     let with = |ahead_ms: &[Option<i64>]| {
         let of = |(number, ahead_ms): (usize, &Option<i64>)| MachineReport {
-            id: api::types::MachineId::parse(&format!("{:08}{:024}", number + 1, 0)).unwrap(),
+            id: MachineId::parse(&format!("{:08}{:024}", number + 1, 0)).unwrap(),
             ahead_ms: *ahead_ms,
             ..well().machines.remove(0)
         };

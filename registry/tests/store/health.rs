@@ -48,6 +48,39 @@ async fn tells_of_itself(registry: Registry) {
     let time = of.time.unwrap();
     assert_eq!(time.granted, TTL);
     assert!(time.left <= TTL && time.left > TTL / 2, "{time:?}");
+    assert_eq!(
+        (&health.alarms_unknown, &health.leases_unknown),
+        (&None, &None)
+    );
+    assert_eq!(health.unasked, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_is_told() {
+    let Some(mut etcd) = Etcd::start().await else {
+        return;
+    };
+    let registry = etcd.registry().await;
+    etcd.kill();
+    let health = soon("the answer", registry.health()).await;
+    println!("{health:?}");
+    assert!(health.alarms.is_empty() && health.leases.is_empty());
+    assert!(health.alarms_unknown.is_some() && health.leases_unknown.is_some());
+}
+
+#[tokio::test]
+async fn a_member_that_is_behind_no_endpoint_is_told_of() {
+    let Some(etcd) = Etcd::start().await else {
+        return;
+    };
+    let peer = format!("http://127.0.0.1:{}", free_port());
+    let mut raw = etcd.raw().await;
+    // It never comes up, and with one of two the store has no quorum any more.
+    raw.member_add([peer], None).await.unwrap();
+    let registry = etcd.registry().await;
+    let health = soon("the answer", registry.health()).await;
+    println!("{health:?}");
+    assert_eq!((health.members.len(), health.unasked.len()), (1, 1));
 }
 
 #[tokio::test]
