@@ -30,9 +30,17 @@ impl Registry {
                 .into_iter()
                 .map(|(endpoint, channel)| self.member(endpoint, channel)),
         );
-        let (members, alarms, leases) = tokio::join!(members, self.alarms(), self.leases());
+        let (members, voting, alarms, leases) =
+            tokio::join!(members, self.voting(), self.alarms(), self.leases());
         let (members, revisions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
-        let unasked = self.unasked(&members).await;
+        let unasked = match voting {
+            Ok(voting) => unasked(&voting, &members),
+            // Who answers at all is told by the members themselves.
+            Err(error) => {
+                tracing::debug!(%error, "the store does not say what members it has");
+                Vec::new()
+            }
+        };
         let (mut alarms, alarms_unknown) = told(alarms);
         let (leases, leases_unknown) = told(leases);
         // The latest that all have: a member may lag behind.
@@ -51,45 +59,17 @@ impl Registry {
         }
     }
 
-    /// The members of the store that are behind no endpoint of ours: those that have a vote, and of which neither the id is that of one
-    /// that answered nor an address that of one that did not.
-    async fn unasked(&self, asked: &[StoreMember]) -> Vec<String> {
+    /// The members of the store that have a vote, by what one of them says, with or without a quorum.
+    async fn voting(&self) -> Result<Vec<etcd_client::Member>, RegistryError> {
         let listed = self
             .request(Effect::None, |client| {
                 let mut cluster = client.cluster_client();
                 async move { cluster.member_list().await }
             })
-            .await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            // Who answers at all is told by the members themselves.
-            Err(error) => {
-                tracing::debug!(%error, "the store does not say what members it has");
-                return Vec::new();
-            }
-        };
-        let voting = listed.members().iter().filter(|one| !one.is_learner());
-        let voting: Vec<_> = voting.collect();
-        // One that does not answer may be known here by another name.
-        if voting.len() <= asked.len() {
-            return Vec::new();
-        }
-        let is_asked = |one: &&etcd_client::Member| {
-            asked.iter().any(|member| match &member.answer {
-                Ok(status) => status.id == one.id(),
-                Err(_) => one
-                    .client_urls()
-                    .iter()
-                    .any(|url| url.trim_end_matches('/') == member.endpoint.trim_end_matches('/')),
-            })
-        };
-        let named = |one: &etcd_client::Member| match one.client_urls() {
-            // It has never been up.
-            [] => one.name().to_owned(),
-            urls => urls.join(" or "),
-        };
-        let unasked = voting.into_iter().filter(|one| !is_asked(one));
-        unasked.map(named).collect()
+            .await?;
+        let members = listed.members().iter();
+        let voting = members.filter(|member| !member.is_learner());
+        Ok(voting.cloned().collect())
     }
 
     async fn member(&self, endpoint: String, channel: Channel) -> (StoreMember, Option<i64>) {
@@ -235,6 +215,32 @@ impl Registry {
         });
         Ok(MachineLease { machine, time })
     }
+}
+
+/// The members that are behind no endpoint of ours: of which neither the id is that of one that answered nor an address that of one that
+/// did not.
+fn unasked(voting: &[etcd_client::Member], asked: &[StoreMember]) -> Vec<String> {
+    // One that does not answer may be known here by another name.
+    if voting.len() <= asked.len() {
+        return Vec::new();
+    }
+    let bare = |url: &str| url.trim_end_matches('/').to_owned();
+    let is_asked = |one: &&etcd_client::Member| {
+        asked.iter().any(|member| match &member.answer {
+            Ok(status) => status.id == one.id(),
+            Err(_) => (one.client_urls().iter()).any(|url| bare(url) == bare(&member.endpoint)),
+        })
+    };
+    let named = |one: &etcd_client::Member| match one.client_urls() {
+        // It has never been up.
+        [] => format!(
+            "the one with the peer address {}",
+            one.peer_urls().join(" or ")
+        ),
+        urls => urls.join(" or "),
+    };
+    let unasked = voting.iter().filter(|one| !is_asked(one));
+    unasked.map(named).collect()
 }
 
 /// What could be asked, and why it could not.
