@@ -28,7 +28,6 @@ pub use disk::MemoryDisk;
 pub use drain::{Drained, drain};
 pub use joining::{JoinError, Joined, Joining};
 pub use lifecycle::{Environment, Lifecycle, Occupied, Parting, Stage};
-pub use offline::OfflineStart;
 pub use reconcile::{
     LoadReason, Progress, Step, StopReason, next_step, start_still_wanted, status,
 };

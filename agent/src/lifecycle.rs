@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Machine, MachineId, ServiceManager, StoreError};
+use model::{Machine, MachineId, OfflineStart, ServiceManager, StoreError};
 use registry::{Lease, LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -16,7 +16,7 @@ use crate::copy::ScheduleCopy;
 use crate::drain::{Drained, drain, drain_alone};
 use crate::exclusive::{ExclusiveUnits, end_exclusive};
 use crate::joining::{JoinError, Joined, Joining};
-use crate::offline::{OfflineStart, start_from_copy};
+use crate::offline::start_from_copy;
 use crate::run::{Aids, run_with};
 
 /// First and longest pause between attempts to reach a store that does not answer.

@@ -18,15 +18,6 @@ const SYSTEMD_RETRY: Duration = Duration::from_millis(500);
 /// Steps that a unit takes at most: load, reload, start. More would be a circle.
 const STEPS_MAX: usize = 5;
 
-/// Whether a machine that has booted and does not reach the store starts its units by itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OfflineStart {
-    /// When it could not be reached for so long.
-    After(Duration),
-    /// Never.
-    Never,
-}
-
 /// Starts every unit of the copy that was to run and is not exclusive, all at the same time, and returns when each has started or
 /// failed. What runs already, or was started since the machine booted, is not touched; nothing is stopped. May be dropped at any time:
 /// who goes on from there sees by the marks what was done.

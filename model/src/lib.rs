@@ -34,7 +34,9 @@ pub use explanation::{
     Criterion, Explanation, GLOBAL_MACHINES_MAX, NEAREST_MAX, Nearest, Rule, RuleEffect, Situation,
     Standing, WhyThere,
 };
-pub use machine::{BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, Schedulable};
+pub use machine::{
+    BootId, Capacity, Machine, MachineId, MachineIdError, MachineSpec, OfflineStart, Schedulable,
+};
 pub use per_machine::PerMachine;
 pub use ports::{
     Clock, ClusterStore, JobEnd, Journal, Mark, Placement, ServiceChange, ServiceError,

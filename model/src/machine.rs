@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The longest machine id accepted, in bytes.
 const MACHINE_ID_BYTES_MAX: usize = unitfile::MAX_MACHINE_ID_BYTES;
@@ -123,6 +124,15 @@ impl MachineSpec {
         }
         merged
     }
+}
+
+/// Whether a machine that has booted and does not reach the store starts its units by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OfflineStart {
+    /// When it could not be reached for so long.
+    After(Duration),
+    /// Never.
+    Never,
 }
 
 #[cfg(test)]

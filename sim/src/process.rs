@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use agent::{Environment, Lifecycle, MemoryDisk, OfflineStart, Parting, ScheduleCopy, Stage};
+use agent::{Environment, Lifecycle, MemoryDisk, Parting, ScheduleCopy, Stage};
 use engine::{BrakeLimits, EngineReport, EngineSettings, Loss};
-use model::{BootId, Capacity, Machine, MachineId};
+use model::{BootId, Capacity, Machine, MachineId, OfflineStart};
 use registry::{LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
 use tokio::task::JoinSet;

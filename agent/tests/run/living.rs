@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::{Environment, Lifecycle, OfflineStart, Parting, ScheduleCopy, Stage};
+use agent::{Environment, Lifecycle, Parting, ScheduleCopy, Stage};
 use model::TargetState::Launched;
-use model::{BootId, Machine};
+use model::{BootId, Machine, OfflineStart};
 use registry::{LeaseId, Membership, View};
 use tokio::sync::watch;
 use tokio::time::sleep;

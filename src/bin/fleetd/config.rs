@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent::OfflineStart;
+use model::OfflineStart;
 
 use crate::brake::{self, BrakeConfig};
 use crate::ini;
