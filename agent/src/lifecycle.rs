@@ -397,7 +397,7 @@ async fn describe(machine: &mut watch::Receiver<Machine>, membership: &Membershi
             tracing::warn!(%error, "the machine's description could not be renewed");
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn revoke(lease: Lease) {
