@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) lost_at: BTreeMap<String, Instant>,
     /// Machines that do without the store, by their own copy of their schedule.
     by_copy: BTreeSet<String>,
+    /// When a machine last booted: what its agent had under way comes to the store after that.
+    pub(crate) booted_at: BTreeMap<String, Instant>,
     /// Machines that are leaving in order.
     leaving: BTreeSet<String>,
     /// Stopped by an operator just now.
@@ -289,6 +291,7 @@ impl Checker {
         state.asked.retain(|(at, _), _| at != machine);
         state.ended.retain(|(at, _)| at != machine);
         state.put_down.retain(|(at, _), _| at != machine);
+        state.booted_at.insert(machine.to_owned(), Instant::now());
     }
 
     /// Something happened to a unit on a machine.

@@ -9,6 +9,7 @@ use etcd_client::{
 };
 use tokio::time::sleep;
 
+use crate::catalog::Rule;
 use crate::checker::Checker;
 use crate::faults::{Damage, Heal};
 use crate::network::Writers;
@@ -72,23 +73,40 @@ impl World {
         }
     }
 
-    /// Puts a damaged record back unless somebody has written it since.
+    /// Puts a damaged record back unless somebody has written it since; an entry of a unit that has another machine by now is removed.
     pub(crate) async fn repair(&mut self, damage: Damage) {
         let key = damage.key.as_str();
         let options = PutOptions::new().with_lease(damage.lease);
+        let mend = match self.is_superseded(key) {
+            true => TxnOp::delete(key, None),
+            false => TxnOp::put(key, damage.value, Some(options)),
+        };
         let txn = Txn::new()
             .when([Compare::mod_revision(
                 key,
                 CompareOp::Equal,
                 damage.revision,
             )])
-            .and_then([TxnOp::put(key, damage.value, Some(options))]);
+            .and_then([mend]);
         let told = match self.raw.clone().txn(txn).await {
             Ok(answer) if answer.succeeded() => "repaired".to_owned(),
             Ok(_) => "written by another meanwhile".to_owned(),
             Err(error) => error.to_string(),
         };
         self.history.note("operator", format!("{key}: {told}"));
+    }
+
+    fn is_superseded(&self, key: &str) -> bool {
+        let entry = key.strip_prefix(&format!("{PREFIX}schedule/"));
+        let Some((machine, unit)) = entry.and_then(|entry| entry.split_once('/')) else {
+            return false;
+        };
+        let state = self.checker.lock();
+        let mut others = state.mirror.entries.iter();
+        others.any(|((at, name), entry)| {
+            let entry = entry.now().filter(|_| name == unit && at != machine);
+            entry.is_some_and(|it| self.checker.catalog.rule(&it.file) != Rule::Everywhere)
+        })
     }
 
     /// Ends the lease of a machine or of the leader.

@@ -280,6 +280,11 @@ impl Checker {
         if status.generation != entry.generation || !entry.is_launched() {
             return;
         }
+        // What it had said before its power was lost may arrive late: what was asked of it then is not known any more.
+        let booted = state.booted_at.get(&place.0);
+        if booted.is_some_and(|at| *at + STALE >= Instant::now()) {
+            return;
+        }
         let started = state.asked.get(place);
         let started = started.is_some_and(|asked| asked.iter().any(|asked| asked.0 == entry.start));
         if !started && status.job_result != "failed" {
