@@ -17,7 +17,7 @@ test: setup ## Run every test, those on real machines and real etcd included
 	cargo test --workspace --no-fail-fast
 
 sim: ## The cluster in one thread on virtual time, with faults from a seed: SEEDS=1000 runs from SEED=1 (LIVE=1 tells one run), and mistakes it must find
-	SEED=$(or $(SEED),1) SEEDS=$(or $(SEEDS),1000) LIVE=$(or $(LIVE),0) \
+	SEED=$(or $(SEED),1) SEEDS=$(or $(SEEDS),1000) LIVE=$(or $(LIVE),0) PACE=$(or $(PACE),steady) \
 	cargo test --profile sim -p sim -- --nocapture
 
 chaos: setup ## Real faults on five machines and three etcd members for HOURS=1 (CHAOS_SEED=… repeats the choices)

@@ -239,7 +239,8 @@ fn functions(text: &str) -> Vec<(String, usize)> {
             .trim_start_matches("pub ")
             .trim_start_matches("pub(crate) ")
             .trim_start_matches("async ");
-        let Some(rest) = head.strip_prefix("fn ") else {
+        // What a trait asks for has no body.
+        let Some(rest) = head.strip_prefix("fn ").filter(|rest| !rest.ends_with(';')) else {
             continue;
         };
         let name = rest.split(['(', '<']).next().unwrap_or(rest).to_owned();

@@ -29,7 +29,10 @@ pub async fn drain<S: ServiceManager>(membership: &Membership, manager: Arc<S>) 
     let guarded = Arc::clone(&manager);
     tokio::select! {
         biased;
-        drained = take_all_away(Some(membership), manager) => drained,
+        drained = take_all_away(Some(membership), manager) => match is_made(Mutation::LeaseEndedTooSoon) {
+            true => Drained::Everything,
+            false => drained,
+        },
         // Until its end: exclusive units have their own time to stop in while the lease lives.
         () = extend(membership, &*guarded) => Drained::SomeMayRun,
     }
@@ -50,10 +53,7 @@ async fn take_all_away<S: ServiceManager>(
         Ok(units) => units,
         Err(error) => {
             tracing::error!(%error, "this machine's units cannot be listed, and run on");
-            return match is_made(Mutation::LeaseEndedTooSoon) {
-                true => Drained::Everything,
-                false => Drained::SomeMayRun,
-            };
+            return Drained::SomeMayRun;
         }
     };
     let mut leaving = JoinSet::new();

@@ -82,13 +82,10 @@ pub fn next_step(desired: Option<&Assignment>, observed: Option<&ServiceUnit>) -
         (Some(wanted), None) => Some(Step::Load(fresh(wanted), LoadReason::New)),
         (Some(wanted), Some(unit)) => match &unit.mark {
             // What was remembered is lost: what runs is by the file that is there.
-            None => match unit.file.filter(|file| *file != wanted.file) {
-                Some(file) if !unit.active.is_stopped() => {
-                    let lost = Mark {
-                        file,
-                        ..fresh(wanted)
-                    };
-                    Some(Step::Stop(StopReason::Replaced(lost)))
+            None => match unit.file {
+                Some(file) if file != wanted.file && !unit.active.is_stopped() => {
+                    let lost = fresh(wanted);
+                    Some(Step::Stop(StopReason::Replaced(Mark { file, ..lost })))
                 }
                 // Left half-loaded, or it may run by this very file: then its start does nothing.
                 Some(_) | None => Some(Step::Load(fresh(wanted), LoadReason::New)),
@@ -296,7 +293,7 @@ mod tests {
                 Some(there(NEW, Active, 5, 0)),
                 None,
             ),
-            // Its mark is lost. What runs by the file that is wanted is not restarted, whatever was asked before; what runs by another is stopped first.
+            // Its mark is lost: what runs by the wanted file is not restarted, what runs by another is stopped first.
             (
                 Some(wanted(NEW, Launched, 7, 6)),
                 Some(unmarked(there(NEW, Active, 0, 0))),
@@ -304,18 +301,8 @@ mod tests {
             ),
             (
                 Some(wanted(NEW, Launched, 7, 6)),
-                Some(there(NEW, Active, 0, 6)),
-                Some(Step::Start(mark(NEW, 7, 6))),
-            ),
-            (
-                Some(wanted(NEW, Launched, 7, 6)),
                 Some(unmarked(there(OLD, Active, 0, 0))),
                 Some(Step::Stop(StopReason::Replaced(mark(OLD, 0, 6)))),
-            ),
-            (
-                Some(wanted(NEW, Launched, 7, 6)),
-                Some(unmarked(there(OLD, Inactive, 0, 0))),
-                Some(Step::Load(mark(NEW, 0, 6), LoadReason::New)),
             ),
             // Asked again, it is started again.
             (

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use model::mutation::{Mutation, is_made};
 use model::{
     Assignment, Generation, JobEnd, JobKind, JobReport, ServiceUnit, TargetState, UnitStatus,
 };
@@ -178,7 +177,7 @@ impl Slot {
         if self.desired == desired {
             return Want::Same;
         }
-        if self.desired.is_none() && !is_made(Mutation::AnswerKept) {
+        if self.desired.is_none() {
             // It was taken away in between: what was dealt with before is no answer to what is asked for now.
             self.dealt = Generation::default();
             self.job = None;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::MachineId;
+use model::{MachineId, Records};
 use registry::Registry;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -105,4 +105,21 @@ impl<'a> Absences<'a> {
         self.until.retain(|_, until| *until > now);
         self.until.values().min().copied()
     }
+}
+
+/// The machines that have units and are not there.
+pub(crate) fn away(records: &Records) -> BTreeSet<&MachineId> {
+    let entries = records.schedule.values().flatten();
+    let is_away = |machine: &&MachineId| {
+        !records.machines.contains_key(*machine) && !records.quarantined_machines.contains(*machine)
+    };
+    entries
+        .map(|(machine, _)| machine)
+        .filter(is_away)
+        .collect()
+}
+
+pub(crate) fn shown(machines: &BTreeSet<&MachineId>) -> String {
+    let ids: Vec<&str> = machines.iter().map(|machine| machine.as_str()).collect();
+    ids.join(", ")
 }

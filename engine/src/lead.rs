@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::UnitName;
 
-use crate::absence::Absences;
+use crate::absence::{Absences, away, shown};
 use crate::brake::Lookout;
 use crate::echo::Echo;
 use crate::log::log_decisions;
@@ -319,7 +319,7 @@ impl Leader<'_> {
                     );
                 }
                 Change::Machine(id, None) if !self.planner.units_on(id).is_empty() => {
-                    gone.push(id.clone())
+                    gone.push(id.clone());
                 }
                 Change::Machine(id, _) => self.absences.is_back(id),
                 Change::File(..)
@@ -493,21 +493,4 @@ fn is_about_leader(change: &Change) -> bool {
                 ..
             }
     )
-}
-
-/// The machines that have units and are not there.
-fn away(records: &Records) -> BTreeSet<&MachineId> {
-    let entries = records.schedule.values().flatten();
-    let is_away = |machine: &&MachineId| {
-        !records.machines.contains_key(*machine) && !records.quarantined_machines.contains(*machine)
-    };
-    entries
-        .map(|(machine, _)| machine)
-        .filter(is_away)
-        .collect()
-}
-
-fn shown(machines: &BTreeSet<&MachineId>) -> String {
-    let ids: Vec<&str> = machines.iter().map(|machine| machine.as_str()).collect();
-    ids.join(", ")
 }

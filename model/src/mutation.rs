@@ -60,8 +60,6 @@ pub enum Mutation {
     StartedDuringWithdrawal,
     /// A unit's file is taken away while it runs.
     UnloadedWithoutStop,
-    /// A unit that was taken away and scheduled again is reported as dealt with.
-    AnswerKept,
     /// Cutting a start short is tried again without a pause.
     CutWithoutPause,
     /// It is not remembered that a start was cut short by us.
@@ -109,7 +107,7 @@ const _: () = assert!(!is_made(Mutation::LeaderNotCompared));
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 37] = [
+    pub const ALL: [Mutation; 36] = [
         Mutation::LeaderNotCompared,
         Mutation::ElectedWithoutCompare,
         Mutation::ResignsForAnother,
@@ -138,7 +136,6 @@ impl Mutation {
         Mutation::RetryForgotten,
         Mutation::StartedDuringWithdrawal,
         Mutation::UnloadedWithoutStop,
-        Mutation::AnswerKept,
         Mutation::CutWithoutPause,
         Mutation::CutNotRemembered,
         Mutation::LeaseEndedTooSoon,

@@ -83,7 +83,7 @@ const TABLE: [(&str, &[Version]); 13] = [
     (
         "app.service",
         &[
-            (SERVER, Runs, Beside("db.service")),
+            (SLOW_STOP, Runs, Beside("db.service")),
             (SLOW_START, Runs, Anywhere),
         ],
     ),
@@ -94,7 +94,7 @@ const TABLE: [(&str, &[Version]); 13] = [
     (
         "fast.service",
         &[
-            (SERVER, Runs, Metadata("disk", "ssd")),
+            (SLOW_STOP, Runs, Metadata("disk", "ssd")),
             (SERVER, Runs, Metadata("disk", "hdd")),
         ],
     ),

@@ -13,7 +13,6 @@ use unitfile::{FileHash, UnitName};
 use crate::catalog::{Catalog, Fate, Rule};
 use crate::history::History;
 use crate::mirror::{Mirror, Noted, Wanted};
-use crate::process::LEASE_TTL;
 
 /// How old what somebody acts upon may be: an event that was slow (at most 1.5 s each way), a write that was (as much, and
 /// its timeout), in the worst order.
@@ -21,6 +20,9 @@ pub(crate) const STALE: Duration = Duration::from_secs(12);
 
 /// Calls to systemd that one agent may make in a second: eleven units with some calls each are far below.
 const CALLS_PER_S_MAX: u32 = 400;
+
+/// How often one agent may ask for the stop of one unit in a second: what does not succeed is tried again after a pause.
+const STOPS_PER_S_MAX: u32 = 10;
 
 /// A machine and a unit.
 pub(crate) type Place = (String, String);
@@ -51,12 +53,14 @@ pub(crate) struct State {
     pub(crate) asked: BTreeMap<Place, BTreeSet<(u64, u64)>>,
     /// Exclusive units that the machine has ended: the same request may start them once more.
     ended: BTreeSet<Place>,
+    /// Starts that systemd may not have heard of, as its bus was lost.
+    unheard: BTreeSet<Place>,
     /// Exclusive units that are being started once more.
     repeated: BTreeSet<Place>,
     /// When somebody ended a machine's lease by hand: nothing is promised of exclusive units then.
     pub(crate) revoked_at: BTreeMap<String, Instant>,
     /// When the agent last had it started.
-    started_at: BTreeMap<Place, Instant>,
+    pub(crate) started_at: BTreeMap<Place, Instant>,
     /// Units that somebody else put down, by the requests that were carried out then.
     pub(crate) put_down: BTreeMap<Place, BTreeSet<(u64, u64)>>,
     /// When a machine's place in the cluster was last lost without its doing.
@@ -67,9 +71,18 @@ pub(crate) struct State {
     pub(crate) booted_at: BTreeMap<String, Instant>,
     /// Machines that are leaving in order.
     leaving: BTreeSet<String>,
+    /// Machines whose systemd cannot be reached, until when.
+    pub(crate) deaf_until: BTreeMap<String, Instant>,
     /// Stopped by an operator just now.
     by_hand: Option<Place>,
     calls: BTreeMap<String, (u64, u32)>,
+    stops: BTreeMap<Place, (u64, u32)>,
+    /// The agent has it restarted just now.
+    restarting: BTreeSet<Place>,
+    /// Whose status was written while the schedule had the unit, or that the schedule has had since.
+    pub(crate) taken: BTreeSet<Place>,
+    /// Machines whose lease was lost, until they have joined again.
+    pub(crate) lease_lost: BTreeSet<String>,
     /// When anything but the collection of files was last written.
     pub(crate) written_at: Option<Instant>,
 }
@@ -129,6 +142,23 @@ impl Checker {
         }
     }
 
+    /// I19: what cannot be stopped is not tried again at once.
+    pub(crate) fn count_stop(&self, machine: &str, name: &UnitName) {
+        let second = self.history.second();
+        let mut state = self.lock();
+        let stops = state.stops.entry((machine.to_owned(), name.to_string()));
+        let stops = stops.or_default();
+        if stops.0 != second {
+            *stops = (second, 0);
+        }
+        stops.1 += 1;
+        if stops.1 == STOPS_PER_S_MAX {
+            let what =
+                format!("{machine} asked {STOPS_PER_S_MAX} times in a second to stop {name}");
+            self.history.violation("I19 bounded", what);
+        }
+    }
+
     /// An agent has a unit started: once for each request, not before the cluster knows of it, and only what is scheduled.
     pub(crate) fn starts(&self, machine: &str, name: &UnitName, mark: &Mark, verb: &str) {
         self.hear();
@@ -148,37 +178,31 @@ impl Checker {
                 request.0, request.1
             ),
         );
+        let is_unheard = state.unheard.remove(&place);
         let asked = state.asked.get(&place);
-        if !is_repeated && asked.is_some_and(|asked| asked.contains(&request)) {
+        if !is_repeated && !is_unheard && asked.is_some_and(|asked| asked.contains(&request)) {
             self.history.violation(
                 "I6 hands off",
                 format!("{machine} starts {name} a second time for one request ({request:?})"),
             );
         }
-        state
-            .asked
-            .entry(place.clone())
-            .or_default()
-            .insert(request);
+        let asked_of = state.asked.entry(place.clone()).or_default();
+        asked_of.insert(request);
+        // An agent that dies while it waits for a bus that is lost may not have asked.
+        if state.deaf_until.get(machine).is_some_and(|it| *it >= now) {
+            state.unheard.insert(place.clone());
+        }
         state.started_at.insert(place.clone(), now);
+        if verb == "restart" {
+            state.restarting.insert(place.clone());
+        }
         if state.by_copy.contains(machine) {
             return self.check_by_copy(&state, &place, &mark.file);
         }
         if state.is_cut_off(machine, now) {
             return;
         }
-        if state
-            .mirror
-            .statuses
-            .get(&place)
-            .and_then(|it| it.now())
-            .is_none()
-        {
-            self.history.violation(
-                "I1 never two",
-                format!("{machine} starts {name} before the cluster knows that it may run there"),
-            );
-        }
+        self.check_taken(&state, &place);
         let entry = state.mirror.entries.entry(place).or_default();
         let recent = entry.since(now - STALE);
         let mut recent = recent.iter().flatten();
@@ -217,6 +241,7 @@ impl Checker {
     pub(crate) fn marks(&self, machine: &str, name: &UnitName, mark: &Mark) {
         let place = (machine.to_owned(), name.to_string());
         let mut state = self.lock();
+        state.unheard.remove(&place);
         let asked = state.asked.entry(place).or_default();
         if mark.start.0 == 0 {
             asked.clear();
@@ -318,10 +343,12 @@ impl Checker {
                 self.history
                     .note(&who, format!("{} is being stopped", happening.unit));
                 let running = state.running.get(&place);
-                if running.is_some_and(|it| self.catalog.rule(&it.file) == Rule::Sole) {
+                let is_sole = running.is_some_and(|it| self.catalog.rule(&it.file) == Rule::Sole);
+                let is_restart = state.restarting.remove(&place);
+                if is_sole {
                     state.ended.insert(place);
                 } else {
-                    self.check_stop(&state, &place);
+                    self.check_stop(&state, &place, is_restart);
                 }
             }
             What::Stopped | What::Ended | What::PoweredOff => {
@@ -362,7 +389,7 @@ impl Checker {
     }
 
     /// I6: what runs is stopped only for a reason.
-    fn check_stop(&self, state: &State, place: &Place) {
+    fn check_stop(&self, state: &State, place: &Place, is_restart: bool) {
         let Some(activation) = state.running.get(place) else {
             return;
         };
@@ -379,11 +406,16 @@ impl Checker {
             .flatten()
             .map(|it| it.restart)
             .collect();
-        let wanted = entry.map(|entry| entry.since(before(Instant::now())));
+        // A call to systemd may hang as long again.
+        let recent = before(before(Instant::now()));
+        let wanted = entry.map(|entry| entry.since(recent));
         let wanted = wanted.unwrap_or_else(|| vec![None]);
         // That it was not wanted before it was is none either.
         let first = wanted.iter().position(Option::is_some).unwrap_or(0);
+        // An agent that died before it had remembered the first start does a restart.
+        let is_repeated = is_restart && restarts.iter().any(|restart| *restart > 0);
         let is_asked = restarts.len() > 1
+            || is_repeated
             || wanted[first..].iter().any(|wanted| match wanted {
                 Some(wanted) => !wanted.is_launched() || wanted.file != activation.file,
                 None => true,
@@ -446,46 +478,6 @@ impl Checker {
                 state.written_at = Some(now);
             }
             self.check_written(&mut state, &noted, (writer, leader.as_ref()), now);
-        }
-    }
-}
-
-impl State {
-    /// True if the machine has no place in the cluster now, or lost it just now and may not know.
-    pub(crate) fn is_cut_off(&self, machine: &str, now: Instant) -> bool {
-        let gone = self
-            .mirror
-            .machines
-            .get(machine)
-            .is_none_or(|it| it.now().is_none());
-        let recently = self
-            .lost_at
-            .get(machine)
-            .is_some_and(|at| *at + STALE >= now);
-        gone || recently
-    }
-
-    /// True if somebody ended the machine's lease by hand so lately that its guard need not have ended exclusive units.
-    fn is_revoked(&self, machine: &str) -> bool {
-        let at = self.revoked_at.get(machine);
-        at.is_some_and(|at| *at + LEASE_TTL + STALE >= Instant::now())
-    }
-
-    /// True if the machine was not part of the cluster then.
-    fn was_gone_at(&self, machine: &str, at: Instant) -> bool {
-        let record = self.mirror.machines.get(machine);
-        record.is_none_or(|it| it.since(at).first().is_some_and(Option::is_none))
-    }
-
-    /// True if the machine lost its place at some time after its agent had the unit started, or had none then.
-    fn was_cut_off_since_start(&self, place: &Place) -> bool {
-        let started = self.started_at.get(place);
-        match (self.lost_at.get(&place.0), started) {
-            (Some(lost), Some(started)) if *lost + STALE >= *started => true,
-            (Some(_), None) => true,
-            // By the machine's own copy of its schedule.
-            (_, Some(started)) => self.was_gone_at(&place.0, *started),
-            (None, None) => false,
         }
     }
 }

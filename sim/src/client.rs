@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use model::{Action, ClusterStore, Done, MetadataEdit, Outcome, Refusal, StoreError, UnitRequest};
 use registry::View;
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 use unitfile::FileHash;
 
 use crate::history::History;
@@ -15,6 +17,8 @@ use crate::history::History;
 pub(crate) enum Ask {
     Unit(Box<UnitRequest>),
     Machine(MetadataEdit),
+    /// Nothing for so long.
+    Wait(Duration),
 }
 
 /// What may be in the store of a unit: its target and file; none if there is no such unit.
@@ -30,6 +34,8 @@ pub(crate) struct Asked {
 struct State {
     units: BTreeMap<String, Possible>,
     waiting: u64,
+    /// What is still to be asked is asked at once.
+    is_hurried: bool,
 }
 
 impl Asked {
@@ -49,6 +55,17 @@ impl Asked {
             .unwrap_or_else(PoisonError::into_inner)
             .waiting
             == 0
+    }
+
+    /// From now on there is no pause between requests.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_hurried = true;
+    }
+
+    fn is_patient(&self) -> bool {
+        let state = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        !state.is_hurried
     }
 
     /// Notes that something will be asked.
@@ -152,6 +169,8 @@ pub(crate) async fn client(
                 let answer = view.edit_machines(vec![edit]).await;
                 history.note("user", format!("sets {what}: {answer:?}"));
             }
+            Ask::Wait(pause) if asked.is_patient() => sleep(pause).await,
+            Ask::Wait(_) => {}
         }
         asked.answered();
     }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use unitfile::UnitName;
 
 use crate::gate::{Effect, Moment};
+use crate::haste::Pace;
 use crate::network::Flow;
 use crate::process::Host;
 use crate::world::{Role, World};
@@ -44,7 +45,7 @@ pub(crate) struct Damage {
 }
 
 /// Kinds of faults and how often each is drawn.
-const KINDS: [(&str, u64); 26] = [
+const KINDS: [(&str, u64); 27] = [
     ("crash of an agent", 10),
     ("crash of an engine", 10),
     ("crash at a store request", 10),
@@ -53,37 +54,45 @@ const KINDS: [(&str, u64); 26] = [
     ("partition", 10),
     ("one-way partition", 8),
     ("broken streams", 5),
-    ("slow network", 6),
+    ("slow network", 8),
     ("repeated events", 4),
     ("compaction", 5),
     ("lease revoked", 4),
     ("store down", 3),
-    ("bus lost", 3),
-    ("disk full", 3),
-    ("systemd hangs", 4),
+    ("bus lost", 6),
+    ("disk full", 5),
+    ("systemd hangs", 6),
     ("masked unit", 3),
     ("operator stops a unit", 5),
     ("unit killed", 4),
     ("reboot", 4),
-    ("damaged record", 7),
-    ("machine leaves in order", 3),
+    ("damaged record", 9),
+    ("machine leaves in order", 5),
     ("agent restarts in order", 3),
     ("clock jump", 5),
     ("reads fall behind", 5),
     ("leader cut off amid a write", 5),
+    ("request cut off", 6),
 ];
 
 /// How far a clock is ahead when it is right: so it can be set back too.
 pub(crate) const CLOCK_AHEAD_MS: u64 = 3_600_000;
 
+/// How long an agent takes to look at everything once systemd can be reached again; a try that failed is repeated after a second.
+const RELIST: Duration = Duration::from_secs(2);
+
 impl World {
     /// Lets one fault happen.
     pub(crate) async fn fault(&mut self) {
-        let total = KINDS.iter().map(|(_, weight)| weight).sum();
+        let kinds = match self.pace {
+            Pace::Steady => &KINDS[..KINDS.len() - 1],
+            Pace::Hasty => &KINDS[..],
+        };
+        let total = kinds.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.dice.below(total);
         let mut kind = KINDS[0].0;
-        for (name, weight) in KINDS {
-            if drawn < weight {
+        for (name, weight) in kinds {
+            if drawn < *weight {
                 kind = name;
                 break;
             }
@@ -107,6 +116,13 @@ impl World {
             "clock jump" => self.jump(kind),
             "reads fall behind" => self.fall_behind(kind),
             "leader cut off amid a write" => self.hold_leader(kind).await,
+            "request cut off" => {
+                let role = *self.dice.one_of(&[Role::Agent, Role::Engine, Role::User]);
+                let index = self.draw(role);
+                self.cut_requests(kind, role, index);
+                self.ask();
+            }
+            "bus lost" | "disk full" | "systemd hangs" => self.machine_away(kind).await,
             _ => self.machine_fault(kind),
         }
     }
@@ -175,7 +191,7 @@ impl World {
         self.heal_link_after(lasts, role, index, resets);
     }
 
-    fn heal_link_after(&mut self, ms: u64, role: Role, index: usize, resets: bool) {
+    pub(crate) fn heal_link_after(&mut self, ms: u64, role: Role, index: usize, resets: bool) {
         let heal = Heal::Link {
             role,
             index,
@@ -184,12 +200,25 @@ impl World {
         self.later(ms, heal);
     }
 
-    /// What the leader writes arrives when another leads.
-    async fn hold_leader(&mut self, kind: &'static str) {
+    /// The engine that leads.
+    pub(crate) fn leader(&self) -> Option<usize> {
         let leader = self.checker.lock().mirror.leader.clone();
         let is_leader = |host: &Host| leader.as_ref().is_some_and(|it| it.0 == host.id.as_str());
         let index = self.hosts.iter().position(|host| is_leader(host));
-        let Some(index) = index.filter(|index| *index < self.engines.len()) else {
+        index.filter(|index| *index < self.engines.len())
+    }
+
+    /// The connection breaks under what is asked next.
+    pub(crate) fn cut_requests(&mut self, kind: &'static str, role: Role, index: usize) {
+        let count = self.dice.between(1, 3);
+        self.slot(role, index).link.cut_requests(count);
+        let what = format!("{}, {count} transactions", self.name(role, index));
+        self.history.fault(kind, what);
+    }
+
+    /// What the leader writes arrives when another leads.
+    async fn hold_leader(&mut self, kind: &'static str) {
+        let Some(index) = self.leader() else {
             return;
         };
         self.ask();
@@ -218,6 +247,10 @@ impl World {
         }
         self.history.fault(kind, self.name(role, index));
         self.heal_link_after(lasts, role, index, false);
+        if kind != "slow network" || !self.hurries(60) {
+            return;
+        }
+        self.haste_amid_slowness(slow_ms, lasts);
     }
 
     fn store_down(&mut self, kind: &'static str) {
@@ -266,11 +299,49 @@ impl World {
         self.hosts[index].lock().parting = Some(parting);
         self.checker.leaves(&name, parting == Parting::Leave);
         self.history.fault(kind, name);
+        let fake = self.hosts[index].fake.clone();
+        let running: Vec<UnitName> = fake.running().into_keys().collect();
+        let upset = match (self.pace, parting) {
+            (Pace::Hasty, Parting::Leave) => self.dice.below(100),
+            (Pace::Hasty, Parting::Pause) | (Pace::Steady, _) => 100,
+        };
+        match upset {
+            0..40 if !running.is_empty() => {
+                let message = "Transport endpoint is not connected".to_owned();
+                let unit = self.dice.one_of(&running);
+                fake.refuse_next(unit, ServiceError::Refused { message });
+            }
+            40..60 => {
+                let lasts = self.dice.between(200, 4_000);
+                self.lose_bus(index, lasts);
+            }
+            _ => {}
+        }
         let pause = match parting {
             Parting::Leave => self.dice.between(8_000, 20_000),
             Parting::Pause => self.dice.between(100, 3_000),
         };
         self.later(pause, Heal::Start(Role::Agent, index));
+    }
+
+    /// Something that runs on this machine is put down by somebody else.
+    pub(crate) fn put_down(&mut self, kind: &'static str, index: usize) {
+        let machine = self.machine(index).to_owned();
+        let fake = self.hosts[index].fake.clone();
+        let running: Vec<UnitName> = fake.running().into_keys().collect();
+        if running.is_empty() {
+            return;
+        }
+        let unit = self.dice.one_of(&running).clone();
+        self.checker.hear();
+        self.checker.puts_down(&machine, &unit);
+        match kind {
+            "unit killed" => fake.kill(&unit),
+            _ => fake.stop_by_hand(&unit),
+        }
+        self.checker.hear();
+        self.checker.hands_off();
+        self.history.fault(kind, format!("{machine}, {unit}"));
     }
 
     fn machine_fault(&mut self, kind: &'static str) {
@@ -279,45 +350,15 @@ impl World {
         let unit = self.some_unit();
         let machine = self.machine(index).to_owned();
         let fake = self.hosts[index].fake.clone();
-        let mut what = format!("{machine}, {unit}, {lasts} ms");
         match kind {
-            "bus lost" => {
-                fake.set_reachable(Reachable::No);
-                self.later(lasts, Heal::Bus(index));
-            }
-            "disk full" => {
-                fake.set_disk_failure(Some("No space left on device"));
-                let writes = self.dice.below(4);
-                self.hosts[index].disk.fail_after(Some(writes));
-                self.later(lasts, Heal::Disk(index));
-            }
-            "systemd hangs" => {
-                self.hosts[index].hang.set(true);
-                self.later(lasts, Heal::Hang(index));
-            }
-            "masked unit" => {
+            "operator stops a unit" | "unit killed" => self.put_down(kind, index),
+            _ => {
+                let what = format!("{machine}, {unit}, {lasts} ms");
                 fake.mask(unit.as_str());
                 self.later(lasts, Heal::Mask(index, unit));
+                self.history.fault(kind, what);
             }
-            "operator stops a unit" | "unit killed" => {
-                let running: Vec<UnitName> = fake.running().into_keys().collect();
-                if running.is_empty() {
-                    return;
-                }
-                let unit = self.dice.one_of(&running).clone();
-                self.checker.hear();
-                self.checker.puts_down(&machine, &unit);
-                match kind {
-                    "unit killed" => fake.kill(&unit),
-                    _ => fake.stop_by_hand(&unit),
-                }
-                self.checker.hear();
-                self.checker.hands_off();
-                what = format!("{machine}, {unit}");
-            }
-            _ => {}
         }
-        self.history.fault(kind, what);
         if self.dice.percent(20) {
             let message = "Transport endpoint is not connected".to_owned();
             fake.refuse_next(&self.some_unit(), ServiceError::Refused { message });
@@ -408,7 +449,12 @@ impl World {
                 self.store.release_leases();
                 self.history.note("store", "is up again");
             }
-            Heal::Bus(index) => self.hosts[index].fake.set_reachable(Reachable::Yes),
+            Heal::Bus(index) => {
+                self.hosts[index].fake.set_reachable(Reachable::Yes);
+                let until = Instant::now() + RELIST;
+                let machine = self.machine(index).to_owned();
+                self.checker.lock().deaf_until.insert(machine, until);
+            }
             Heal::Disk(index) => {
                 self.hosts[index].fake.set_disk_failure(None);
                 self.hosts[index].disk.fail_after(None);

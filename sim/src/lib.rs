@@ -11,8 +11,10 @@ mod checker;
 mod client;
 mod converge;
 mod dice;
+mod excuses;
 mod faults;
 mod gate;
+mod haste;
 mod history;
 mod kept;
 mod manager;
@@ -25,6 +27,7 @@ mod trial;
 mod world;
 mod written;
 
+pub use haste::Pace;
 pub use history::{Telling, Violation};
 #[cfg(debug_assertions)]
 pub use run::simulate_mistaken;

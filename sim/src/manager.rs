@@ -204,6 +204,7 @@ impl ServiceManager for Manager {
     async fn stop(&self, name: &UnitName) -> Result<JobEnd, ServiceError> {
         self.checker
             .tell(self.gate.who(), &format!("stop {name}"), None);
+        self.checker.count_stop(&self.machine, name);
         self.call(Some(format!("stop of {name} ended")), self.fake.stop(name))
             .await
     }

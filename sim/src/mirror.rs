@@ -96,6 +96,14 @@ impl<T: Clone + PartialEq> Timeline<T> {
         self.moments.last().map(|(at, _)| *at)
     }
 
+    /// What there was last, also if it is not there any more.
+    pub(crate) fn last(&self) -> Option<&T> {
+        self.moments
+            .iter()
+            .rev()
+            .find_map(|(_, value)| value.as_ref())
+    }
+
     /// Since when it has been there; none if it is not.
     pub(crate) fn present_since(&self) -> Option<Instant> {
         self.start_of_presence(self.moments.len())
@@ -188,6 +196,8 @@ pub(crate) struct Mirror {
     pub(crate) leader: Option<(String, String)>,
     /// Keys whose value cannot be read now.
     pub(crate) damaged: BTreeMap<String, String>,
+    /// When those that could not be read were whole again, or gone.
+    mended_at: BTreeMap<String, Instant>,
 }
 
 impl Mirror {
@@ -200,7 +210,9 @@ impl Mirror {
         writer: &str,
     ) -> Noted {
         let json: Option<Value> = value.and_then(|value| serde_json::from_slice(value).ok());
-        self.damaged.remove(key);
+        if self.damaged.remove(key).is_some() {
+            self.mended_at.insert(key.to_owned(), at);
+        }
         let noted = Noted::of(key);
         let json = json.as_ref();
         if let (Noted::Unit(unit), Some(to)) = (&noted, json.and_then(relocation)) {
@@ -279,6 +291,13 @@ impl Mirror {
             };
         }
         Some(metadata)
+    }
+
+    /// True if a record whose key ends so could not be read at some time since `from`.
+    pub(crate) fn was_damaged(&self, end: &str, from: Instant) -> bool {
+        let of_late = self.mended_at.iter().filter(|(_, at)| **at >= from);
+        let mut keys = self.damaged.keys().chain(of_late.map(|(key, _)| key));
+        keys.any(|key| key.ends_with(end))
     }
 
     /// The machines that have this unit in their schedule.

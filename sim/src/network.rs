@@ -27,6 +27,9 @@ use crate::gate::{Effect, Gate, Moment};
 /// How long anything takes at least and at most on a good network, in milliseconds.
 const TRIP_MS: (u64, u64) = (1, 4);
 
+/// What is heard when a connection breaks.
+const RESET: &str = "connection reset by peer";
+
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What becomes of what is sent one way.
@@ -87,6 +90,8 @@ struct State {
     behind: Option<etcd_client::Channel>,
     /// How often all streams were broken.
     breaks: u64,
+    /// How many of the next transactions the connection breaks under.
+    cuts: u64,
     dice: Dice,
 }
 
@@ -101,6 +106,7 @@ impl Link {
             weather: Weather::default(),
             behind: None,
             breaks: 0,
+            cuts: 0,
             dice,
         };
         Link {
@@ -145,6 +151,24 @@ impl Link {
     pub(crate) fn break_streams(&self) {
         self.lock().breaks += 1;
         self.inner.changed.notify_waiters();
+    }
+
+    /// The connection breaks under so many of the next transactions: nobody knows whether they were carried out.
+    pub(crate) fn cut_requests(&self, count: u64) {
+        self.lock().cuts = count;
+    }
+
+    /// Whether the connection breaks under a request, and when: before the store has it, or after.
+    fn cut_of(&self, request: &Request<Body>) -> Option<Moment> {
+        if !request.uri().path().ends_with("/Txn") {
+            return None;
+        }
+        let mut state = self.lock();
+        state.cuts = state.cuts.checked_sub(1)?;
+        Some(match state.dice.percent(50) {
+            true => Moment::Before,
+            false => Moment::After,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -252,6 +276,11 @@ impl Wire {
         if matches!(dies, Some(Moment::Before)) {
             return self.gate.die().await;
         }
+        let cut = self.link.cut_of(&request);
+        if matches!(cut, Some(Moment::Before)) {
+            sleep(self.link.trip()).await;
+            return Err(reset());
+        }
         let (answer, answered) = oneshot::channel();
         let sent = self.clone();
         self.link.inner.under_way.spawn(async move {
@@ -274,7 +303,10 @@ impl Wire {
             return std::future::pending().await;
         }
         self.gate.pass().await;
-        result
+        match cut {
+            Some(_) => Err(reset()),
+            None => result,
+        }
     }
 
     /// Takes a request to the store; none if it is lost. Notes what was written by it.
@@ -346,7 +378,7 @@ impl Wire {
                 biased;
                 () = link.broken(breaks) => {
                     flow.ended = true;
-                    Some(Err(Status::unavailable("connection reset by peer")))
+                    Some(Err(Status::unavailable(RESET)))
                 }
                 piece = async {
                     let piece = flow.piece().await?;
@@ -391,6 +423,10 @@ impl Flowing {
             None => self.body.frame().await,
         }
     }
+}
+
+fn reset() -> Failure {
+    Box::new(Status::unavailable(RESET))
 }
 
 fn refused() -> Failure {

@@ -14,7 +14,7 @@ use crate::checker::Checker;
 use crate::faults::{Damage, Heal};
 use crate::network::Writers;
 use crate::process::PREFIX;
-use crate::world::World;
+use crate::world::{Role, World};
 use crate::written::STORE;
 
 /// What a damaged record says.
@@ -45,6 +45,25 @@ impl World {
         if records.is_empty() {
             return;
         }
+        // What nobody promises: an operator's word on a machine that a leader never knew whole does not count.
+        let specs = format!("{PREFIX}machine-specs/");
+        records.retain(|record| !record.key().starts_with(specs.as_bytes()));
+        if records.is_empty() {
+            return;
+        }
+        // Most often one of those that everything depends on.
+        let folder = match self.hurries(66) {
+            true => *self.dice.one_of(&["units/", "schedule/"]),
+            false => "",
+        };
+        let is_in = |record: &KeyValue| {
+            record
+                .key()
+                .starts_with(format!("{PREFIX}{folder}").as_bytes())
+        };
+        if records.iter().any(is_in) {
+            records.retain(is_in);
+        }
         let record = self.dice.one_of(&records).clone();
         let nonsense = *self.dice.one_of(&NONSENSE);
         let key = String::from_utf8_lossy(record.key()).into_owned();
@@ -65,11 +84,30 @@ impl World {
                     lease: record.lease(),
                     revision: answer.header().map_or(0, ResponseHeader::revision),
                 };
-                let lasts = self.dice.between(500, 15_000);
-                self.later(lasts, Heal::Record(damage));
+                if self.hurries(40) {
+                    // Longer than the next needs to lead.
+                    let lasts = self.dice.between(7_000, 15_000);
+                    self.later(lasts, Heal::Record(damage));
+                    self.lose_leader();
+                } else {
+                    let lasts = self.dice.between(500, 15_000);
+                    self.later(lasts, Heal::Record(damage));
+                }
             }
             Ok(_) => {}
             Err(error) => self.history.note("operator", error),
+        }
+    }
+
+    /// Who leads next reads everything as it is now.
+    fn lose_leader(&mut self) {
+        if let Some(index) = self.leader()
+            && self.kill(Role::Engine, index)
+        {
+            self.history
+                .fault("crash of an engine", self.name(Role::Engine, index));
+            let pause = self.dice.between(0, 14_000);
+            self.later(pause, Heal::Start(Role::Engine, index));
         }
     }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use model::{Action, MetadataEdit, OnDifference, ServiceManager, UnitRequest};
+use model::{Action, OnDifference, ServiceManager, UnitRequest};
 use tokio::time::{Instant, sleep};
 
 use crate::client::Ask;
 use crate::converge::Seen;
+use crate::haste::Pace;
 use crate::history::{Telling, Violation};
 use crate::operator::watch;
 use crate::world::{Role, World};
@@ -51,15 +52,15 @@ pub struct Outcome {
 ///
 /// # Errors
 /// If there is no runtime to be had.
-pub fn simulate(seed: u64, telling: Telling) -> std::io::Result<Outcome> {
+pub fn simulate(seed: u64, telling: Telling, pace: Pace) -> std::io::Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    Ok(runtime.block_on(run(seed, telling)))
+    Ok(runtime.block_on(run(seed, telling, pace)))
 }
 
-/// As [`simulate`], with a product that makes this mistake. Not in a release build, which can make none.
+/// As [`simulate`] of a hasty world, with a product that makes this mistake. Not in a release build, which can make none.
 ///
 /// # Errors
 /// If there is no runtime to be had.
@@ -69,13 +70,13 @@ pub fn simulate_mistaken(
     mutation: model::mutation::Mutation,
 ) -> std::io::Result<Outcome> {
     model::mutation::make(Some(mutation));
-    let outcome = simulate(seed, Telling::AtEnd);
+    let outcome = simulate(seed, Telling::AtEnd, Pace::Hasty);
     model::mutation::make(None);
     outcome
 }
 
-async fn run(seed: u64, telling: Telling) -> Outcome {
-    let mut world = World::watched(seed, telling, EAR).await;
+async fn run(seed: u64, telling: Telling, pace: Pace) -> Outcome {
+    let mut world = World::watched(seed, (telling, pace), EAR).await;
     world.begin().await;
     world.trouble().await;
     let dead = world.calm().await;
@@ -85,8 +86,12 @@ async fn run(seed: u64, telling: Telling) -> Outcome {
 
 impl World {
     /// A world with somebody who watches it, and listens to systemd at this interval.
-    pub(crate) async fn watched(seed: u64, telling: Telling, ear: Duration) -> World {
-        let mut world = match World::new(seed, telling).await {
+    pub(crate) async fn watched(
+        seed: u64,
+        (telling, pace): (Telling, Pace),
+        ear: Duration,
+    ) -> World {
+        let mut world = match World::new(seed, telling, pace).await {
             Ok(world) => world,
             Err(error) => unreachable!("a store in this process can be reached: {error}"),
         };
@@ -154,6 +159,10 @@ impl World {
 
     /// The user asks for something.
     pub(crate) fn ask(&mut self) {
+        if self.hurries(20) {
+            let index = self.draw(Role::Agent);
+            return self.haste(index);
+        }
         let name = self.some_unit();
         let action = match self.dice.below(100) {
             0..42 => Action::Start,
@@ -167,12 +176,15 @@ impl World {
                 let index = self.draw(Role::Agent);
                 Action::Move(self.hosts[index].id.clone())
             }
-            _ => return self.ask_machine(),
+            _ => {
+                let index = self.draw(Role::Agent);
+                return self.ask_machine(index);
+            }
         };
         self.ask_unit(name, action);
     }
 
-    fn ask_unit(&mut self, name: unitfile::UnitName, action: Action) {
+    pub(crate) fn ask_unit(&mut self, name: unitfile::UnitName, action: Action) {
         let versions = &self.checker.catalog.units[&name];
         let takes_file = matches!(action, Action::Start | Action::Submit | Action::Load);
         let file = takes_file.then(|| self.dice.one_of(versions).clone());
@@ -189,18 +201,7 @@ impl World {
         })));
     }
 
-    fn ask_machine(&mut self) {
-        let index = self.draw(Role::Agent);
-        let values = [Some("ssd"), Some("hdd"), None];
-        let value = self.dice.one_of(&values).map(str::to_owned);
-        self.send(Ask::Machine(MetadataEdit {
-            machine: self.hosts[index].id.clone(),
-            key: "disk".to_owned(),
-            value,
-        }));
-    }
-
-    fn send(&mut self, ask: Ask) {
+    pub(crate) fn send(&mut self, ask: Ask) {
         self.asked.queue();
         // The user is there as long as the run.
         drop(self.asks.send(ask));
@@ -209,8 +210,12 @@ impl World {
     /// The faults end. One machine may be gone for good: which is returned.
     async fn calm(&mut self) -> Option<usize> {
         self.history.note("world", "the faults end");
+        self.asked.hurry();
         self.bury();
         self.heal(None).await;
+        if self.hurries(60) {
+            self.last_request().await;
+        }
         let dead = self.dice.percent(35).then(|| self.draw(Role::Agent));
         if let Some(index) = dead {
             self.history
@@ -218,6 +223,27 @@ impl World {
             self.power_off(index);
         }
         dead
+    }
+
+    /// The last that is asked meets a connection that breaks: nothing comes after it that would happen to mend what was taken wrongly.
+    async fn last_request(&mut self) {
+        let index = self.draw(Role::Agent);
+        let (role, at) = match (self.leader(), self.dice.percent(50)) {
+            (Some(leader), true) => (Role::Engine, leader),
+            _ => (Role::Agent, index),
+        };
+        self.cut_requests("request cut off", role, at);
+        let unit = self.unit_on(index);
+        let action = self
+            .dice
+            .one_of(&[Action::Start, Action::Restart, Action::Unload])
+            .clone();
+        self.ask_unit(unit, action);
+        let pause = self.dice.between(500, 4_000);
+        sleep(Duration::from_millis(pause)).await;
+        for link in self.links() {
+            link.cut_requests(0);
+        }
     }
 
     fn is_up(&self, index: usize, dead: Option<usize>) -> bool {

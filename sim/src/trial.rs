@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::catalog::{Fate, Rule};
 use crate::checker::Place;
+use crate::haste::Pace;
 use crate::history::Telling;
 use crate::process::OFFLINE_START_AFTER;
 use crate::run::Outcome;
@@ -73,7 +74,7 @@ pub fn endure(seed: u64, trial: Trial) -> std::io::Result<Endured> {
 }
 
 async fn run(seed: u64, trial: Trial) -> Endured {
-    let mut world = World::watched(seed, Telling::AtEnd, EAR).await;
+    let mut world = World::watched(seed, (Telling::AtEnd, Pace::Steady), EAR).await;
     world.begin().await;
     world.rest(None).await;
     let mut before = world.healthy();

@@ -23,6 +23,7 @@ use crate::client::{Ask, Asked, client};
 use crate::dice::Dice;
 use crate::faults::{CLOCK_AHEAD_MS, Heal};
 use crate::gate::{Gate, Gatekeeper};
+use crate::haste::Pace;
 use crate::history::{History, Telling};
 use crate::manager::{Hang, Manager};
 use crate::network::{Link, Writers};
@@ -73,6 +74,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     pub(crate) checker: Checker,
     pub(crate) dice: Dice,
+    pub(crate) pace: Pace,
     pub(crate) store: Embedded,
     /// For whoever works on the store by hand.
     pub(crate) raw: etcd_client::Client,
@@ -94,7 +96,11 @@ pub(crate) struct World {
 
 impl World {
     /// A cluster of three to five machines, of which two or three have an engine.
-    pub(crate) async fn new(seed: u64, telling: Telling) -> Result<World, etcd_client::Error> {
+    pub(crate) async fn new(
+        seed: u64,
+        telling: Telling,
+        pace: Pace,
+    ) -> Result<World, etcd_client::Error> {
         let mut dice = Dice::new(seed);
         let history = History::new(telling);
         let store = Embedded::in_memory();
@@ -143,6 +149,7 @@ impl World {
             history,
             checker,
             dice,
+            pace,
             store,
             raw,
             hosts,

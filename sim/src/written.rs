@@ -1,5 +1,7 @@
 //! What may be written into the store, and by whom: checked at every revision.
 
+use std::collections::BTreeSet;
+
 use tokio::time::Instant;
 
 use crate::catalog::Rule;
@@ -29,6 +31,7 @@ impl Checker {
                     return;
                 }
                 let place = (machine.clone(), unit.clone());
+                state.take();
                 match state
                     .mirror
                     .entries
@@ -42,23 +45,10 @@ impl Checker {
             }
             Noted::Hold(unit) => self.check_leads(writer, leader, &format!("the hold of {unit}")),
             Noted::File(hash) => self.check_file(state, hash),
-            Noted::Machine(machine) => {
-                let is_there = state
-                    .mirror
-                    .machines
-                    .get(machine)
-                    .and_then(Timeline::now)
-                    .is_some();
-                let by_itself = writer.starts_with(&format!("{machine}/agent"));
-                if !is_there && !by_itself {
-                    state.lost_at.insert(machine.clone(), now);
-                }
-                if !is_there && writer == OPERATOR {
-                    state.revoked_at.insert(machine.clone(), now);
-                }
-            }
+            Noted::Machine(machine) => self.take_machine(state, machine, writer, now),
             Noted::Status(machine, unit) => {
                 let place = (machine.clone(), unit.clone());
+                state.take();
                 match writer {
                     // The lease is over, also of a machine that was on its way out.
                     STORE => drop(state.lost_at.insert(machine.clone(), now)),
@@ -77,6 +67,54 @@ impl Checker {
                 self.check_leads(writer, leader, "the leader's record");
             }
             Noted::Unit(_) | Noted::Spec(_) | Noted::Leader | Noted::Other => {}
+        }
+    }
+
+    /// A machine has come, has changed or is gone.
+    fn take_machine(&self, state: &mut State, machine: &str, writer: &str, now: Instant) {
+        let is_there = state
+            .mirror
+            .machines
+            .get(machine)
+            .and_then(Timeline::now)
+            .is_some();
+        let by_itself = writer.starts_with(&format!("{machine}/agent"));
+        if !is_there && !by_itself {
+            state.lost_at.insert(machine.to_owned(), now);
+        }
+        if !is_there && writer == OPERATOR {
+            state.revoked_at.insert(machine.to_owned(), now);
+        }
+        if !is_there && (writer == OPERATOR || writer == STORE) {
+            state.lease_lost.insert(machine.to_owned());
+        } else if is_there && state.lease_lost.remove(machine) {
+            self.check_clean(state, machine);
+        }
+    }
+
+    /// I1: a unit is started under a status that took it for the machine: while its schedule had the unit.
+    pub(crate) fn check_taken(&self, state: &State, place: &Place) {
+        let (machine, unit) = place;
+        let status = state.mirror.statuses.get(place).and_then(Timeline::now);
+        if status.is_none() {
+            let what =
+                format!("{machine} starts {unit} before the cluster knows that it may run there");
+            self.history.violation("I1 never two", what);
+        } else if !state.taken.contains(place) && !state.running.contains_key(place) {
+            let what = format!(
+                "{machine} starts {unit}, which it has taken when its schedule had it no longer"
+            );
+            self.history.violation("I1 never two", what);
+        }
+    }
+
+    /// I2: a machine that was lost begins anew with nothing exclusive: that may run elsewhere by now.
+    fn check_clean(&self, state: &State, machine: &str) {
+        for ((_, unit), activation) in state.running.iter().filter(|((at, _), _)| at == machine) {
+            if self.catalog.rule(&activation.file) == Rule::Sole {
+                let what = format!("{machine} has joined again while {unit} runs on it");
+                self.history.violation("I2 exclusive", what);
+            }
         }
     }
 
@@ -174,9 +212,14 @@ impl Checker {
         // Another may not be beside this one.
         let is_free = unit != "db.service"
             && matches!(self.catalog.rule(&wanted.file), Rule::Anywhere | Rule::Sole);
+        // What cannot be read is not moved.
+        let file = wanted.file.to_string();
+        let is_whole = [unit, to, &file]
+            .iter()
+            .all(|end| !mirror.was_damaged(end, from));
         let other = mirror.machines.get(to);
         let is_there = other.is_some_and(|it| it.steady_since(from).is_some());
-        if wanted.generation == *generation && to != machine && is_free && is_there {
+        if wanted.generation == *generation && to != machine && is_free && is_there && is_whole {
             let what = format!("{unit} was to move to {to}, and is told to stay on {machine}");
             self.history.violation("I4 schedule", what);
         }
@@ -202,6 +245,17 @@ impl Checker {
             }
         }
         for (at, status) in state.mirror.statuses.iter().filter(|(at, _)| others(at)) {
+            let entry = state.mirror.entries.get(at);
+            let is_moved =
+                entry.is_some_and(|it| it.now().is_none() && it.changed_at() == Some(now));
+            let is_whole = !state
+                .mirror
+                .damaged
+                .contains_key(&format!("states/{}/{unit}", at.0));
+            if is_moved && is_whole && status.now().is_some() && state.taken.contains(at) {
+                let what = format!("{unit} is given to {machine} though {} has taken it", at.0);
+                self.history.violation("I1 never two", what);
+            }
             if status.present_since().is_some_and(|since| since < from) {
                 let what = format!("{unit} is scheduled on {machine} while {} reports it", at.0);
                 self.history.violation("I1 never two", what);
@@ -244,6 +298,10 @@ impl Checker {
                 .get(unit)
                 .is_none_or(|it| it.changed_since(from))
         };
+        // What is asked for now is what the entry said.
+        let asked = mirror.units.get(unit).and_then(Timeline::now);
+        let said = mirror.entries.get(place).and_then(Timeline::last);
+        let is_asked_anew = asked != said;
         let partners = ["web@1.service", "web@2.service", "db.service"];
         let partner_changed = partners.contains(&unit.as_str())
             && partners.iter().any(|partner| unit_changed(partner));
@@ -254,8 +312,8 @@ impl Checker {
         let elsewhere = mirror.entries.iter().any(|(at, entry)| {
             at.1 == *unit && at.0 != *machine && entry.since(from).iter().any(Option::is_some)
         });
-        let explained = unit_changed(unit)
-            || machine_changed(mirror, machine, from)
+        let explained = is_asked_anew
+            || machine_gave_reason(mirror, machine, from)
             || partner_changed
             || peer_moved
             || elsewhere;
@@ -277,7 +335,10 @@ impl Checker {
         ) else {
             return;
         };
-        if status.generation != entry.generation || !entry.is_launched() {
+        // While its systemd cannot be reached, a machine knows only what was so before.
+        let is_deaf = state.deaf_until.get(&place.0);
+        let is_deaf = is_deaf.is_some_and(|until| Instant::now() < *until);
+        if status.generation != entry.generation || !entry.is_launched() || is_deaf {
             return;
         }
         // What it had said before its power was lost may arrive late: what was asked of it then is not known any more.
@@ -297,10 +358,34 @@ impl Checker {
     }
 }
 
+/// True if the machine was gone at some time since it was there first, or its metadata is not what it was.
+fn machine_gave_reason(mirror: &Mirror, machine: &str, from: Instant) -> bool {
+    let was = mirror.machines.get(machine).map(|it| it.since(from));
+    let was = was.into_iter().flatten().skip_while(Option::is_none);
+    let was: BTreeSet<_> = was.collect();
+    let edited = mirror.specs.get(machine);
+    was.len() != 1 || was.contains(&None) || edited.is_some_and(|it| it.changed_since(from))
+}
+
 /// True if the machine has come, gone or changed, or its metadata was edited.
 fn machine_changed(mirror: &Mirror, machine: &str, from: Instant) -> bool {
     let machine_changed = mirror.machines.get(machine);
     let edited = mirror.specs.get(machine);
     machine_changed.is_none_or(|it| it.changed_since(from))
         || edited.is_some_and(|it| it.changed_since(from))
+}
+
+impl State {
+    /// Notes which machines have taken which units.
+    fn take(&mut self) {
+        let mirror = &self.mirror;
+        let is_there = |place: &Place| {
+            let status = mirror.statuses.get(place);
+            status.is_some_and(|status| status.now().is_some())
+        };
+        self.taken.retain(is_there);
+        let entries = mirror.entries.iter();
+        let entries = entries.filter(|(place, entry)| entry.now().is_some() && is_there(place));
+        self.taken.extend(entries.map(|(place, _)| place.clone()));
+    }
 }

@@ -88,6 +88,8 @@ const FIRST: &[What] = &[What::PowerLoss, What::CutOff];
 pub(crate) struct Deck {
     /// The next is the last.
     left: Vec<What>,
+    /// The machines of the first faults, so that each is on another: one that has just come back has no units that could move.
+    first: Vec<String>,
 }
 
 impl Deck {
@@ -95,6 +97,7 @@ impl Deck {
     pub(crate) fn new() -> Deck {
         Deck {
             left: FIRST.iter().rev().copied().collect(),
+            first: Vec::new(),
         }
     }
 
@@ -228,7 +231,14 @@ pub(crate) fn inject(
     let on = if what.of_etcd() {
         "etcd".to_owned()
     } else {
-        seed.one_of(&lab.names()).clone()
+        let mut names = lab.names();
+        if deck.first.len() < FIRST.len() {
+            names.retain(|name| !deck.first.contains(name));
+            deck.first.push(seed.one_of(&names).clone());
+            deck.first.last().cloned().unwrap()
+        } else {
+            seed.one_of(&names).clone()
+        }
     };
     if others.iter().any(|other| other.on == on) {
         deck.left.push(what);

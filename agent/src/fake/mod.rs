@@ -202,6 +202,10 @@ impl FakeSystemd {
         if !changed.is_empty() {
             self.inner.asked.notify_waiters();
         }
+        // What happens while the bus is lost is told by nobody, also not later.
+        if self.trouble().bus_is_down {
+            return result;
+        }
         for name in changed {
             self.inner.hub.tell(&ServiceChange::Unit(name));
         }

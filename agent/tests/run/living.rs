@@ -33,7 +33,7 @@ impl Environment for Booted {
         println!("{stage:?}");
     }
     async fn beside(&self, _membership: &Membership) {
-        pending().await
+        pending::<()>().await;
     }
     async fn resign(&self) {}
     async fn parting(&self) -> Parting {

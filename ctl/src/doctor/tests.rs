@@ -72,90 +72,97 @@ fn troubles(diagnosis: &Diagnosis) -> Vec<(&'static str, Severity)> {
         .collect()
 }
 
+/// A check, what it says, and what is done to a cluster that is well.
+type Harm = (&'static str, Severity, fn(&mut Diagnosis));
+
+const OF_THE_STORE: &[Harm] = &[
+    ("store", Severity::Error, |d| {
+        d.store.members[0].has_leader = false
+    }),
+    ("store", Severity::Warning, |d| {
+        let well = d.store.members[0].clone();
+        let dead = MemberReport {
+            error: Some("refused".to_owned()),
+            ..MemberReport::default()
+        };
+        d.store.members = vec![well.clone(), well, dead];
+    }),
+    ("latency", Severity::Warning, |d| {
+        d.store.members[0].latency_ms = 500
+    }),
+    ("space", Severity::Error, |d| {
+        d.store.alarms = vec!["NOSPACE".to_owned()]
+    }),
+    ("space", Severity::Warning, |d| {
+        d.store.alarms_unknown = Some("no answer".to_owned())
+    }),
+    ("store", Severity::Warning, |d| {
+        d.store.unasked = vec!["http://10.0.0.2:2379".to_owned()]
+    }),
+    ("brake", Severity::Warning, |d| {
+        d.brake = Some(brake_in("watching"))
+    }),
+    ("brake", Severity::Error, |d| {
+        d.brake = Some(brake_in("holding"))
+    }),
+    ("brake", Severity::Error, |d| {
+        d.brake = Some(brake_in("moving"))
+    }),
+    ("space", Severity::Warning, |d| {
+        d.store.members[0].database_bytes = 1 << 31
+    }),
+];
+
+const OF_MACHINES: &[Harm] = &[
+    ("engine", Severity::Error, |d| d.leader = None),
+    ("leases", Severity::Error, |d| {
+        d.machines[0].lease = Some(LeaseReport::default())
+    }),
+    ("leases", Severity::Warning, |d| {
+        d.machines[0].lease = Some(LeaseReport {
+            granted_s: 10,
+            left_s: 2,
+            ended: false,
+        })
+    }),
+    ("leases", Severity::Warning, |d| {
+        d.machines[0].lease = Some(LeaseReport {
+            ended: true,
+            ..LeaseReport::default()
+        })
+    }),
+    ("leases", Severity::Warning, |d| {
+        d.store.leases_unknown = Some("no answer".to_owned())
+    }),
+    ("clocks", Severity::Warning, |d| {
+        d.machines[0].ahead_ms = Some(60_000)
+    }),
+    ("clocks", Severity::Warning, |d| {
+        d.machines[0].ahead_ms = Some(-2_000)
+    }),
+    ("records", Severity::Error, |d| {
+        d.quarantined_count = 1;
+        d.quarantined = vec![QuarantinedRecord {
+            key: "/x".to_owned(),
+            reason: "not JSON".to_owned(),
+        }];
+    }),
+    ("placement", Severity::Warning, |d| {
+        d.held_count = 1;
+        d.held = vec![HeldUnit {
+            name: "a.service".parse().unwrap(),
+            reason: "no machine can run it".to_owned(),
+        }];
+    }),
+];
+
 #[test]
 fn a_cluster_that_is_well_has_no_troubles_and_each_trouble_is_found_alone() {
     assert_eq!(troubles(&well()), []);
-    let cases: [(&str, Severity, fn(&mut Diagnosis)); 19] = [
-        ("store", Severity::Error, |d| {
-            d.store.members[0].has_leader = false
-        }),
-        ("store", Severity::Warning, |d| {
-            let well = d.store.members[0].clone();
-            let dead = MemberReport {
-                error: Some("refused".to_owned()),
-                ..MemberReport::default()
-            };
-            d.store.members = vec![well.clone(), well, dead];
-        }),
-        ("latency", Severity::Warning, |d| {
-            d.store.members[0].latency_ms = 500
-        }),
-        ("space", Severity::Error, |d| {
-            d.store.alarms = vec!["NOSPACE".to_owned()]
-        }),
-        ("space", Severity::Warning, |d| {
-            d.store.alarms_unknown = Some("no answer".to_owned())
-        }),
-        ("store", Severity::Warning, |d| {
-            d.store.unasked = vec!["http://10.0.0.2:2379".to_owned()]
-        }),
-        ("brake", Severity::Warning, |d| {
-            d.brake = Some(brake_in("watching"))
-        }),
-        ("brake", Severity::Error, |d| {
-            d.brake = Some(brake_in("holding"))
-        }),
-        ("brake", Severity::Error, |d| {
-            d.brake = Some(brake_in("moving"))
-        }),
-        ("space", Severity::Warning, |d| {
-            d.store.members[0].database_bytes = 1 << 31
-        }),
-        ("engine", Severity::Error, |d| d.leader = None),
-        ("leases", Severity::Error, |d| {
-            d.machines[0].lease = Some(LeaseReport::default())
-        }),
-        ("leases", Severity::Warning, |d| {
-            d.machines[0].lease = Some(LeaseReport {
-                granted_s: 10,
-                left_s: 2,
-                ended: false,
-            })
-        }),
-        ("leases", Severity::Warning, |d| {
-            d.machines[0].lease = Some(LeaseReport {
-                ended: true,
-                ..LeaseReport::default()
-            })
-        }),
-        ("leases", Severity::Warning, |d| {
-            d.store.leases_unknown = Some("no answer".to_owned())
-        }),
-        ("clocks", Severity::Warning, |d| {
-            d.machines[0].ahead_ms = Some(60_000)
-        }),
-        ("clocks", Severity::Warning, |d| {
-            d.machines[0].ahead_ms = Some(-2_000)
-        }),
-        ("records", Severity::Error, |d| {
-            d.quarantined_count = 1;
-            d.quarantined = vec![QuarantinedRecord {
-                key: "/x".to_owned(),
-                reason: "not JSON".to_owned(),
-            }];
-        }),
-        ("placement", Severity::Warning, |d| {
-            d.held_count = 1;
-            d.held = vec![HeldUnit {
-                name: "a.service".parse().unwrap(),
-                reason: "no machine can run it".to_owned(),
-            }];
-        }),
-    ];
-    for (check, severity, harm) in cases {
+    for (check, severity, harm) in OF_THE_STORE.iter().chain(OF_MACHINES) {
         let mut diagnosis = well();
         harm(&mut diagnosis);
-        assert_eq!(troubles(&diagnosis), [(check, severity)]);
+        assert_eq!(troubles(&diagnosis), [(*check, *severity)]);
     }
 }
 
