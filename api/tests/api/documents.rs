@@ -15,7 +15,7 @@ use crate::harness::{
     Answer, FILE, HERE, Server, THERE, assigned, machine, machine_id, name, reported, server_with,
     settings,
 };
-use crate::memory::{Clocks, Mood};
+use crate::memory::{Health, Mood};
 
 const METHODS: [&str; 5] = ["get", "put", "post", "patch", "delete"];
 
@@ -280,8 +280,10 @@ async fn answers_have_the_fields_that_are_described_and_all_of_them_occur() {
     println!(
         "one machine says that its clock is 300 s ahead, 5 ms more or less; the others do not say"
     );
-    server.store.clocks_are(Clocks::OneAhead);
-    let diagnosis = server.get("/fleet/v1/diagnosis").await.json();
+    server.store.health_is(Health::Ailing);
+    let ailing = server.get("/fleet/v1/diagnosis").await;
+    checker.answer("Diagnosis", &ailing);
+    let diagnosis = ailing.json();
     let machines = diagnosis["machines"].as_array().unwrap();
     let ahead: Vec<&Value> = machines.iter().map(|it| &it["aheadMs"]).collect();
     assert_eq!(*ahead[0], 299_990, "{diagnosis}");

@@ -30,7 +30,7 @@ struct Inner {
     updates: broadcast::Sender<Update>,
     mood: Mood,
     elsewhere: Elsewhere,
-    clocks: Clocks,
+    health: Health,
     /// How often each call was made.
     calls: BTreeMap<&'static str, usize>,
 }
@@ -45,13 +45,14 @@ pub(crate) enum Elsewhere {
     Tell(Vec<Result<String, AskError>>),
 }
 
-/// What machines say of the time.
+/// What doctor would find, while the store answers.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Clocks {
-    /// All say what it is.
-    Right,
-    /// The first is 300 s ahead, the others do not say.
-    OneAhead,
+pub(crate) enum Health {
+    /// Nothing.
+    Well,
+    /// The clock of the first machine is 300 s ahead, and the others do not say theirs; the leases of the others have just ended; there is
+    /// a member that is not asked.
+    Ailing,
 }
 
 /// How the store answers.
@@ -78,7 +79,7 @@ impl Memory {
                 updates,
                 mood: Mood::Well,
                 elsewhere: Elsewhere::Silent,
-                clocks: Clocks::Right,
+                health: Health::Well,
                 calls: BTreeMap::new(),
             })),
         }
@@ -106,8 +107,8 @@ impl Memory {
         std::mem::take(&mut self.inner.lock().unwrap().calls)
     }
 
-    pub(crate) fn clocks_are(&self, clocks: Clocks) {
-        self.inner.lock().unwrap().clocks = clocks;
+    pub(crate) fn health_is(&self, health: Health) {
+        self.inner.lock().unwrap().health = health;
     }
 
     /// How many follow what happens.
@@ -223,9 +224,10 @@ impl ClusterStore for Memory {
             .await
             .map_err(|error| error.to_string());
         let unknown = answer.as_ref().err().cloned();
-        // The lease of all but the first has just ended.
+        let is_well = self.inner.lock().unwrap().health == Health::Well;
         let lease = |(number, machine): (usize, MachineId)| {
-            let seconds = |s| std::time::Duration::from_secs(if number == 0 { s } else { 0 });
+            let lives = is_well || number == 0;
+            let seconds = |s| std::time::Duration::from_secs(if lives { s } else { 0 });
             let time = Some(model::LeaseTime {
                 granted: seconds(10),
                 left: seconds(9),
@@ -244,7 +246,11 @@ impl ClusterStore for Memory {
                     latency: std::time::Duration::from_millis(1),
                 }),
             }],
-            unasked: vec!["another".to_owned()],
+            unasked: if is_well {
+                Vec::new()
+            } else {
+                vec!["another".to_owned()]
+            },
             alarms: Vec::new(),
             alarms_unknown: unknown.clone(),
             leases: machines.enumerate().map(lease).collect(),
@@ -300,9 +306,9 @@ impl ClusterStore for Memory {
         machines: Vec<MachineId>,
     ) -> Result<BTreeMap<MachineId, ClockReading>, StoreError> {
         self.answer("clocks").await?;
-        let (said_unix_ms, asked) = match self.inner.lock().unwrap().clocks {
-            Clocks::Right => (1_005, machines.len()),
-            Clocks::OneAhead => (301_000, 1),
+        let (said_unix_ms, asked) = match self.inner.lock().unwrap().health {
+            Health::Well => (1_005, machines.len()),
+            Health::Ailing => (301_000, 1),
         };
         let reading = |machine| (machine, ClockReading::of(1_000, said_unix_ms, 10));
         Ok(machines.into_iter().take(asked).map(reading).collect())
