@@ -312,6 +312,7 @@ mod tests {
         copy.clear().unwrap();
         assert!(copy.read().is_empty());
     }
+
     #[test]
     fn what_a_power_cut_leaves_is_of_before_or_after_unit_by_unit() {
         let (one, two) = (

@@ -96,21 +96,18 @@ async fn take_all_away<S: ServiceManager>(
 async fn take_away<S: ServiceManager>(manager: &S, unit: &ServiceUnit) -> Result<(), ServiceError> {
     let running = !unit.active.is_stopped();
     let mark = unit.mark.as_ref().filter(|_| running).map(Mark::given_up);
-    for tries_left in (0..STOP_TRIES_MAX).rev() {
+    for _ in 0..STOP_TRIES_MAX {
         let end = stop_remembered(manager, &unit.name, mark.clone()).await?;
         if end.result == JobResult::Done {
-            break;
+            return manager.unload(&unit.name).await;
         }
         tracing::warn!(unit = %unit.name, result = %end.result, "the stop did not end well");
         let seen = manager.unit(&unit.name).await?;
-        let runs = seen.is_some_and(|unit| !unit.active.is_stopped());
-        if runs && tries_left == 0 {
-            let message = format!("its stop ended with \"{}\", and it runs on", end.result);
-            return Err(ServiceError::Refused { message });
-        }
-        if !runs {
-            break;
+        if seen.is_none_or(|unit| unit.active.is_stopped()) {
+            return manager.unload(&unit.name).await;
         }
     }
-    manager.unload(&unit.name).await
+    Err(ServiceError::Refused {
+        message: format!("it was told to stop {STOP_TRIES_MAX} times, and runs on"),
+    })
 }

@@ -296,13 +296,13 @@ impl<S: ServiceManager, E: Environment> Lifecycle<S, E> {
         tokio::pin!(agent, beside, describing);
         // In a fixed order, so that a simulation repeats.
         let end = tokio::select! {
-                biased;
-                () = self.shutdown.cancelled() => SessionEnd::Shutdown,
-                _ = lease.lost() => SessionEnd::LeaseLost,
-                // They end only when told to; joining again is right if one ever does otherwise.
-                () = &mut agent => return SessionEnd::LeaseLost,
-                () = &mut beside => return SessionEnd::LeaseLost,
-                () = &mut describing => return SessionEnd::LeaseLost,
+            biased;
+            () = self.shutdown.cancelled() => SessionEnd::Shutdown,
+            _ = lease.lost() => SessionEnd::LeaseLost,
+            // They end only when told to; joining again is right if one ever does otherwise.
+            () = &mut agent => return SessionEnd::LeaseLost,
+            () = &mut beside => return SessionEnd::LeaseLost,
+            () = &mut describing => return SessionEnd::LeaseLost,
         };
         ended.cancel();
         agent.await;

@@ -102,7 +102,7 @@ fn give_up(ways: &Ways, files: &GuardFiles, say: &dyn Fn(&str)) -> Result<Vec<St
                 let unseen_us = files.given_up_unseen_us(&unit.name);
                 let ended_before = unseen_us.map(|unseen_us| unit.stopped_us <= unseen_us);
                 outcomes.push(match (unit.is_stopped, ended_before) {
-                    (true, Some(true)) => files.forget(&unit.name),
+                    (true, Some(true)) => files.forget_given_up(&unit.name),
                     (false, _) | (true, Some(false)) => files.give_up(&unit.name),
                     (true, None) => Ok(()),
                 });

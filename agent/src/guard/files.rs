@@ -159,7 +159,7 @@ impl GuardFiles {
     /// # Errors
     /// If the disk does not let us.
     pub fn unbind(&self, unit: &UnitName) -> Result<(), GuardError> {
-        self.forget_given_up(unit)?;
+        self.forget_given_up(unit.as_str())?;
         let path = self.drop_in(unit.as_str());
         if path.symlink_metadata().is_err() {
             return Ok(());
@@ -211,11 +211,7 @@ impl GuardFiles {
     ///
     /// # Errors
     /// If the disk does not let us.
-    pub fn forget_given_up(&self, unit: &UnitName) -> Result<(), GuardError> {
-        self.forget(unit.as_str())
-    }
-
-    pub(super) fn forget(&self, unit: &str) -> Result<(), GuardError> {
+    pub fn forget_given_up(&self, unit: &str) -> Result<(), GuardError> {
         remove(&self.given_up_path(unit))
     }
 
@@ -337,7 +333,7 @@ mod tests {
         assert_eq!(files.exclusive().unwrap(), ["till@1.service"]);
         files.give_up("till@1.service").unwrap();
         assert!(files.is_given_up(&unit));
-        files.forget_given_up(&unit).unwrap();
+        files.forget_given_up(unit.as_str()).unwrap();
         assert!(!files.is_given_up(&unit));
         files.unbind(&unit).unwrap();
         files.unbind(&unit).unwrap();

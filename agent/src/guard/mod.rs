@@ -23,6 +23,7 @@ mod wait;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -94,20 +95,16 @@ impl Manager {
 
 /// Microseconds of the clock that systemd's monotonic time stamps are of.
 fn monotonic_us() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000_000)
-        .saturating_add(nanoseconds / 1_000)
+    u64::try_from(time_of(ClockId::Monotonic).as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since the machine booted, suspend included.
 pub fn boot_ms() -> u64 {
-    let time = clock_gettime(ClockId::Boottime);
+    u64::try_from(time_of(ClockId::Boottime).as_millis()).unwrap_or(u64::MAX)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
-    seconds
-        .saturating_mul(1000)
-        .saturating_add(nanoseconds / 1_000_000)
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

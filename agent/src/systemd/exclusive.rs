@@ -72,7 +72,7 @@ impl Systemd {
         };
         check(guard, name)?;
         // Before systemd is asked: what the guard gives up after that stays given up.
-        guard.forget_given_up(name).map_err(failed)?;
+        guard.forget_given_up(name.as_str()).map_err(failed)?;
         let end = match self.run_job(name, verb, Some(mark)).await {
             Ok(end) => end,
             Err(error) => {

@@ -7,13 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use agent::fake::FakeSystemd;
-use model::{BootId, Capacity, Clock, Machine, MachineId, StoreError};
+use model::{BootId, Capacity, Machine, MachineId, StoreError};
 use registry::{Join, Lease, Membership, Registry, RegistryError};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+
+use crate::boot_clock::BootClock;
 
 /// Says that a machine is hollow, and which process it is of.
 pub(super) const HOLLOW_METADATA: &str = "hollow";
@@ -55,26 +57,6 @@ pub(super) struct Roll {
     pub(super) problem: Option<String>,
 }
 
-/// The time of this host.
-#[derive(Debug)]
-struct HostClock;
-
-impl Clock for HostClock {
-    fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        since.map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
-    }
-
-    fn boot_ms(&self) -> u64 {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-        let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
-        seconds * 1000 + nanoseconds / 1_000_000
-    }
-}
-
 /// Describes machine `number` of the process named `tag`.
 pub(super) fn describe(id: MachineId, tag: &str, number: u32, version: &str) -> Machine {
     Machine {
@@ -93,7 +75,7 @@ pub(super) fn describe(id: MachineId, tag: &str, number: u32, version: &str) -> 
 impl Shared {
     /// Is this machine until told to leave.
     pub(super) async fn live(self, machine: Machine) {
-        let systemd = Arc::new(FakeSystemd::new(Arc::new(HostClock)));
+        let systemd = Arc::new(FakeSystemd::new(Arc::new(BootClock)));
         systemd.forget_history();
         while let Some((lease, membership)) = self.join(&machine).await {
             self.roll.send_modify(|roll| roll.present += 1);
