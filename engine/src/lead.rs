@@ -161,7 +161,7 @@ impl Leader<'_> {
             if let Some(ended) = self.listen().await {
                 return ended;
             }
-            if self.touch == Touch::Out || !self.echo.is_complete() || self.retry.due().is_some() {
+            if self.retry.waits() || self.touch == Touch::Out || !self.echo.is_complete() {
                 continue;
             }
             // First of all: what is to be held must not be moved.
@@ -208,17 +208,17 @@ impl Leader<'_> {
 
     /// Waits for an event, or for the time to do something; then takes in what else is there.
     async fn listen(&mut self) -> Option<StepDown> {
-        let wake_at = match self.touch {
+        let wake_at = match (self.touch, self.retry.due()) {
             // Nothing can be done before the store is back.
-            Touch::Out => None,
-            Touch::In if self.retry.due().is_some() => self.retry.due(),
-            Touch::In if self.echo.is_complete() => {
+            (Touch::Out, _) => None,
+            (Touch::In, Some(due)) => Some(due),
+            (Touch::In, None) if self.echo.is_complete() => {
                 let brake_at = self.lookout.due_ms().map(|due_ms| self.at(due_ms));
                 // While machines are waited for, nothing is collected either.
                 let next = self.waits_until.or(self.collect_at);
                 next.into_iter().chain(brake_at).min()
             }
-            Touch::In => self.echo_by,
+            (Touch::In, None) => self.echo_by,
         };
         let timer = async {
             match wake_at {

@@ -28,9 +28,15 @@ impl Retry {
         }
     }
 
-    /// Nothing is to be written before then.
+    /// When what failed is to be tried again; none if it is to be now.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.due.filter(|due| *due > Instant::now())
+        self.due
+    }
+
+    /// True if nothing is to be written yet.
+    pub(crate) fn waits(&mut self) -> bool {
+        self.due = self.due.filter(|due| *due > Instant::now());
+        self.due.is_some()
     }
 
     /// A write failed; true if that is news: not what was said the last time.
@@ -61,8 +67,10 @@ mod tests {
         let mut retry = Retry::new();
         let mut waits = Vec::new();
         for turn in 0..8 {
+            assert!(!retry.waits());
             assert_eq!(retry.due(), None);
             assert_eq!(retry.failed("no space"), turn == 0);
+            assert!(retry.waits());
             let due = retry.due().unwrap();
             waits.push((due - Instant::now()).as_millis());
             sleep(due - Instant::now()).await;
