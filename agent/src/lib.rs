@@ -7,6 +7,7 @@ mod copy;
 mod decide;
 mod disk;
 mod drain;
+mod ended;
 mod exclusive;
 pub mod fake;
 pub mod guard;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use model::mutation::{Mutation, is_made};
 use model::{
-    Assignment, Change, JobEnd, JobResult, MachineId, Quarantined, RecordKey, ServiceChange,
-    ServiceError, ServiceManager, ServiceUnit, UnitStatus,
+    Assignment, Change, JobEnd, MachineId, Quarantined, RecordKey, ServiceChange, ServiceError,
+    ServiceManager, ServiceUnit, UnitStatus,
 };
 use registry::{Follow, FollowEvent, Membership, Registry, RegistryError, Scope, View, WriteError};
 use tokio::sync::watch;
@@ -23,13 +23,11 @@ use tokio_util::sync::CancellationToken;
 use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::copy::{Schedule, ScheduleCopy};
-use crate::decide::pause;
 use crate::exclusive::extend;
 use crate::keep::Kept;
 use crate::publish::Window;
-use crate::reconcile::Step;
-use crate::steps::{StepEnd, is_refusal};
-use crate::units::{After, Slots, Want};
+use crate::steps::StepEnd;
+use crate::units::{Slots, Want};
 
 /// How long a state that systemd is about to leave by itself is kept back: a quick start then costs one write, not two.
 pub(crate) const TRANSITION_DELAY: Duration = Duration::from_millis(100);
@@ -427,70 +425,5 @@ impl<'a, S: ServiceManager> Agent<'a, S> {
             }
             Ended::Files(asked, found) => self.take_files(&asked, found),
         }
-    }
-
-    fn take_step_end(&mut self, end: StepEnd) {
-        let StepEnd {
-            name,
-            result,
-            observed,
-            observed_at,
-        } = end;
-        let Some(slot) = self.slots.get_mut(&name) else {
-            return;
-        };
-        let step = slot.working.as_ref().map(|work| work.step.clone());
-        let tried = step.as_ref().map(ToString::to_string).unwrap_or_default();
-        match result {
-            Ok(end) => {
-                let still_there = matches!(&observed, Ok(Some(unit)) if !unit.active.is_stopped());
-                // A stop that did not stop is tried again; a start that failed is left to systemd and the user.
-                let failed = matches!(step, Some(Step::Stop(_))) && still_there;
-                if end.result != JobResult::Done {
-                    tracing::warn!(unit = %name, result = %end.result, end.message, "{tried}: did not end well");
-                }
-                slot.end(end, if failed { After::Retry } else { After::Settled });
-            }
-            Err(error) => {
-                tracing::warn!(unit = %name, %error, "{tried}: failed");
-                let unanswered = matches!(error, ServiceError::Unreachable { .. });
-                let starting = matches!(step, Some(Step::Start(_) | Step::Restart(_)));
-                let refused = starting && is_refusal(&error);
-                let after = match (refused, unanswered) {
-                    (true, _) => After::Settled,
-                    (false, true) => After::Unanswered,
-                    (false, false) => After::Retry,
-                };
-                slot.end(
-                    JobEnd {
-                        result: JobResult::Failed,
-                        message: error.to_string(),
-                    },
-                    after,
-                );
-                if refused {
-                    slot.dealt = slot
-                        .desired
-                        .as_ref()
-                        .map_or(slot.dealt, |wanted| wanted.generation);
-                }
-            }
-        }
-        if slot.resting {
-            let at = Instant::now() + pause(slot.failures);
-            self.retries.insert(name.clone(), at);
-        }
-        if self
-            .looks
-            .get(&name)
-            .is_some_and(|look| look.asked <= observed_at)
-        {
-            self.looks.remove(&name);
-        }
-        match observed {
-            Ok(seen) => slot.observed = seen,
-            Err(_) => self.look(&name),
-        }
-        self.touch(&name);
     }
 }

@@ -52,8 +52,11 @@ pub(crate) async fn carry_out<S: ServiceManager>(
         Step::Load(mark, _) => load(&*manager, &name, file, &mark).await,
         Step::Reload => manager.reload().await.map(|()| done()),
         Step::Start(mark) => {
-            let result = manager.start(&name, &mark).await;
-            refused(&*manager, &name, &mark, result).await
+            match manager.start(&name, &mark).await {
+                // It is made again when what it lacks has come.
+                Err(error @ ServiceError::NotFound { .. }) => Err(error),
+                result => refused(&*manager, &name, &mark, result).await,
+            }
         }
         Step::Restart(mark) => {
             let result = manager.restart(&name, &mark).await;
@@ -162,6 +165,7 @@ pub(crate) fn is_refusal(error: &ServiceError) -> bool {
         | ServiceError::TimedOut { .. } => false,
         ServiceError::Foreign { .. }
         | ServiceError::Masked { .. }
+        | ServiceError::NotFound { .. }
         | ServiceError::Refused { .. } => true,
     }
 }

@@ -30,8 +30,10 @@ pub(crate) struct Slot {
     pub(crate) failures: u32,
     /// A failed step, or cutting short a start, is not tried again before its time.
     pub(crate) resting: bool,
-    /// systemd could not be reached: what was asked for has no answer yet.
+    /// What was asked for has no answer yet: systemd could not be reached, or a unit that this one requires may be on its way.
     pub(crate) unanswered: bool,
+    /// Its start was refused, as a unit that it requires is not here: it is tried again as soon as another unit has been loaded.
+    pub(crate) lacking: bool,
     /// The latest request that was dealt with.
     pub(crate) dealt: Generation,
     /// How the last thing asked of systemd ended.
@@ -58,7 +60,7 @@ pub(crate) enum After {
     Settled,
     /// It has to be tried again later.
     Retry,
-    /// It has to be tried again later: systemd could not be reached, so nobody knows how it ended.
+    /// It has to be tried again later, and how it ended is not told yet: nobody knows, or it may be otherwise a moment later.
     Unanswered,
 }
 
@@ -122,6 +124,7 @@ impl Slot {
     /// Notes that `work` is under way.
     pub(crate) fn begin(&mut self, work: Work) {
         self.epoch += 1;
+        self.lacking = false;
         self.working = Some(work);
     }
 

@@ -110,6 +110,12 @@ pub enum ServiceError {
         /// The unit.
         unit: UnitName,
     },
+    /// systemd has no file for the unit, or for one that it requires. It may come.
+    #[error("systemd: {message}")]
+    NotFound {
+        /// What it said.
+        message: String,
+    },
     /// systemd answered with an error.
     #[error("systemd: {message}")]
     Refused {
@@ -184,7 +190,7 @@ pub trait ServiceManager: Send + Sync + 'static {
     /// Starts a loaded unit, forgetting an earlier failure first, remembers `mark` as soon as systemd has taken the job on, and
     /// waits for the job's end, however long that takes. A unit that runs already is not touched and gives `Done`.
     ///
-    /// If systemd refuses, nothing is remembered. Dropping the future stops the wait, not the job.
+    /// If systemd refuses, nothing is remembered; a unit that it requires and that is not there gives [`ServiceError::NotFound`]. Dropping the future stops the wait, not the job.
     fn start(
         &self,
         name: &UnitName,

@@ -208,6 +208,16 @@ pub(super) fn referred<'a>(files: impl Iterator<Item = &'a UnitFile>) -> BTreeSe
     files.flat_map(of).collect()
 }
 
+/// The units without which systemd does not start the one of this file.
+pub(super) fn required(file: Option<&UnitFile>) -> Vec<UnitName> {
+    let of = |file| ["Requires", "BindsTo"].map(|option| UnitFile::get_all(file, "Unit", option));
+    let values = file.into_iter().flat_map(of).flatten();
+    let names = values.flat_map(str::split_whitespace);
+    names
+        .filter_map(|name| UnitName::parse(name).ok())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

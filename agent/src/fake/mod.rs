@@ -4,6 +4,7 @@
 mod behaviour;
 mod history;
 mod passing;
+mod refusals;
 mod world;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use self::history::{Happening, What};
 
 use self::behaviour::Behaviour;
 use self::passing::FakeChanges;
+use self::refusals::{refuse_unguarded, refuse_unloadable, refuse_unstartable};
 use self::world::{Now, Term, Verb, World};
 use crate::changes::ChangeHub;
 
@@ -266,6 +268,9 @@ impl FakeSystemd {
                     unit.reset_failed();
                 }
             }
+            if verb != Verb::Stop {
+                world.start_required(name, now);
+            }
             world.enqueue(name, verb, told, now);
             Ok(())
         })?;
@@ -306,62 +311,6 @@ async fn until(next: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn refuse_unstartable(world: &World, name: &UnitName) -> Result<(), ServiceError> {
-    if world.masked.contains(name.as_str()) {
-        return Err(ServiceError::Masked { unit: name.clone() });
-    }
-    let refused = |message: String| Err(ServiceError::Refused { message });
-    match (world.memory.get(name), world.files.get(name)) {
-        (Some(unit), _) if unit.behaviour.is_bad => {
-            refused(format!("Unit {name} has a bad unit file setting."))
-        }
-        (None, Some(file)) if Behaviour::of(name, file).is_bad => {
-            refused(format!("Unit {name} has a bad unit file setting."))
-        }
-        (None, None) => refused(format!("Unit {name} not found.")),
-        (Some(_) | None, _) => Ok(()),
-    }
-}
-
-/// An exclusive unit needs a deadline that has not passed.
-fn refuse_unguarded(world: &World, name: &UnitName, now: Now) -> Result<(), ServiceError> {
-    if world.is_exclusive(name) && world.term.is_none_or(|term| term.stop <= now.at) {
-        return Err(ServiceError::Unreachable {
-            message: format!("{name} is exclusive, and this machine's lease is not confirmed"),
-        });
-    }
-    Ok(())
-}
-
-/// The host's own units come first, and `[Install]` must say something that systemd can do.
-fn refuse_unloadable(world: &World, name: &UnitName, file: &UnitFile) -> Result<(), ServiceError> {
-    let template = name.template();
-    let aliases = file
-        .get_all("Install", "Alias")
-        .flat_map(str::split_whitespace);
-    let names = std::iter::once(name.as_str())
-        .chain(template.as_ref().map(UnitName::as_str))
-        .chain(aliases);
-    for wanted in names {
-        if world.masked.contains(wanted) {
-            return Err(ServiceError::Masked { unit: name.clone() });
-        }
-        if world.host.contains(wanted) {
-            let path = format!("/etc/systemd/system/{wanted}");
-            return Err(ServiceError::Foreign {
-                unit: name.clone(),
-                path,
-            });
-        }
-    }
-    let mut rules = ["WantedBy", "RequiredBy", "Alias", "Also"].into_iter();
-    if file.has_install() && !rules.any(|rule| file.get_all("Install", rule).next().is_some()) {
-        let message = format!("{name} has an [Install] section that systemd cannot use");
-        return Err(ServiceError::Refused { message });
-    }
-    Ok(())
 }
 
 impl ServiceManager for FakeSystemd {

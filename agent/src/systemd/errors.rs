@@ -7,6 +7,9 @@ use unitfile::UnitName;
 
 use super::link::ANSWER_LIMIT;
 
+/// How systemd says that it has no such unit, also of one that another requires.
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
+
 /// The error for a call that asked for `what`.
 pub(super) fn refused(what: &str, error: &zbus::Error) -> ServiceError {
     let unreachable = || ServiceError::Unreachable {
@@ -36,21 +39,21 @@ pub(super) fn refused(what: &str, error: &zbus::Error) -> ServiceError {
                 message: other.to_string(),
             },
         },
-        zbus::Error::MethodError(name, message, _) => ServiceError::Refused {
-            message: format!(
-                "{} ({name})",
-                message.as_deref().unwrap_or("no reason given")
-            ),
-        },
+        zbus::Error::MethodError(name, message, _) => {
+            let message = message.as_deref().unwrap_or("no reason given");
+            match name.as_str() == NO_SUCH_UNIT {
+                true => ServiceError::NotFound {
+                    message: message.to_owned(),
+                },
+                false => ServiceError::Refused {
+                    message: format!("{message} ({name})"),
+                },
+            }
+        }
         other => ServiceError::Refused {
             message: other.to_string(),
         },
     }
-}
-
-/// Whether systemd refused because it knows no such unit.
-pub(super) fn is_no_such_unit(error: &ServiceError) -> bool {
-    is_refusal(error, "NoSuchUnit")
 }
 
 /// Whether systemd refused because it knows no such job.

@@ -9,7 +9,6 @@ use tokio::time::sleep;
 use unitfile::{Requirements, UnitFile, UnitName};
 
 use super::Systemd;
-use super::errors::is_no_such_unit;
 use super::follow::Verb;
 use super::proxies::ManagerProxy;
 use super::state::QUEUED;
@@ -131,8 +130,8 @@ impl Systemd {
             Err(ServiceError::Refused { message }) => {
                 tracing::debug!(message, "the guard has no main process");
             }
-            Err(error) if !is_no_such_unit(&error) => return Err(error),
-            Ok(()) | Err(_) => {}
+            Ok(()) | Err(ServiceError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
         }
         loop {
             let running = self.running_exclusive(guard).await?;

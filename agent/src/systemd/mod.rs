@@ -33,7 +33,7 @@ use unitfile::{UnitFile, UnitName, UnitType};
 
 pub use self::journalctl::Journalctl;
 
-use self::errors::{is_no_such_unit, of_unit};
+use self::errors::of_unit;
 use self::files::Files;
 use self::follow::Verb;
 use self::link::Link;
@@ -333,8 +333,8 @@ impl Systemd {
                     .await
             });
         match reset.await {
-            Err(error) if !is_no_such_unit(&error) => Err(error),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(ServiceError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -424,7 +424,7 @@ impl ServiceManager for Systemd {
         });
         match unit.await {
             Ok(_) => Ok(true),
-            Err(error) if is_no_such_unit(&error) => Ok(false),
+            Err(ServiceError::NotFound { .. }) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -445,7 +445,7 @@ impl ServiceManager for Systemd {
 
     async fn stop(&self, name: &UnitName) -> Result<JobEnd, ServiceError> {
         match self.run_job(name, Verb::Stop, None).await {
-            Err(error) if is_no_such_unit(&error) => Ok(JobEnd {
+            Err(ServiceError::NotFound { .. }) => Ok(JobEnd {
                 result: JobResult::Done,
                 message: String::new(),
             }),

@@ -192,6 +192,34 @@ pub(crate) async fn a_bad_file_is_refused_and_not_remembered<B: Bed>(bed: &B) {
     );
 }
 
+pub(crate) async fn a_start_that_lacks_a_unit_is_refused_until_it_is_there<B: Bed>(bed: &B) {
+    let (manager, app, beside) = (bed.manager(), name("app.service"), name("beside.service"));
+    let (server, follower) = (
+        server(),
+        file(
+            "[Unit]\nBindsTo=app.service\nAfter=app.service\n[Service]\nExecStart=/bin/sleep infinity\n",
+        ),
+    );
+    let fresh = mark(&follower, 0, 0);
+    manager.load(&beside, &follower, &fresh).await.unwrap();
+    let refused = manager.start(&beside, &mark(&follower, 5, 0)).await;
+    println!("{refused:?}");
+    assert!(
+        matches!(&refused, Err(ServiceError::NotFound { message }) if message.contains("app.service")),
+        "{refused:?}"
+    );
+    assert_eq!(unit(manager, &beside).await.mark, Some(fresh));
+    manager
+        .load(&app, &server, &mark(&server, 0, 0))
+        .await
+        .unwrap();
+    let started = manager.start(&beside, &mark(&follower, 5, 0)).await;
+    assert_eq!(started.unwrap().result, JobResult::Done);
+    for it in [&app, &beside] {
+        assert_eq!(unit(manager, it).await.active, ActiveState::Active, "{it}");
+    }
+}
+
 pub(crate) async fn a_finished_oneshot_is_at_rest<B: Bed>(bed: &B) {
     let (manager, job) = (bed.manager(), name("job.service"));
     let body = oneshot(&bed.trace("ran"));

@@ -50,6 +50,7 @@ contract! {
     host_cases::a_mask_on_a_loaded_unit_refuses_its_start,
     host_cases::install_sections_are_carried_out,
     host_cases::an_alias_does_not_shadow_the_host,
+    cases::a_start_that_lacks_a_unit_is_refused_until_it_is_there,
     cases::a_finished_oneshot_is_at_rest,
     cases::instances_of_a_template_are_units_of_their_own,
     cases::unloading_forgets_and_the_name_is_free,

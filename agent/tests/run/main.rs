@@ -10,6 +10,7 @@ mod copying;
 mod exclusive;
 mod joining;
 mod keeping;
+mod lacking;
 mod living;
 mod mishaps;
 mod taking;
