@@ -62,6 +62,8 @@ pub(crate) struct Weather {
     pub(crate) refused: bool,
     /// Messages of watches may come twice.
     pub(crate) repeats: bool,
+    /// Messages of watches do not come, and never will: etcd has been seen to lose events of watches that stand.
+    pub(crate) loses: bool,
 }
 
 /// Which process wrote each revision.
@@ -347,21 +349,20 @@ impl Wire {
             return Err(refused());
         }
         self.link.carry_piece(Way::ToStore).await;
-        // etcd repeats events, and nothing else does: TCP is in between.
-        let repeats = match request.uri().path().ends_with("/Watch") {
-            true => Repeats::Some,
-            false => Repeats::None,
+        let told = match request.uri().path().ends_with("/Watch") {
+            true => Told::Events,
+            false => Told::Other,
         };
         let way_to = self.clone();
-        let request = request.map(|body| way_to.flowing(body, Way::ToStore, breaks, Repeats::None));
+        let request = request.map(|body| way_to.flowing(body, Way::ToStore, breaks, Told::Other));
         let response = self.link.to_store().oneshot(request).await?;
         self.link.carry_piece(Way::FromStore).await;
         self.gate.pass().await;
-        Ok(response.map(|body| self.flowing(body, Way::FromStore, breaks, repeats)))
+        Ok(response.map(|body| self.flowing(body, Way::FromStore, breaks, told)))
     }
 
     /// A stream as it arrives over this link, until it breaks.
-    fn flowing(self, body: Body, way: Way, breaks: u64, repeats: Repeats) -> Body {
+    fn flowing(self, body: Body, way: Way, breaks: u64, told: Told) -> Body {
         let flow = Flowing {
             wire: self,
             body,
@@ -381,13 +382,13 @@ impl Wire {
                     Some(Err(Status::unavailable(RESET)))
                 }
                 piece = async {
-                    let piece = flow.piece().await?;
+                    let piece = flow.piece(&link, told).await?;
                     link.carry_piece(way).await;
                     flow.wire.gate.pass().await;
                     Some(piece)
                 } => piece,
             };
-            if let (Repeats::Some, Some(Ok(frame))) = (repeats, &piece) {
+            if let (Told::Events, Some(Ok(frame))) = (told, &piece) {
                 flow.pieces += 1;
                 // Not the first, which says that the watch was created.
                 if flow.pieces > 1 && link.is_repeated() {
@@ -400,11 +401,11 @@ impl Wire {
     }
 }
 
-/// Whether messages of a stream may come twice.
+/// What a stream tells. etcd repeats events and loses them, and nothing else: TCP is in between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Repeats {
-    Some,
-    None,
+enum Told {
+    Events,
+    Other,
 }
 
 struct Flowing {
@@ -417,10 +418,20 @@ struct Flowing {
 }
 
 impl Flowing {
-    async fn piece(&mut self) -> Option<Result<http_body::Frame<Bytes>, Status>> {
-        match self.again.take() {
-            Some(piece) => Some(Ok(http_body::Frame::data(piece))),
-            None => self.body.frame().await,
+    async fn piece(
+        &mut self,
+        link: &Link,
+        told: Told,
+    ) -> Option<Result<http_body::Frame<Bytes>, Status>> {
+        if let Some(piece) = self.again.take() {
+            return Some(Ok(http_body::Frame::data(piece)));
+        }
+        loop {
+            let piece = self.body.frame().await;
+            let is_lost = told == Told::Events && self.pieces > 0 && link.lock().weather.loses;
+            if !is_lost || !matches!(piece, Some(Ok(_))) {
+                return piece;
+            }
         }
     }
 }

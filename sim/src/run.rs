@@ -252,6 +252,15 @@ impl World {
 
     /// Waits until the cluster is at rest; says how long that took. None if it does not come to rest.
     pub(crate) async fn rest(&mut self, dead: Option<usize>) -> Option<Duration> {
+        self.rest_within(REST_MAX, dead).await
+    }
+
+    /// As [`World::rest`], which may take so long.
+    pub(crate) async fn rest_within(
+        &mut self,
+        most: Duration,
+        dead: Option<usize>,
+    ) -> Option<Duration> {
         let began = Instant::now();
         let mut rested: Option<Instant> = None;
         while !self.history.is_broken() {
@@ -277,11 +286,11 @@ impl World {
                 Some(since) if now - since >= QUIET => return Some(since - began),
                 Some(_) | None => {}
             }
-            if now - began > REST_MAX + QUIET {
+            if now - began > most + QUIET {
                 let what = format!(
                     "no {} s of rest {} s after the last fault: {}",
                     QUIET.as_secs(),
-                    REST_MAX.as_secs(),
+                    most.as_secs(),
                     problems.join("; ")
                 );
                 self.history.violation("I13 converges", what);

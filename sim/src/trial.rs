@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use model::InvocationId;
+use model::{Action, InvocationId};
 use tokio::time::{Instant, sleep, sleep_until};
+use unitfile::UnitName;
 
 use crate::catalog::{Fate, Rule};
 use crate::checker::Place;
 use crate::haste::Pace;
 use crate::history::Telling;
 use crate::process::OFFLINE_START_AFTER;
-use crate::run::Outcome;
+use crate::run::{Outcome, REST_MAX};
 use crate::world::{Role, World};
 
 /// What a cluster at rest has to endure.
@@ -23,6 +24,8 @@ pub enum Trial {
     EnginesCrashInALoop,
     /// Every machine loses its power, boots again within seconds, and the store stays away for minutes.
     PowerOutage,
+    /// etcd loses what the watches of every agent and engine were to be told, while all is asked for something. Nobody ever tells them.
+    EventsLost,
 }
 
 /// How often systemd's histories are read meanwhile: an hour is long.
@@ -47,6 +50,13 @@ const BOOT_MS_MAX: u64 = 20_000;
 const START_MAX: Duration = Duration::from_secs(4);
 
 const FIVE_MINUTES: Duration = Duration::from_secs(300);
+
+/// A watch is compared with the store after two minutes at most: what an agent does then may be what an engine has to hear of, in as
+/// long again.
+const FOUND_OUT_MAX: Duration = Duration::from_secs(2 * 120);
+
+/// Longer than a request takes, and shorter than any time in which a watch may be opened again.
+const LOST_FOR: Duration = Duration::from_secs(2);
 
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,8 +98,17 @@ async fn run(seed: u64, trial: Trial) -> Endured {
             before = world.healthy();
             world.store_returns();
         }
+        Trial::EventsLost => {
+            let asked = world.lose_events(&before).await;
+            before.retain(|(_, unit), _| !asked.iter().any(|it| it.as_str() == unit));
+        }
     }
-    let rest = world.rest(None).await;
+    let rest = match trial {
+        Trial::EventsLost => world.rest_within(FOUND_OUT_MAX + REST_MAX, None).await,
+        Trial::StoreAwayForAnHour | Trial::EnginesCrashInALoop | Trial::PowerOutage => {
+            world.rest(None).await
+        }
+    };
     let after = world.healthy();
     for ((machine, unit), invocation) in &before {
         if after.get(&(machine.clone(), unit.clone())) != Some(invocation) {
@@ -209,6 +228,35 @@ impl World {
             }
         }
         back
+    }
+
+    /// Every second healthy unit is unloaded or restarted, and one that does not run is started: these are returned. Neither the agents
+    /// nor who leads are told.
+    async fn lose_events(
+        &mut self,
+        healthy: &BTreeMap<Place, Option<InvocationId>>,
+    ) -> BTreeSet<UnitName> {
+        let links: Vec<_> = self.agents.iter().chain(&self.engines).collect();
+        let links: Vec<_> = links.into_iter().map(|slot| slot.link.clone()).collect();
+        for link in &links {
+            link.set(|weather| weather.loses = true);
+        }
+        self.history
+            .fault("events lost", "to all agents and engines");
+        let is_healthy = |name: &UnitName| healthy.keys().any(|(_, unit)| unit == name.as_str());
+        let names = self.checker.catalog.units.keys().cloned();
+        let (running, others): (Vec<_>, Vec<_>) = names.partition(is_healthy);
+        let mut asked = BTreeMap::from([(self.dice.one_of(&others).clone(), Action::Start)]);
+        let actions = [Action::Unload, Action::Restart].into_iter().cycle();
+        asked.extend(running.into_iter().skip(1).step_by(2).zip(actions));
+        for (unit, action) in &asked {
+            self.ask_unit(unit.clone(), action.clone());
+        }
+        sleep(LOST_FOR).await;
+        for link in &links {
+            link.set(|weather| weather.loses = false);
+        }
+        asked.into_keys().collect()
     }
 
     async fn without_engines(&mut self) -> u64 {

@@ -1,5 +1,8 @@
-//! Long trials: the store away for an hour, engines that crash in a loop, the power of all machines gone. No healthy unit may notice.
+//! Long trials: the store away for an hour, engines that crash in a loop, the power of all machines gone, events that nobody is ever told.
+//! No healthy unit may notice.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::time::Duration;
 
 use sim::{Endured, Trial, endure};
 
@@ -33,6 +36,13 @@ fn an_hour_without_the_store_touches_no_unit() {
 fn engines_that_crash_in_a_loop_touch_no_unit() {
     let endured = endured(Trial::EnginesCrashInALoop, 3);
     assert!(endured.iter().all(|it| it.kills > 100));
+}
+
+#[test]
+fn events_that_etcd_loses_are_made_good() {
+    let endured = endured(Trial::EventsLost, 10);
+    let slow = |it: &Endured| it.outcome.rest.unwrap() > Duration::from_secs(30);
+    assert!(endured.iter().any(slow), "something was lost");
 }
 
 #[test]
