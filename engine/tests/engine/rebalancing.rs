@@ -8,8 +8,9 @@ use crate::picture::{Picture, name};
 use crate::properties::{additions, cases, steps};
 use crate::trials::{at_rest, come_to_rest};
 use engine::rebalance;
-use model::{Move, Records};
+use model::{Move, Obstacle, Records};
 use proptest::prelude::*;
+use unitfile::UnitName;
 
 /// More rounds than any of these small clusters has units and machines for.
 const ROUNDS_MAX: usize = 200;
@@ -103,9 +104,15 @@ fn carry_out(picture: &mut Picture, moves: &[Move]) -> Result<(), TestCaseError>
         let on = &now[&name(it.unit.as_str())];
         prop_assert_eq!(on, &BTreeSet::from([it.to.clone()]), "{}", it.unit);
     }
-    // Nothing else has moved. One that waited may have found room.
+    // Nothing else has moved. One that waited may have found room, and what it replaces there makes way for it.
+    let waited = |unit: &UnitName| records.holds.contains_key(unit);
+    let makes_way = |unit: &UnitName| {
+        let was_on = records.schedule.get(unit).into_iter().flatten();
+        let mut by = was_on.map(|(machine, _)| oracle.replaced(unit, machine, &now));
+        by.any(|it| matches!(it, Some(Obstacle::Replaced { by }) if waited(&by)))
+    };
     for (unit, machines) in &now {
-        if !moved.contains(unit) && !records.holds.contains_key(unit) {
+        if !moved.contains(unit) && !waited(unit) && !makes_way(unit) {
             prop_assert_eq!(
                 records
                     .schedule
