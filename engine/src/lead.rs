@@ -23,7 +23,7 @@ use crate::absence::{Absences, away, shown};
 use crate::brake::Lookout;
 use crate::echo::Echo;
 use crate::log::log_decisions;
-use crate::mend::mended;
+use crate::mend::{displaced, mended};
 use crate::planner::Planner;
 use crate::premises::unreported;
 use crate::relevance::may_alter_plan;
@@ -365,6 +365,7 @@ impl Leader<'_> {
         let started = Instant::now();
         let mut decisions = self.planner.plan(&self.records);
         decisions.extend(mended(&self.records, self.damaged.clone(), &decisions));
+        decisions.extend(displaced(&self.records, &decisions));
         let took = started.elapsed();
         self.stale = false;
         let brake = self.records.brake.as_ref();

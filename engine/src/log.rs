@@ -92,5 +92,8 @@ fn unassign_reason(reason: &UnassignReason) -> String {
         }
         UnassignReason::Moved { to } => format!("it moves to {to}, as was asked"),
         UnassignReason::Duplicate { kept } => format!("it is on {kept} too"),
+        UnassignReason::Unreadable => {
+            "its entry there cannot be read, and it is not there".to_owned()
+        }
     }
 }

@@ -109,7 +109,8 @@ impl Plan<'_> {
             | UnassignReason::Destroyed
             | UnassignReason::MachineGone
             | UnassignReason::Moved { .. }
-            | UnassignReason::Duplicate { .. } => reason.clone(),
+            | UnassignReason::Duplicate { .. }
+            | UnassignReason::Unreadable => reason.clone(),
         }
     }
 

@@ -336,6 +336,8 @@ pub enum UnassignReason {
         /// The machine that keeps it.
         kept: MachineId,
     },
+    /// Its entry there is damaged, the machine reports nothing of it, and another machine gets it.
+    Unreadable,
 }
 
 /// One thing the engine wants written.

@@ -131,6 +131,8 @@ pub struct Records {
     pub quarantined_machines: BTreeSet<MachineId>,
     /// Reports that cannot be read and of which nothing was known before: the machine may well have the unit.
     pub quarantined_statuses: BTreeMap<UnitName, BTreeSet<MachineId>>,
+    /// Entries of schedules that cannot be read and of which nothing was known before: what they wanted there is lost.
+    pub quarantined_entries: BTreeMap<UnitName, BTreeSet<MachineId>>,
 }
 
 impl Records {
@@ -147,7 +149,12 @@ impl Records {
                 set(&mut self.machines, id, value);
             }
             Change::MachineSpec(id, value) => set(&mut self.machine_specs, id, value),
-            Change::Assignment(id, name, value) => set_nested(&mut self.schedule, name, id, value),
+            Change::Assignment(id, name, value) => {
+                if let Some(machines) = self.quarantined_entries.get_mut(&name) {
+                    machines.remove(&id);
+                }
+                set_nested(&mut self.schedule, name, id, value);
+            }
             Change::Status(id, name, value) => {
                 if let Some(machines) = self.quarantined_statuses.get_mut(&name) {
                     machines.remove(&id);
@@ -182,6 +189,9 @@ impl Records {
                     .or_default()
                     .insert(id);
             }
+            Some(RecordKey::Assignment(id, name)) if !self.schedules(&name, &id) => {
+                self.quarantined_entries.entry(name).or_default().insert(id);
+            }
             Some(
                 RecordKey::Machine(_)
                 | RecordKey::Status(..)
@@ -205,6 +215,11 @@ impl Records {
     /// True if the machine reports anything of the unit, also if that cannot be read.
     pub fn is_reported(&self, name: &UnitName, machine: &MachineId) -> bool {
         self.reports(name, machine) || self.is_damaged_status(name, machine)
+    }
+
+    fn schedules(&self, name: &UnitName, machine: &MachineId) -> bool {
+        let of_unit = self.schedule.get(name);
+        of_unit.is_some_and(|of_unit| of_unit.contains_key(machine))
     }
 
     fn reports(&self, name: &UnitName, machine: &MachineId) -> bool {

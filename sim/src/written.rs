@@ -230,15 +230,8 @@ impl Checker {
         let (machine, unit) = place;
         let others = |at: &Place| at.1 == *unit && at.0 != *machine;
         for (at, entry) in state.mirror.entries.iter().filter(|(at, _)| others(at)) {
-            // An engine that never saw it whole cannot know what it said, and nobody is there to act upon it.
-            let is_lost = state.is_cut_off(&at.0, now)
-                && state
-                    .mirror
-                    .damaged
-                    .contains_key(&format!("schedule/{}/{unit}", at.0));
             if let Some(entry) = entry.steady_since(from)
                 && self.catalog.rule(&entry.file) != Rule::Everywhere
-                && !is_lost
             {
                 let what = format!("{unit} is scheduled on {machine} and on {}", at.0);
                 self.history.violation("I1 never two", what);

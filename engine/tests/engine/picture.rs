@@ -390,6 +390,7 @@ fn line(decision: &Decision) -> String {
                 UnassignReason::NoLongerFits(obstacle) => obstacle.to_string(),
                 UnassignReason::Moved { to } => format!("moves to {to}"),
                 UnassignReason::Duplicate { kept } => format!("also on {kept}"),
+                UnassignReason::Unreadable => "unreadable".into(),
             };
             format!("- {unit} {machine}: {reason}")
         }

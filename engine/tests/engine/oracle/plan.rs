@@ -329,6 +329,8 @@ impl Oracle<'_> {
                             Some(_) => false,
                         }
                 }
+                // Not the planner's: the leader adds it (`mend.rs`).
+                UnassignReason::Unreadable => false,
                 UnassignReason::Duplicate { kept } => on(before, unit, kept) && kept != machine,
                 UnassignReason::NoLongerFits(Obstacle::MachineOf { peer }) => {
                     self.requirements[unit].machine_of.contains(peer) && !on(after, peer, machine)
