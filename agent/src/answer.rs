@@ -29,7 +29,9 @@ pub async fn answer<J: Journal>(
     let mut inbox = registry.inbox(machine);
     let mut answering = JoinSet::new();
     loop {
+        // In a fixed order, so that a simulation repeats.
         let asked = tokio::select! {
+            biased;
             () = shutdown.cancelled() => return,
             Some(ended) = answering.join_next(), if !answering.is_empty() => {
                 if let Err(error) = ended {
@@ -58,6 +60,7 @@ async fn answer_one<J: Journal>(asked: Asked, journal: Arc<J>) {
         }
     };
     tokio::select! {
+        biased;
         told = told => log(told),
         () = withdrawn => {}
     }

@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use model::mutation::{Mutation, is_made};
 use model::{MachineId, Records};
 use registry::Registry;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use unitfile::UnitName;
 
 use crate::run::Loss;
 
@@ -21,8 +23,54 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(400);
 /// How much longer the store may take for it: a question is three requests.
 const STORE_SLACK: Duration = Duration::from_millis(200);
 
+/// How long a machine that is back may take to say what runs there: it looks at all its units first, and says so of all at once. One that
+/// has stopped meanwhile is never heard of again.
+const REPORT_LIMIT: Duration = Duration::from_secs(1);
+
 /// So many are asked at a time. More that go at once are the brake's, or the store's.
-const ASKED_MAX: usize = 100;
+pub(crate) const ASKED_MAX: usize = 100;
+
+/// A machine whose lease has ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Gone {
+    pub(crate) machine: MachineId,
+    /// What it reported and was to have no more: it may be stopping there still, and starts nowhere else before it has stopped.
+    pub(crate) leftover: BTreeSet<UnitName>,
+}
+
+impl Gone {
+    /// A machine that these records still know; none if it has nothing.
+    pub(crate) fn of(records: &Records, machine: &MachineId) -> Option<Gone> {
+        let has = |unit: &UnitName| {
+            let entries = records.schedule.get(unit);
+            entries.is_some_and(|entries| entries.contains_key(machine))
+        };
+        let reported = records.statuses.iter();
+        let reported = reported.filter(|(_, machines)| machines.contains_key(machine));
+        let (kept, leftover): (BTreeSet<_>, BTreeSet<_>) =
+            reported.map(|(unit, _)| unit.clone()).partition(has);
+        let has_units = records.schedule.values().any(|it| it.contains_key(machine));
+        (has_units || !kept.is_empty() || !leftover.is_empty()).then(|| Gone {
+            machine: machine.clone(),
+            leftover,
+        })
+    }
+}
+
+/// Where a machine is that is waited for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// It is asked, or has answered.
+    Away,
+    /// It has joined again, and is to say what runs there.
+    Back,
+}
+
+struct Absence {
+    until: Instant,
+    stage: Stage,
+    leftover: BTreeSet<UnitName>,
+}
 
 /// What came of asking.
 struct Answered {
@@ -37,7 +85,7 @@ pub(crate) struct Absences<'a> {
     loss: Loss,
     /// How long one that answers is waited for: it has joined again by then, or its exclusive units have ended.
     return_max: Duration,
-    until: BTreeMap<MachineId, Instant>,
+    awaited: BTreeMap<MachineId, Absence>,
     asking: JoinSet<Answered>,
 }
 
@@ -47,38 +95,64 @@ impl<'a> Absences<'a> {
             registry,
             loss,
             return_max,
-            until: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             asking: JoinSet::new(),
         }
     }
 
     /// These are gone, and have units.
-    pub(crate) fn ask(&mut self, gone: Vec<MachineId>) {
+    pub(crate) fn ask(&mut self, gone: Vec<Gone>) {
         match self.loss {
             Loss::Questioned if !gone.is_empty() && gone.len() <= ASKED_MAX => {}
             Loss::Questioned | Loss::Believed => return,
         }
         let (registry, at) = (self.registry.clone(), Instant::now());
-        for machine in &gone {
-            self.until
-                .insert(machine.clone(), at + ANSWER_LIMIT + STORE_SLACK);
+        let machines: Vec<MachineId> = gone.iter().map(|it| it.machine.clone()).collect();
+        for Gone { machine, leftover } in gone {
+            let absence = Absence {
+                until: at + ANSWER_LIMIT + STORE_SLACK,
+                stage: Stage::Away,
+                leftover,
+            };
+            self.awaited.insert(machine, absence);
         }
         self.asking.spawn(async move {
-            let there = match registry.answering(gone.clone(), ANSWER_LIMIT).await {
+            let there = match registry.answering(machines.clone(), ANSWER_LIMIT).await {
                 Ok(there) => there,
                 Err(error) => {
                     tracing::warn!(%error, "machines whose lease has ended cannot be asked");
                     BTreeSet::new()
                 }
             };
-            let asked = gone;
+            let asked = machines;
             Answered { asked, there, at }
         });
     }
 
     /// It is there again.
     pub(crate) fn is_back(&mut self, machine: &MachineId) {
-        self.until.remove(machine);
+        if let Some(absence) = self.awaited.get_mut(machine)
+            && absence.stage == Stage::Away
+        {
+            absence.stage = Stage::Back;
+            absence.until = Instant::now() + REPORT_LIMIT;
+            self.forget_complete(machine);
+        }
+    }
+
+    /// It says what a unit does there.
+    pub(crate) fn reports(&mut self, machine: &MachineId, unit: &UnitName) {
+        if let Some(absence) = self.awaited.get_mut(machine) {
+            absence.leftover.remove(unit);
+            self.forget_complete(machine);
+        }
+    }
+
+    fn forget_complete(&mut self, machine: &MachineId) {
+        let is_complete = |it: &Absence| it.stage == Stage::Back && it.leftover.is_empty();
+        if self.awaited.get(machine).is_some_and(is_complete) {
+            self.awaited.remove(machine);
+        }
     }
 
     /// Waits until some have answered, or had their time to.
@@ -87,14 +161,20 @@ impl<'a> Absences<'a> {
             return std::future::pending().await;
         };
         for machine in asked {
-            if !there.contains(&machine) {
-                self.until.remove(&machine);
-            } else if let Some(until) = self.until.get_mut(&machine) {
+            let Some(absence) = self.awaited.get_mut(&machine) else {
+                continue;
+            };
+            if absence.stage == Stage::Back {
+                continue;
+            }
+            if !there.contains(&machine) || is_made(Mutation::AnswerIgnored) {
+                self.awaited.remove(&machine);
+            } else {
                 tracing::warn!(
                     %machine,
                     "its lease has ended, but it answers: its units stay while it comes back"
                 );
-                *until = at + self.return_max;
+                absence.until = at + self.return_max;
             }
         }
     }
@@ -102,8 +182,8 @@ impl<'a> Absences<'a> {
     /// Until when somebody is waited for at least; none if nobody is.
     pub(crate) fn until(&mut self) -> Option<Instant> {
         let now = Instant::now();
-        self.until.retain(|_, until| *until > now);
-        self.until.values().min().copied()
+        self.awaited.retain(|_, absence| absence.until > now);
+        self.awaited.values().map(|absence| absence.until).min()
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use unitfile::UnitName;
 
-use crate::absence::{Absences, away, shown};
+use crate::absence::{ASKED_MAX, Absences, Gone, away, shown};
 use crate::brake::Lookout;
 use crate::echo::Echo;
 use crate::log::log_decisions;
@@ -261,8 +261,9 @@ impl Leader<'_> {
                 self.take_in(revision, changes);
                 // Cheaper than to take in each record of a whole cluster as a change.
                 self.planner = Planner::of(&self.records);
-                self.absences
-                    .ask(away(&self.records).into_iter().cloned().collect());
+                let away = away(&self.records).into_iter();
+                let away = away.filter_map(|id| Gone::of(&self.records, id));
+                self.absences.ask(away.take(ASKED_MAX + 1).collect());
                 let leader = self.records.leader.as_ref();
                 let is_ours = leader.is_some_and(|leader| leader.machine == self.elected.machine);
                 (!is_ours).then_some(StepDown::Deposed)
@@ -318,13 +319,17 @@ impl Leader<'_> {
                         "a damaged record is skipped"
                     );
                 }
-                Change::Machine(id, None) if !self.planner.units_on(id).is_empty() => {
-                    gone.push(id.clone());
+                // More are not asked.
+                Change::Machine(id, None) => {
+                    if gone.len() <= ASKED_MAX {
+                        gone.extend(Gone::of(&self.records, id));
+                    }
                 }
                 Change::Machine(id, _) => self.absences.is_back(id),
+                Change::Status(id, unit, Some(_)) => self.absences.reports(id, unit),
                 Change::File(..)
                 | Change::MachineSpec(..)
-                | Change::Status(..)
+                | Change::Status(_, _, None)
                 | Change::Hold(..)
                 | Change::Leader(_)
                 | Change::Brake(_)

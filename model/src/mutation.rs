@@ -76,6 +76,8 @@ pub enum Mutation {
     FirstStatusNotCompared,
     /// A unit is given to another machine although its machine has just reported it.
     MoveNotCompared,
+    /// A machine whose lease has ended is taken for lost, though it answers.
+    AnswerIgnored,
 }
 
 #[cfg(debug_assertions)]
@@ -107,7 +109,7 @@ const _: () = assert!(!is_made(Mutation::LeaderNotCompared));
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 36] = [
+    pub const ALL: [Mutation; 37] = [
         Mutation::LeaderNotCompared,
         Mutation::ElectedWithoutCompare,
         Mutation::ResignsForAnother,
@@ -144,5 +146,6 @@ impl Mutation {
         Mutation::GlobalTakenForMoved,
         Mutation::FirstStatusNotCompared,
         Mutation::MoveNotCompared,
+        Mutation::AnswerIgnored,
     ];
 }

@@ -70,7 +70,7 @@ pub(crate) struct State {
     /// When a machine last booted: what its agent had under way comes to the store after that.
     pub(crate) booted_at: BTreeMap<String, Instant>,
     /// Machines that are leaving in order.
-    leaving: BTreeSet<String>,
+    pub(crate) leaving: BTreeSet<String>,
     /// Machines whose systemd cannot be reached, until when.
     pub(crate) deaf_until: BTreeMap<String, Instant>,
     /// Stopped by an operator just now.
@@ -83,6 +83,8 @@ pub(crate) struct State {
     pub(crate) taken: BTreeSet<Place>,
     /// Machines whose lease was lost, until they have joined again.
     pub(crate) lease_lost: BTreeSet<String>,
+    /// Machines that are well, and whose lease etcd has ended, until they have joined again.
+    pub(crate) ended_while_well: BTreeSet<String>,
     /// When anything but the collection of files was last written.
     pub(crate) written_at: Option<Instant>,
 }

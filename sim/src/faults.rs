@@ -14,7 +14,7 @@ use crate::network::Flow;
 use crate::process::Host;
 use crate::world::{Role, World};
 
-/// What undoes a fault.
+/// What undoes a fault, or comes of it later.
 #[derive(Clone, Debug)]
 pub(crate) enum Heal {
     Start(Role, usize),
@@ -31,6 +31,8 @@ pub(crate) enum Heal {
     Mask(usize, UnitName),
     Clock(usize),
     Behind(Role, usize),
+    /// It dies and begins anew.
+    Restart(Role, usize),
     Record(Damage),
 }
 
@@ -45,7 +47,7 @@ pub(crate) struct Damage {
 }
 
 /// Kinds of faults and how often each is drawn.
-const KINDS: [(&str, u64); 27] = [
+const KINDS: [(&str, u64); 28] = [
     ("crash of an agent", 10),
     ("crash of an engine", 10),
     ("crash at a store request", 10),
@@ -72,6 +74,7 @@ const KINDS: [(&str, u64); 27] = [
     ("clock jump", 5),
     ("reads fall behind", 5),
     ("leader cut off amid a write", 5),
+    ("lease ended while well", 8),
     ("request cut off", 6),
 ];
 
@@ -108,6 +111,7 @@ impl World {
             "broken streams" | "slow network" | "repeated events" => self.bad_network(kind),
             "compaction" => self.compact(kind).await,
             "lease revoked" => self.revoke(kind).await,
+            "lease ended while well" => self.end_lease(kind).await,
             "store down" => self.store_down(kind),
             "reboot" => self.reboot(kind),
             "damaged record" => self.damage(kind).await,
@@ -380,7 +384,11 @@ impl World {
     fn fall_behind(&mut self, kind: &'static str) {
         let role = *self.dice.one_of(&[Role::Agent, Role::Agent, Role::Engine]);
         let index = self.draw(role);
-        let lasts = self.dice.between(2_000, 25_000);
+        let mut lasts = self.dice.between(2_000, 25_000);
+        if self.hurries(60) {
+            lasts = self.dice.between(16_000, 25_000);
+            self.reads_late(role, index);
+        }
         let revision = self.store.revision();
         let name = self.name(role, index);
         self.slot(role, index).link.fall_behind(Some(revision));
@@ -463,6 +471,12 @@ impl World {
             Heal::Mask(index, unit) => self.hosts[index].fake.unmask(unit.as_str()),
             Heal::Clock(index) => self.clocks[index].set(CLOCK_AHEAD_MS),
             Heal::Behind(role, index) => self.slot(role, index).link.fall_behind(None),
+            Heal::Restart(role, index) => {
+                if self.kill(role, index) {
+                    self.history.note(&self.name(role, index), "dies");
+                }
+                self.start(role, index);
+            }
             Heal::Record(damage) => self.repair(damage).await,
         }
     }

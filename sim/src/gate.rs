@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 
 /// When, around an effect, a process dies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,18 +51,25 @@ struct Inner {
     keeper: Gatekeeper,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     is_paused: bool,
     is_dead: bool,
     dies: Option<(Effect, u64, Moment)>,
+    /// Since when it has been neither.
+    goes_since: Instant,
 }
 
 impl Gate {
     pub(crate) fn new(who: String, keeper: Gatekeeper) -> Gate {
         let inner = Inner {
             who,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                is_paused: false,
+                is_dead: false,
+                dies: None,
+                goes_since: Instant::now(),
+            }),
             changed: Notify::new(),
             keeper,
         };
@@ -125,8 +133,18 @@ impl Gate {
     }
 
     pub(crate) fn resume(&self) {
-        self.lock().is_paused = false;
+        let mut state = self.lock();
+        state.is_paused = false;
+        state.goes_since = Instant::now();
+        drop(state);
         self.inner.changed.notify_waiters();
+    }
+
+    /// Since when the process has gone on, if it does and nothing is in wait for it.
+    pub(crate) fn well_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let is_well = !state.is_paused && !state.is_dead && state.dies.is_none();
+        is_well.then_some(state.goes_since)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -9,6 +9,7 @@ use model::{Action, ActiveState, MachineId, MetadataEdit, ServiceManager};
 use tokio::time::{Instant, sleep};
 use unitfile::UnitName;
 
+use crate::checker::STALE;
 use crate::client::Ask;
 use crate::faults::Heal;
 use crate::process::Host;
@@ -17,6 +18,9 @@ use crate::world::{Role, World};
 
 /// Units that take long to start: what is asked of them meets a start that is under way.
 const SLOW: [&str; 3] = ["app.service", "slow.service", "stuck.service"];
+
+/// What is older is no excuse to act upon, in milliseconds: as [`STALE`].
+const STALE_MS: u64 = STALE.as_secs() * 1_000;
 
 /// How hard the world is on the product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,10 +144,20 @@ impl World {
             self.heal_link_after(lasts, role, index, false);
         }
         let index = self.draw(Role::Agent);
-        match self.dice.percent(50) {
+        match self.dice.percent(35) {
             true => self.haste(index),
             false => self.chase(index, slow_ms),
         }
+    }
+
+    /// Something is asked for, and a process reads everything anew so much later that it must have heard of it.
+    pub(crate) fn reads_late(&mut self, role: Role, index: usize) {
+        for _ in 0..2 {
+            let unit = self.unit_on(index);
+            self.ask_away(index, unit);
+        }
+        let pause = self.dice.between(STALE_MS + 500, STALE_MS + 3_000);
+        self.later(pause, Heal::Restart(role, index));
     }
 
     /// A unit that runs nowhere is started, and moved on and on before it can have arrived.
@@ -159,7 +173,7 @@ impl World {
         let here = self.hosts[index].id.clone();
         self.ask_unit(unit.clone(), Action::Start);
         self.ask_unit(unit.clone(), Action::Move(here));
-        for _ in 0..self.dice.between(4, 7) {
+        for _ in 0..self.dice.between(8, 14) {
             let action = self.move_anywhere();
             self.ask_unit(unit.clone(), action);
             let pause = self.dice.between(0, pause_ms);

@@ -17,6 +17,7 @@ mod gate;
 mod haste;
 mod history;
 mod kept;
+mod lease_end;
 mod manager;
 mod mirror;
 mod network;

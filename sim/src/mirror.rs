@@ -120,6 +120,15 @@ impl<T: Clone + PartialEq> Timeline<T> {
         present.last().map(|(at, _)| *at)
     }
 
+    /// It was gone, and is again what it was: that does not count.
+    pub(crate) fn overlook_gap(&mut self) {
+        if let [.., (_, before), (_, None), (_, after)] = self.moments.as_slice()
+            && before == after
+        {
+            self.moments.truncate(self.moments.len() - 2);
+        }
+    }
+
     /// Everything that was so at some time since `from`.
     pub(crate) fn since(&self, from: Instant) -> Vec<Option<T>> {
         let first = self.moments.partition_point(|(at, _)| *at < from);
@@ -192,6 +201,8 @@ pub(crate) struct Mirror {
     pub(crate) specs: BTreeMap<String, Timeline<BTreeMap<String, Option<String>>>>,
     pub(crate) holds: BTreeMap<String, Timeline<String>>,
     pub(crate) files: BTreeMap<String, bool>,
+    /// What each file is, as it was written first: its key is its hash.
+    contents: BTreeMap<String, Vec<u8>>,
     /// The machine that leads, and by whom its record was written.
     pub(crate) leader: Option<(String, String)>,
     /// Keys whose value cannot be read now.
@@ -254,7 +265,10 @@ impl Mirror {
             Noted::Hold(unit) => set(&mut self.holds, unit, at, value, json.map(Value::to_string)),
             Noted::File(hash) => {
                 self.files.insert(hash.clone(), value.is_some());
-                true
+                value.is_none_or(|value| {
+                    let content = self.contents.entry(hash.clone());
+                    content.or_insert_with(|| value.to_vec()) == value
+                })
             }
             Noted::Leader => {
                 let machine = json.and_then(|json| json.get("machine")?.as_str());

@@ -12,7 +12,7 @@ use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use registry::embedded::Embedded;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 use tonic::Status;
 use tonic::body::Body;
@@ -52,7 +52,7 @@ pub(crate) enum Way {
 }
 
 /// What is wrong with a link now.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Weather {
     pub(crate) to_store: Flow,
     pub(crate) from_store: Flow,
@@ -94,6 +94,8 @@ struct State {
     breaks: u64,
     /// How many of the next transactions the connection breaks under.
     cuts: u64,
+    /// When anything of this was last changed.
+    changed_at: Instant,
     dice: Dice,
 }
 
@@ -109,6 +111,7 @@ impl Link {
             behind: None,
             breaks: 0,
             cuts: 0,
+            changed_at: Instant::now(),
             dice,
         };
         Link {
@@ -134,14 +137,26 @@ impl Link {
 
     /// Changes the weather.
     pub(crate) fn set(&self, change: impl FnOnce(&mut Weather)) {
-        change(&mut self.lock().weather);
+        let mut state = self.lock();
+        change(&mut state.weather);
+        state.changed_at = Instant::now();
+        drop(state);
         self.inner.changed.notify_waiters();
     }
 
     /// From now on requests go to a member of the store that has nothing newer than this; with none, to one that has all.
     pub(crate) fn fall_behind(&self, revision: Option<i64>) {
         let channel = revision.map(|revision| self.inner.store.channel_behind(revision));
-        self.lock().behind = channel;
+        let mut state = self.lock();
+        state.behind = channel;
+        state.changed_at = Instant::now();
+    }
+
+    /// Since when the link has been good, if it is.
+    pub(crate) fn well_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        let is_good = state.weather == Weather::default() && state.behind.is_none();
+        (is_good && state.cuts == 0).then_some(state.changed_at)
     }
 
     fn to_store(&self) -> etcd_client::Channel {
@@ -151,7 +166,10 @@ impl Link {
 
     /// Breaks every stream that is open now.
     pub(crate) fn break_streams(&self) {
-        self.lock().breaks += 1;
+        let mut state = self.lock();
+        state.breaks += 1;
+        state.changed_at = Instant::now();
+        drop(state);
         self.inner.changed.notify_waiters();
     }
 

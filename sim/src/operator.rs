@@ -21,7 +21,7 @@ use crate::written::STORE;
 const NONSENSE: [&str; 4] = ["", "{", "nonsense", "{\"file\":7}"];
 
 impl World {
-    async fn records(&self) -> Vec<KeyValue> {
+    pub(crate) async fn records(&self) -> Vec<KeyValue> {
         let mut raw = self.raw.clone();
         match raw.get(PREFIX, Some(GetOptions::new().with_prefix())).await {
             Ok(mut answer) => answer.take_kvs(),

@@ -8,7 +8,8 @@ use std::time::Duration;
 use agent::fake::FakeSystemd;
 use agent::{Environment, Lifecycle, MemoryDisk, Parting, ScheduleCopy, Stage};
 use engine::{BrakeLimits, EngineReport, EngineSettings, Loss};
-use model::{BootId, Capacity, Machine, MachineId, OfflineStart};
+use futures_util::{Stream, stream};
+use model::{BootId, Capacity, Journal, JournalError, Machine, MachineId, OfflineStart, Question};
 use registry::{LeaseId, Membership, Registry, View};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -133,7 +134,7 @@ impl AgentProcess {
         // Nothing of the description changes before the machine boots again.
         let (_described, machine) = watch::channel(self.host.describe());
         let life = Lifecycle {
-            registry: self.registry,
+            registry: self.registry.clone(),
             view: self.view,
             machine,
             copy: ScheduleCopy::in_memory(self.host.disk.clone()),
@@ -141,6 +142,7 @@ impl AgentProcess {
             lease_ttl: LEASE_TTL,
             environment: Around {
                 host: self.host,
+                registry: self.registry,
                 who: self.manager.gate.who().to_owned(),
                 checker: self.checker,
             },
@@ -157,6 +159,7 @@ impl AgentProcess {
 /// What is around an agent.
 struct Around {
     host: Arc<Host>,
+    registry: Registry,
     who: String,
     checker: Checker,
 }
@@ -201,8 +204,12 @@ impl Environment for Around {
         }
     }
 
+    /// Answers whoever asks whether it is there.
     async fn beside(&self, _membership: &Membership) {
-        std::future::pending::<()>().await;
+        let (registry, machine) = (self.registry.clone(), self.host.id.clone());
+        // It ends by being dropped.
+        let told_to_end = CancellationToken::new();
+        agent::answer(registry, machine, Arc::new(Empty), told_to_end).await;
     }
 
     /// The engine is a process of its own here.
@@ -211,6 +218,18 @@ impl Environment for Around {
     async fn parting(&self) -> Parting {
         // None is a plain signal.
         self.host.lock().parting.unwrap_or(Parting::Pause)
+    }
+}
+
+/// What units have said, which nobody asks for here.
+struct Empty;
+
+impl Journal for Empty {
+    fn tell(
+        &self,
+        _: &Question,
+    ) -> impl Stream<Item = Result<String, JournalError>> + Send + Unpin + 'static {
+        stream::empty()
     }
 }
 
@@ -224,7 +243,7 @@ pub(crate) async fn engine_process(
         lease_ttl: LEASE_TTL / 2,
         brake: BrakeLimits::of_lease(u64::try_from(LEASE_TTL.as_millis()).unwrap_or(u64::MAX)),
         unsteady: None,
-        loss: Loss::Believed,
+        loss: Loss::Questioned,
     };
     let (report, _) = watch::channel(EngineReport::default());
     engine::run(registry, machine, settings, report, leave).await;

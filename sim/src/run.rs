@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::Ask;
 use crate::converge::Seen;
+use crate::faults::Heal;
 use crate::haste::Pace;
 use crate::history::{Telling, Violation};
 use crate::operator::watch;
@@ -303,7 +304,7 @@ impl World {
     async fn raise(&mut self, dead: Option<usize>) {
         self.bury();
         self.heals.retain(|_, heal| match heal {
-            crate::faults::Heal::Start(Role::Agent | Role::Engine, index) => Some(*index) != dead,
+            Heal::Start(_, index) | Heal::Restart(_, index) => Some(*index) != dead,
             _ => true,
         });
         self.heal(None).await;

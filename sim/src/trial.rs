@@ -26,6 +26,8 @@ pub enum Trial {
     PowerOutage,
     /// etcd loses what the watches of every agent and engine were to be told, while all is asked for something. Nobody ever tells them.
     EventsLost,
+    /// etcd ends the lease of each machine, one after the other, then of all at once. All are well.
+    LeasesEnded,
 }
 
 /// How often systemd's histories are read meanwhile: an hour is long.
@@ -102,12 +104,20 @@ async fn run(seed: u64, trial: Trial) -> Endured {
             let asked = world.lose_events(&before).await;
             before.retain(|(_, unit), _| !asked.iter().any(|it| it.as_str() == unit));
         }
+        Trial::LeasesEnded => {
+            let all: Vec<usize> = (0..world.hosts.len()).collect();
+            for index in &all {
+                world.end_leases("lease ended while well", &[*index]).await;
+            }
+            world.end_leases("lease ended while well", &all).await;
+        }
     }
     let rest = match trial {
         Trial::EventsLost => world.rest_within(FOUND_OUT_MAX + REST_MAX, None).await,
-        Trial::StoreAwayForAnHour | Trial::EnginesCrashInALoop | Trial::PowerOutage => {
-            world.rest(None).await
-        }
+        Trial::StoreAwayForAnHour
+        | Trial::EnginesCrashInALoop
+        | Trial::PowerOutage
+        | Trial::LeasesEnded => world.rest(None).await,
     };
     let after = world.healthy();
     for ((machine, unit), invocation) in &before {

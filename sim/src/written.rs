@@ -51,6 +51,7 @@ impl Checker {
                 state.take();
                 match writer {
                     // The lease is over, also of a machine that was on its way out.
+                    STORE if state.ended_while_well.contains(machine) => {}
                     STORE => drop(state.lost_at.insert(machine.clone(), now)),
                     // Its lease was revoked by hand. The record of a machine that is leaving is gone already.
                     OPERATOR => {
@@ -79,7 +80,8 @@ impl Checker {
             .and_then(Timeline::now)
             .is_some();
         let by_itself = writer.starts_with(&format!("{machine}/agent"));
-        if !is_there && !by_itself {
+        let is_well = state.ended_while_well.contains(machine);
+        if !is_there && !by_itself && !is_well {
             state.lost_at.insert(machine.to_owned(), now);
         }
         if !is_there && writer == OPERATOR {
@@ -89,6 +91,7 @@ impl Checker {
             state.lease_lost.insert(machine.to_owned());
         } else if is_there && state.lease_lost.remove(machine) {
             self.check_clean(state, machine);
+            state.comes_back(machine);
         }
     }
 
@@ -303,19 +306,25 @@ impl Checker {
             .get(&(machine.clone(), "db.service".to_owned()));
         let peer_moved = unit == "app.service" && peer.is_none_or(|it| it.changed_since(from));
         let elsewhere = mirror.entries.iter().any(|(at, entry)| {
-            at.1 == *unit && at.0 != *machine && entry.since(from).iter().any(Option::is_some)
+            let is_new = entry.present_since() == Some(now);
+            at.1 == *unit
+                && at.0 != *machine
+                && !is_new
+                && entry.since(from).iter().any(Option::is_some)
         });
         let explained = is_asked_anew
-            || machine_gave_reason(mirror, machine, from)
+            || machine_gave_reason(state, machine, from)
             || partner_changed
             || peer_moved
             || elsewhere;
         if !explained {
-            let what = format!(
-                "{unit} is taken from {machine} after {} s, and nothing has changed",
-                (now - was_there).as_secs()
-            );
-            self.history.violation("I15 no thrash", what);
+            let (invariant, why) = match state.ended_while_well.contains(machine) {
+                true => ("I6 hands off", "whose lease has ended, and which is well"),
+                false => ("I15 no thrash", "and nothing has changed"),
+            };
+            let after = (now - was_there).as_secs();
+            let what = format!("{unit} is taken from {machine} after {after} s, {why}");
+            self.history.violation(invariant, what);
         }
     }
 
@@ -335,8 +344,10 @@ impl Checker {
             return;
         }
         // What it had said before its power was lost may arrive late: what was asked of it then is not known any more.
+        // So may what it had said before it left.
         let booted = state.booted_at.get(&place.0);
-        if booted.is_some_and(|at| *at + STALE >= Instant::now()) {
+        let is_old = booted.is_some_and(|at| *at + STALE >= Instant::now());
+        if is_old || state.leaving.contains(&place.0) {
             return;
         }
         let started = state.asked.get(place);
@@ -352,10 +363,14 @@ impl Checker {
 }
 
 /// True if the machine was gone at some time since it was there first, or its metadata is not what it was.
-fn machine_gave_reason(mirror: &Mirror, machine: &str, from: Instant) -> bool {
+fn machine_gave_reason(state: &State, machine: &str, from: Instant) -> bool {
+    let mirror = &state.mirror;
     let was = mirror.machines.get(machine).map(|it| it.since(from));
     let was = was.into_iter().flatten().skip_while(Option::is_none);
-    let was: BTreeSet<_> = was.collect();
+    let mut was: BTreeSet<_> = was.collect();
+    if state.ended_while_well.contains(machine) {
+        was.remove(&None);
+    }
     let edited = mirror.specs.get(machine);
     was.len() != 1 || was.contains(&None) || edited.is_some_and(|it| it.changed_since(from))
 }

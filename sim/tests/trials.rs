@@ -1,5 +1,5 @@
-//! Long trials: the store away for an hour, engines that crash in a loop, the power of all machines gone, events that nobody is ever told.
-//! No healthy unit may notice.
+//! Long trials: the store away for an hour, engines that crash in a loop, the power of all machines gone, events that nobody is ever told,
+//! leases that end although all is well. No healthy unit may notice.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::time::Duration;
@@ -43,6 +43,16 @@ fn events_that_etcd_loses_are_made_good() {
     let endured = endured(Trial::EventsLost, 10);
     let slow = |it: &Endured| it.outcome.rest.unwrap() > Duration::from_secs(30);
     assert!(endured.iter().any(slow), "something was lost");
+}
+
+#[test]
+fn the_end_of_a_lease_touches_no_unit_of_a_machine_that_is_well() {
+    let endured = endured(Trial::LeasesEnded, 10);
+    let ended = |it: &Endured| it.outcome.faults["lease ended while well"];
+    assert!(
+        endured.iter().all(|it| ended(it) >= 6),
+        "each alone, and all"
+    );
 }
 
 #[test]
