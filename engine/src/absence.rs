@@ -129,6 +129,13 @@ impl<'a> Absences<'a> {
         });
     }
 
+    /// As [`Absences::ask`] of all that these records have units of.
+    pub(crate) fn ask_away(&mut self, records: &Records) {
+        let away = away(records).into_iter();
+        let away = away.filter_map(|machine| Gone::of(records, machine));
+        self.ask(away.take(ASKED_MAX + 1).collect());
+    }
+
     /// It is there again.
     pub(crate) fn is_back(&mut self, machine: &MachineId) {
         if let Some(absence) = self.awaited.get_mut(machine)

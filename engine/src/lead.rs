@@ -261,9 +261,7 @@ impl Leader<'_> {
                 self.take_in(revision, changes);
                 // Cheaper than to take in each record of a whole cluster as a change.
                 self.planner = Planner::of(&self.records);
-                let away = away(&self.records).into_iter();
-                let away = away.filter_map(|id| Gone::of(&self.records, id));
-                self.absences.ask(away.take(ASKED_MAX + 1).collect());
+                self.absences.ask_away(&self.records);
                 let leader = self.records.leader.as_ref();
                 let is_ours = leader.is_some_and(|leader| leader.machine == self.elected.machine);
                 (!is_ours).then_some(StepDown::Deposed)

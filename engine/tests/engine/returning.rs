@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::leading::{Engine, Host, PREFIX, TTL, ask, is_on, settings, until};
-use crate::picture::id;
+use crate::picture::{id, name, status};
 
 /// How long machines are given.
 const RETURN_MAX: Duration = Duration::from_secs(5);
@@ -136,5 +136,49 @@ async fn a_machine_that_answers_keeps_its_units_without_a_lease() {
     on("m3").await;
     assert!(lost_at.elapsed() < Duration::from_secs(1));
     drop(third);
+    engine.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_stops_on_a_machine_without_a_lease_starts_nowhere_else_before() {
+    let registry = Registry::embedded(&Embedded::in_memory(), PREFIX);
+    let settings = EngineSettings {
+        loss: Loss::Questioned,
+        ..settings(TTL / 2)
+    };
+    let first = Host::join(&registry, "m1").await;
+    let mut engine = Engine::start_with(&registry, "a", settings);
+    engine.until_leading().await;
+    let on = async |machines: &[&str]| {
+        until(&registry, &format!("{machines:?}"), |records| {
+            is_on(records, "web.service", machines)
+        })
+        .await
+    };
+    ask(&registry, "web.service", Action::Start, &[]).await;
+    let records = on(&["m1"]).await;
+    let running = status(&records.units[&name("web.service")]);
+    first.report("web.service", Some(running.clone())).await;
+    let second = Host::join(&registry, "m2").await;
+    ask(&registry, "web.service", Action::Move(id("m2")), &[]).await;
+    on(&[]).await;
+
+    println!("m1, which has to stop it and has nothing else, loses its lease and comes back");
+    let answering = tokio::spawn(answers(registry.clone(), "m1"));
+    first.lose().await;
+    sleep(Duration::from_secs(3)).await;
+    on(&[]).await;
+    let first = Host::join(&registry, "m1").await;
+    sleep(Duration::from_millis(500)).await;
+    on(&[]).await;
+    first.report("web.service", Some(running)).await;
+    sleep(TTL / 2).await;
+    on(&[]).await;
+
+    println!("it has stopped");
+    first.report("web.service", None).await;
+    on(&["m2"]).await;
+    answering.abort();
+    drop(second);
     engine.stop().await;
 }
