@@ -34,25 +34,21 @@ pub(crate) const ASKED_MAX: usize = 100;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Gone {
     pub(crate) machine: MachineId,
-    /// What it reported and was to have no more: it may be stopping there still, and starts nowhere else before it has stopped.
-    pub(crate) leftover: BTreeSet<UnitName>,
+    /// What it reported: that may run or stop there still, and starts nowhere else before it has stopped.
+    pub(crate) reported: BTreeSet<UnitName>,
 }
 
 impl Gone {
     /// A machine that these records still know; none if it has nothing.
     pub(crate) fn of(records: &Records, machine: &MachineId) -> Option<Gone> {
-        let has = |unit: &UnitName| {
-            let entries = records.schedule.get(unit);
-            entries.is_some_and(|entries| entries.contains_key(machine))
-        };
         let reported = records.statuses.iter();
         let reported = reported.filter(|(_, machines)| machines.contains_key(machine));
-        let (kept, leftover): (BTreeSet<_>, BTreeSet<_>) =
-            reported.map(|(unit, _)| unit.clone()).partition(has);
-        let has_units = records.schedule.values().any(|it| it.contains_key(machine));
-        (has_units || !kept.is_empty() || !leftover.is_empty()).then(|| Gone {
+        let reported: BTreeSet<UnitName> = reported.map(|(unit, _)| unit.clone()).collect();
+        let mut entries = records.schedule.values();
+        let has_units = !reported.is_empty() || entries.any(|it| it.contains_key(machine));
+        has_units.then(|| Gone {
             machine: machine.clone(),
-            leftover,
+            reported,
         })
     }
 }
@@ -69,7 +65,8 @@ enum Stage {
 struct Absence {
     until: Instant,
     stage: Stage,
-    leftover: BTreeSet<UnitName>,
+    /// What it has not said anything of since.
+    unheard: BTreeSet<UnitName>,
 }
 
 /// What came of asking.
@@ -108,11 +105,11 @@ impl<'a> Absences<'a> {
         }
         let (registry, at) = (self.registry.clone(), Instant::now());
         let machines: Vec<MachineId> = gone.iter().map(|it| it.machine.clone()).collect();
-        for Gone { machine, leftover } in gone {
+        for Gone { machine, reported } in gone {
             let absence = Absence {
                 until: at + ANSWER_LIMIT + STORE_SLACK,
                 stage: Stage::Away,
-                leftover,
+                unheard: reported,
             };
             self.awaited.insert(machine, absence);
         }
@@ -150,13 +147,13 @@ impl<'a> Absences<'a> {
     /// It says what a unit does there.
     pub(crate) fn reports(&mut self, machine: &MachineId, unit: &UnitName) {
         if let Some(absence) = self.awaited.get_mut(machine) {
-            absence.leftover.remove(unit);
+            absence.unheard.remove(unit);
             self.forget_complete(machine);
         }
     }
 
     fn forget_complete(&mut self, machine: &MachineId) {
-        let is_complete = |it: &Absence| it.stage == Stage::Back && it.leftover.is_empty();
+        let is_complete = |it: &Absence| it.stage == Stage::Back && it.unheard.is_empty();
         if self.awaited.get(machine).is_some_and(is_complete) {
             self.awaited.remove(machine);
         }
