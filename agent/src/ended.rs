@@ -51,8 +51,11 @@ impl<S: ServiceManager> Agent<'_, S> {
             self.looks.remove(&name);
         }
         match observed {
-            Ok(seen) => slot.observed = seen,
-            Err(_) => self.look(&name),
+            Ok(seen) => slot.see(seen),
+            Err(_) => {
+                slot.unseen = matches!(step, Some(Step::Start(_) | Step::Restart(_)));
+                self.look(&name);
+            }
         }
         self.touch(&name);
         if is_loaded {

@@ -66,7 +66,7 @@ impl<S: ServiceManager> Agent<'_, S> {
         let again = slot.looking.take() == Some(true);
         let outdated = slot.epoch != epoch;
         match seen {
-            Ok(seen) if !outdated => slot.observed = seen,
+            Ok(seen) if !outdated => slot.see(seen),
             Ok(_) => {}
             Err(error) => {
                 tracing::debug!(unit = %name, %error, "the unit cannot be looked at; all will be listed");
@@ -90,7 +90,7 @@ impl<S: ServiceManager> Agent<'_, S> {
             let found = seen.remove(&name);
             let slot = self.slots.entry(name.clone()).or_default();
             if slot.working.is_none() {
-                slot.observed = found;
+                slot.see(found);
             } else {
                 self.look(&name);
             }

@@ -24,6 +24,8 @@ pub(crate) struct Slot {
     pub(crate) cutting: bool,
     /// It is being looked at; true inside if it must be looked at once more after that.
     pub(crate) looking: Option<bool>,
+    /// A start has ended, and what there is now could not be looked at: what was seen before it is no ground to decide on.
+    pub(crate) unseen: bool,
     /// Counts steps begun and ended: what was seen before is not taken for what is so after.
     pub(crate) epoch: u64,
     /// How many steps in a row failed; the next try waits for its time.
@@ -99,7 +101,8 @@ impl Slot {
             self.cutting = true;
             return Advance::CutShort;
         }
-        if self.cutting || self.resting || (self.unreadable && self.desired.is_none()) {
+        let is_unknown = self.unseen || (self.unreadable && self.desired.is_none());
+        if self.cutting || self.resting || is_unknown {
             return Advance::Nothing;
         }
         match next_step(self.desired.as_ref(), self.observed.as_ref()) {
@@ -119,6 +122,12 @@ impl Slot {
         self.desired
             .as_ref()
             .map_or(self.dealt, |wanted| wanted.generation)
+    }
+
+    /// Notes what is there now.
+    pub(crate) fn see(&mut self, seen: Option<ServiceUnit>) {
+        self.observed = seen;
+        self.unseen = false;
     }
 
     /// Notes that `work` is under way.
