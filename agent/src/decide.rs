@@ -12,7 +12,7 @@ use unitfile::{FileHash, UnitFile, UnitName};
 
 use crate::reconcile::{LoadReason, Step, StopReason};
 use crate::run::{Agent, Ended, RETRY_FIRST, STORE_RETRY, TRANSITION_DELAY};
-use crate::steps::{LookAfter, carry_out, stop_remembered};
+use crate::steps::{LookAfter, carry_out, remember, stop_remembered};
 use crate::units::{Advance, Slot, Work};
 
 /// The longest pause before something that failed is tried again.
@@ -74,7 +74,7 @@ impl<S: ServiceManager> Agent<'_, S> {
             }
             Step::Stop(_) | Step::Unload | Step::Reload | Step::Start(_) | Step::Restart(_) => None,
         };
-        let step = work.step.clone();
+        let (step, cut) = (work.step.clone(), work.cut.clone());
         let mut look = LookAfter::Yes;
         if let Some(slot) = self.slots.get_mut(&name) {
             let launches = slot
@@ -94,7 +94,9 @@ impl<S: ServiceManager> Agent<'_, S> {
         }
         let manager = Arc::clone(&self.manager);
         self.tasks.spawn(async move {
-            Ended::Step(Box::new(carry_out(manager, name, step, body, look).await))
+            Ended::Step(Box::new(
+                carry_out(manager, name, step, body, look, cut).await,
+            ))
         });
     }
 
@@ -117,19 +119,20 @@ impl<S: ServiceManager> Agent<'_, S> {
 
     fn cut_short(&mut self, name: &UnitName) {
         let working = self.slots.get(name).and_then(|slot| slot.working.as_ref());
-        let Some(Step::Start(mark) | Step::Restart(mark)) = working.map(|work| &work.step) else {
+        let Some((Step::Start(mark) | Step::Restart(mark), cut)) =
+            working.map(|work| (&work.step, &work.cut))
+        else {
             return;
         };
+        cut.short();
         tracing::info!(unit = %name, "its start is no longer wanted: stopping it");
         let mark = Some(mark.given_up()).filter(|_| !is_made(Mutation::CutNotRemembered));
         let (manager, name) = (Arc::clone(&self.manager), name.clone());
         self.tasks.spawn(async move {
             let result = stop_remembered(&*manager, &name, mark.clone()).await;
             // The start may have written its own mark meanwhile.
-            if let Some(mark) = mark
-                && let Err(error) = manager.mark(&name, &mark).await
-            {
-                tracing::warn!(unit = %name, %error, "it cannot be remembered that its start was cut short");
+            if let Some(mark) = mark {
+                remember(&*manager, &name, &mark).await;
             }
             Ended::Cut(name, result)
         });

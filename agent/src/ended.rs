@@ -115,6 +115,7 @@ mod tests {
     use unitfile::FileHash;
 
     use super::*;
+    use crate::steps::Cut;
     use crate::units::Work;
 
     fn starting() -> Work {
@@ -126,6 +127,7 @@ mod tests {
         Work {
             step,
             generation: Generation(5),
+            cut: Cut::default(),
         }
     }
 
@@ -153,6 +155,7 @@ mod tests {
         slot.begin(Work {
             step: restart.clone(),
             generation: Generation(5),
+            cut: Cut::default(),
         });
         let lacking = ServiceError::NotFound {
             message: "Unit app.service not found.".to_owned(),

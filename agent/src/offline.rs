@@ -10,7 +10,7 @@ use unitfile::{Requirements, UnitFile, UnitName};
 
 use crate::copy::ScheduleCopy;
 use crate::reconcile::{Step, next_step};
-use crate::steps::{LookAfter, carry_out};
+use crate::steps::{Cut, LookAfter, carry_out};
 
 /// How often it is looked whether systemd answers, which boots at the same time.
 const SYSTEMD_RETRY: Duration = Duration::from_millis(500);
@@ -83,6 +83,7 @@ async fn bring<S: ServiceManager>(manager: Arc<S>, unit: Copied, goal: Goal) {
             return;
         }
     };
+    let uncut = Cut::default();
     for _ in 0..STEPS_MAX {
         let step = match next_step(Some(&assignment), observed.as_ref()) {
             None | Some(Step::Stop(_) | Step::Unload | Step::Restart(_)) => return,
@@ -91,7 +92,15 @@ async fn bring<S: ServiceManager>(manager: Arc<S>, unit: Copied, goal: Goal) {
         };
         tracing::info!(unit = %name, "{step}, by this machine's own copy of its schedule");
         let (manager, body) = (Arc::clone(&manager), Some(Arc::clone(&file)));
-        let end = carry_out(manager, name.clone(), step, body, LookAfter::Yes).await;
+        let end = carry_out(
+            manager,
+            name.clone(),
+            step,
+            body,
+            LookAfter::Yes,
+            uncut.clone(),
+        )
+        .await;
         match end.result {
             Ok(end) if end.result == JobResult::Done => {}
             Ok(end) => {

@@ -1,7 +1,9 @@
 //! Carries out one step for one unit. Behaviour does not live here: what to do next is decided in `reconcile.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use model::mutation::{Mutation, is_made};
 use model::{
     ActiveState, JobEnd, JobResult, LoadState, Mark, ServiceError, ServiceManager, ServiceUnit,
 };
@@ -32,19 +34,39 @@ pub(crate) enum LookAfter {
     StartFollows,
 }
 
-/// Carries out `step` to its end and looks at the unit afterwards. `file` is what a load writes.
+/// Tells a start under way that it is being cut short.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cut(Arc<AtomicBool>);
+
+impl Cut {
+    pub(crate) fn short(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_short(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Carries out `step` to its end and looks at the unit afterwards. `file` is what a load writes. A start that was `cut` short while it was
+/// under way is remembered as given up: its own mark may have been written after the one that said so.
 pub(crate) async fn carry_out<S: ServiceManager>(
     manager: Arc<S>,
     name: UnitName,
     step: Step,
     file: Option<Arc<UnitFile>>,
     look: LookAfter,
+    cut: Cut,
 ) -> StepEnd {
     let unseen = match (&step, &file, look) {
         (Step::Load(mark, _), Some(file), LookAfter::StartFollows) => {
             Some(unseen(&name, file, mark))
         }
         _ => None,
+    };
+    let given_up = match &step {
+        Step::Start(mark) | Step::Restart(mark) => Some(mark.given_up()),
+        Step::Stop(_) | Step::Unload | Step::Load(..) | Step::Reload => None,
     };
     let result = match step {
         Step::Stop(reason) => stop(&*manager, &name, reason).await,
@@ -63,6 +85,11 @@ pub(crate) async fn carry_out<S: ServiceManager>(
             refused(&*manager, &name, &mark, result).await
         }
     };
+    if cut.is_short()
+        && let Some(mark) = given_up.filter(|_| !is_made(Mutation::CutNotRemembered))
+    {
+        remember(&*manager, &name, &mark).await;
+    }
     let observed_at = Instant::now();
     let observed = match unseen.filter(|_| result.is_ok()) {
         Some(unit) if manager.knows(&name).await == Ok(false) => Ok(Some(unit)),
@@ -135,12 +162,17 @@ pub(crate) async fn stop_remembered<S: ServiceManager>(
     name: &UnitName,
     mark: Option<Mark>,
 ) -> Result<JobEnd, ServiceError> {
-    if let Some(mark) = mark
-        && let Err(error) = manager.mark(name, &mark).await
-    {
-        tracing::warn!(unit = %name, %error, "it cannot be remembered that this unit is being stopped");
+    if let Some(mark) = mark {
+        remember(manager, name, &mark).await;
     }
     manager.stop(name).await
+}
+
+/// Remembers that a unit is given up.
+pub(crate) async fn remember<S: ServiceManager>(manager: &S, name: &UnitName, mark: &Mark) {
+    if let Err(error) = manager.mark(name, mark).await {
+        tracing::warn!(unit = %name, %error, "it cannot be remembered that this unit is being stopped");
+    }
 }
 
 /// Remembers a request that systemd refused as carried out: it is not made again until the user asks again. One that may not have

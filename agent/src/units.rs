@@ -8,6 +8,7 @@ use model::{
 use unitfile::{FileHash, UnitHash, UnitName};
 
 use crate::reconcile::{Progress, Step, next_step, start_still_wanted, status};
+use crate::steps::Cut;
 
 /// One unit on this machine.
 #[derive(Clone, Debug, Default)]
@@ -43,12 +44,14 @@ pub(crate) struct Slot {
 }
 
 /// A step that is under way.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Work {
     /// The step.
     pub(crate) step: Step,
     /// The request it is done for.
     pub(crate) generation: Generation,
+    /// Told when it is being cut short.
+    pub(crate) cut: Cut,
 }
 
 /// How often in a row systemd may not answer before that is told as the end of a request: with the pauses between, 15 s. Its D-Bus
@@ -67,7 +70,7 @@ pub(crate) enum After {
 }
 
 /// What is to be done about a unit now.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Advance {
     /// Nothing: all is well, or something is under way.
     Nothing,
@@ -109,6 +112,7 @@ impl Slot {
             Some(step) => Advance::Begin(Work {
                 step,
                 generation: self.generation(),
+                cut: Cut::default(),
             }),
             None => {
                 self.dealt = self.generation();
