@@ -4,13 +4,13 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::account;
+use crate::error::chain;
 use crate::signals::Signals;
 use crate::ssh::{Asking, Checking, Remote, SshSettings};
 
@@ -48,25 +48,7 @@ impl Host {
         }
         fs::write(file("no_key"), "no key").unwrap();
         fs::create_dir(file(".ssh")).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
-        let sshd = Command::new(SSHD)
-            .args(["-D", "-e", "-f", "/dev/null", "-p", &port.to_string()])
-            .args(["-o", "ListenAddress=127.0.0.1", "-o", "StrictModes=no"])
-            .args(["-o", "PidFile=none", "-o", "UsePAM=no"])
-            .args(["-o", "PermitRootLogin=yes", "-o"])
-            .arg(format!("HostKey={}", file("host").display()))
-            .arg("-o")
-            .arg(format!("AuthorizedKeysFile={}", file("good.pub").display()))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let listens = async {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(PATIENCE, listens).await.unwrap();
+        let (sshd, port) = listening(home.path()).await;
         Some(Host { home, port, sshd })
     }
 
@@ -89,8 +71,52 @@ impl Host {
             signals: Signals::default(),
         });
         let dialler = remote.dialler().await;
-        dialler.map(drop).map_err(|error| error.to_string())
+        dialler.map(drop).map_err(|error| chain(&error))
     }
+}
+
+/// Starts an sshd and waits until it is the one that listens at its port.
+async fn listening(home: &Path) -> (Child, u16) {
+    let log = home.join("sshd.log");
+    let starts = async {
+        loop {
+            let (mut sshd, port) = start_sshd(home, &log);
+            let listens = format!("Server listening on 127.0.0.1 port {port}.");
+            // Another may have taken the port meanwhile: then this sshd ends, and whoever answers there is not it.
+            while sshd.try_wait().unwrap().is_none() {
+                if fs::read_to_string(&log).unwrap().contains(&listens) {
+                    return (sshd, port);
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            let said = fs::read_to_string(&log).unwrap();
+            assert!(said.contains("Address already in use"), "no sshd: {said}");
+            println!("another has port {port}");
+        }
+    };
+    timeout(PATIENCE, starts).await.unwrap()
+}
+
+/// An sshd at a port that was free a moment ago.
+fn start_sshd(home: &Path, log: &Path) -> (Child, u16) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let sshd = Command::new(SSHD)
+        .args(["-D", "-e", "-f", "/dev/null", "-p", &port.to_string()])
+        .args(["-o", "ListenAddress=127.0.0.1", "-o", "StrictModes=no"])
+        .args(["-o", "PidFile=none", "-o", "UsePAM=no"])
+        .args(["-o", "PermitRootLogin=yes", "-o"])
+        .arg(format!("HostKey={}", home.join("host").display()))
+        .arg("-o")
+        .arg(format!(
+            "AuthorizedKeysFile={}",
+            home.join("good.pub").display()
+        ))
+        .stderr(fs::File::create(log).unwrap())
+        .spawn()
+        .unwrap();
+    (sshd, port)
 }
 
 impl Drop for Host {
@@ -110,12 +136,9 @@ async fn what_cannot_be_used_does_not_stand_before_what_can() {
     );
     let bad =
         "IdentityFile ~/.ssh\nIdentityFile ~/no_key\nIdentityFile ~/locked\nIdentityFile ~/other\n";
-    host.log_in(
-        &format!("{bad}IdentityFile %d/go${{NOTHING_OF_THE_KIND}}\n"),
-        None,
-    )
-    .await
-    .unwrap_err();
+    let unset = format!("{bad}IdentityFile %d/go${{NOTHING_OF_THE_KIND}}\n");
+    let error = host.log_in(&unset, None).await.unwrap_err();
+    assert!(error.contains("NOTHING_OF_THE_KIND is not set"), "{error}");
     host.log_in(&format!("{bad}IdentityFile %d/good\n"), None)
         .await
         .unwrap();
