@@ -1,5 +1,6 @@
 //! Takes in how a step ended: what is told of it, and whether it is tried again.
 
+use model::mutation::{Mutation, is_made};
 use model::{JobEnd, JobResult, ServiceError, ServiceManager};
 use tokio::time::Instant;
 use unitfile::UnitName;
@@ -53,7 +54,8 @@ impl<S: ServiceManager> Agent<'_, S> {
         match observed {
             Ok(seen) => slot.see(seen),
             Err(_) => {
-                slot.unseen = matches!(step, Some(Step::Start(_) | Step::Restart(_)));
+                let was_start = matches!(step, Some(Step::Start(_) | Step::Restart(_)));
+                slot.unseen = was_start && !is_made(Mutation::DecidedUnseen);
                 self.look(&name);
             }
         }

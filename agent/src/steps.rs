@@ -85,8 +85,9 @@ pub(crate) async fn carry_out<S: ServiceManager>(
             refused(&*manager, &name, &mark, result).await
         }
     };
+    let is_late = is_made(Mutation::CutNotRemembered) || is_made(Mutation::CutRememberedLate);
     if cut.is_short()
-        && let Some(mark) = given_up.filter(|_| !is_made(Mutation::CutNotRemembered))
+        && let Some(mark) = given_up.filter(|_| !is_late)
     {
         remember(&*manager, &name, &mark).await;
     }

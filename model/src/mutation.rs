@@ -64,6 +64,10 @@ pub enum Mutation {
     CutWithoutPause,
     /// It is not remembered that a start was cut short by us.
     CutNotRemembered,
+    /// It is remembered last of all that a start was cut short, when the unit has stopped.
+    CutRememberedLate,
+    /// What was seen before a start that ended unseen is decided on.
+    DecidedUnseen,
     /// A machine that leaves ends its lease although units may run on.
     LeaseEndedTooSoon,
     /// What was moved elsewhere while a machine was cut off runs on there.
@@ -109,7 +113,7 @@ const _: () = assert!(!is_made(Mutation::LeaderNotCompared));
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 37] = [
+    pub const ALL: [Mutation; 39] = [
         Mutation::LeaderNotCompared,
         Mutation::ElectedWithoutCompare,
         Mutation::ResignsForAnother,
@@ -140,6 +144,8 @@ impl Mutation {
         Mutation::UnloadedWithoutStop,
         Mutation::CutWithoutPause,
         Mutation::CutNotRemembered,
+        Mutation::CutRememberedLate,
+        Mutation::DecidedUnseen,
         Mutation::LeaseEndedTooSoon,
         Mutation::DuplicateLeftRunning,
         Mutation::NothingKept,

@@ -22,6 +22,9 @@ const SLOW: [&str; 3] = ["app.service", "slow.service", "stuck.service"];
 /// What is older is no excuse to act upon, in milliseconds: as [`STALE`].
 const STALE_MS: u64 = STALE.as_secs() * 1_000;
 
+/// How long a restart that is asked for is waited for, in milliseconds: unless something is in the way, it begins within a few.
+const RESTART_MS: u64 = 100;
+
 /// How hard the world is on the product.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pace {
@@ -43,7 +46,9 @@ impl World {
         let mut index = self.draw(Role::Agent);
         let lasts = self.dice.between(500, 12_000);
         let is_in_haste = self.hurries(60);
-        if self.hurries(100)
+        if kind == "bus lost" && !is_in_haste && self.hurries(40) {
+            self.restart_begins(index).await;
+        } else if self.hurries(100)
             && !is_in_haste
             && let Some((at, unit)) = self.starting_near(index).await
         {
@@ -81,6 +86,9 @@ impl World {
             _ => {
                 self.hosts[index].hang.set(true);
                 self.later(lasts, Heal::Hang(index));
+                if self.hurries(100) {
+                    self.waver(index, lasts);
+                }
             }
         }
         if is_in_haste && self.dice.percent(40) {
@@ -129,6 +137,35 @@ impl World {
             let pause = self.dice.between(0, pause_ms);
             self.send(Ask::Wait(Duration::from_millis(pause)));
         }
+    }
+
+    /// Has a unit of this machine restarted, and returns when its agent has just asked systemd for that: it has not looked since.
+    async fn restart_begins(&mut self, index: usize) {
+        let unit = self.unit_on(index);
+        let place = (self.machine(index).to_owned(), unit.to_string());
+        let began = |world: &World| world.checker.lock().started_at.get(&place).copied();
+        let before = began(self);
+        self.ask_unit(unit, Action::Restart);
+        for _ in 0..RESTART_MS {
+            sleep(Duration::from_millis(1)).await;
+            if began(self) != before {
+                return;
+            }
+        }
+    }
+
+    /// Users change their minds twice about a unit while systemd hangs, and the agent dies when that hears of all at once.
+    fn waver(&mut self, index: usize, hangs_ms: u64) {
+        let unit = self.unit_on(index);
+        let here = self.hosts[index].id.clone();
+        let elsewhere = self.move_elsewhere(index);
+        for action in [Action::Restart, elsewhere, Action::Move(here)] {
+            self.ask_unit(unit.clone(), action);
+            let pause = self.dice.between(5, 60);
+            self.send(Ask::Wait(Duration::from_millis(pause)));
+        }
+        let pause = hangs_ms + self.dice.between(100, 3_000);
+        self.later(pause, Heal::Restart(Role::Agent, index));
     }
 
     /// All agents are slow to hear of anything, or everybody is, and somebody cannot wait.
