@@ -8,7 +8,7 @@ use unitfile::UnitName;
 use crate::decide::pause;
 use crate::reconcile::Step;
 use crate::run::Agent;
-use crate::steps::{StepEnd, is_refusal};
+use crate::steps::{StepEnd, is_refused, lacks};
 use crate::units::{After, Slot};
 
 impl<S: ServiceManager> Agent<'_, S> {
@@ -81,15 +81,13 @@ impl<S: ServiceManager> Agent<'_, S> {
 
 /// Notes that the step under way came to no end in systemd.
 fn fail(slot: &mut Slot, step: Option<&Step>, error: &ServiceError) {
-    let lacking =
-        matches!(error, ServiceError::NotFound { .. }) && matches!(step, Some(Step::Start(_)));
-    let refused =
-        matches!(step, Some(Step::Start(_) | Step::Restart(_))) && is_refusal(error) && !lacking;
+    let lacking = step.is_some_and(|step| lacks(step, error));
+    let refused = step.is_some_and(|step| is_refused(step, error));
     let after = match error {
         _ if refused => After::Settled,
         ServiceError::Unreachable { .. } => After::Unanswered,
         // What comes along with it may be on its way: only if it is not here a moment later, that is told.
-        ServiceError::NotFound { .. } if lacking && slot.failures == 0 => After::Unanswered,
+        _ if lacking && slot.failures == 0 => After::Unanswered,
         ServiceError::NotFound { .. }
         | ServiceError::Foreign { .. }
         | ServiceError::Masked { .. }

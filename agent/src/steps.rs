@@ -68,21 +68,18 @@ pub(crate) async fn carry_out<S: ServiceManager>(
         Step::Start(mark) | Step::Restart(mark) => Some(mark.given_up()),
         Step::Stop(_) | Step::Unload | Step::Load(..) | Step::Reload => None,
     };
-    let result = match step {
+    let result = match &step {
         Step::Stop(reason) => stop(&*manager, &name, reason).await,
         Step::Unload => manager.unload(&name).await.map(|()| done()),
-        Step::Load(mark, _) => load(&*manager, &name, file, &mark).await,
+        Step::Load(mark, _) => load(&*manager, &name, file, mark).await,
         Step::Reload => manager.reload().await.map(|()| done()),
         Step::Start(mark) => {
-            match manager.start(&name, &mark).await {
-                // It is made again when what it lacks has come.
-                Err(error @ ServiceError::NotFound { .. }) => Err(error),
-                result => refused(&*manager, &name, &mark, result).await,
-            }
+            let result = manager.start(&name, mark).await;
+            refused(&*manager, &name, &step, mark, result).await
         }
         Step::Restart(mark) => {
-            let result = manager.restart(&name, &mark).await;
-            refused(&*manager, &name, &mark, result).await
+            let result = manager.restart(&name, mark).await;
+            refused(&*manager, &name, &step, mark, result).await
         }
     };
     let is_late = is_made(Mutation::CutNotRemembered) || is_made(Mutation::CutRememberedLate);
@@ -140,18 +137,18 @@ async fn load<S: ServiceManager>(
 async fn stop<S: ServiceManager>(
     manager: &S,
     name: &UnitName,
-    reason: StopReason,
+    reason: &StopReason,
 ) -> Result<JobEnd, ServiceError> {
     match reason {
         StopReason::NotWanted(mark) => {
             let end = manager.stop(name).await?;
-            manager.mark(name, &mark).await?;
+            manager.mark(name, mark).await?;
             Ok(end)
         }
-        StopReason::NotScheduled(mark) => stop_remembered(manager, name, mark).await,
+        StopReason::NotScheduled(mark) => stop_remembered(manager, name, mark.clone()).await,
         StopReason::Replaced(mark) => {
             // With no space for a mark there is none for the new file: what runs is left until there is.
-            manager.mark(name, &mark).await?;
+            manager.mark(name, mark).await?;
             stop_remembered(manager, name, Some(mark.given_up())).await
         }
     }
@@ -176,21 +173,38 @@ pub(crate) async fn remember<S: ServiceManager>(manager: &S, name: &UnitName, ma
     }
 }
 
-/// Remembers a request that systemd refused as carried out: it is not made again until the user asks again. One that may not have
-/// come to systemd, because nobody answered, or not in time, or nothing could be written, is made again.
+/// Remembers a start or restart that systemd refused as carried out: it is not made again until the user asks again.
 async fn refused<S: ServiceManager>(
     manager: &S,
     name: &UnitName,
+    step: &Step,
     mark: &Mark,
     result: Result<JobEnd, ServiceError>,
 ) -> Result<JobEnd, ServiceError> {
-    if result.as_ref().is_err_and(is_refusal) {
+    if result.as_ref().is_err_and(|error| is_refused(step, error)) {
         manager.mark(name, mark).await?;
     }
     result
 }
 
-/// True if systemd was asked and did not do it.
+/// True if systemd refused this start or restart, which ends the request. What [`lacks`] a unit is made again when that has come.
+pub(crate) fn is_refused(step: &Step, error: &ServiceError) -> bool {
+    match step {
+        Step::Start(_) | Step::Restart(_) => is_refusal(error) && !lacks(step, error),
+        Step::Stop(_) | Step::Unload | Step::Load(..) | Step::Reload => false,
+    }
+}
+
+/// True if a unit that this start requires is not here, but may be on its way. A restart does not wait for one.
+pub(crate) fn lacks(step: &Step, error: &ServiceError) -> bool {
+    matches!(
+        (step, error),
+        (Step::Start(_), ServiceError::NotFound { .. })
+    )
+}
+
+/// True if systemd was asked and did not do it. What may not have come to systemd, because nobody answered, or not in time, or nothing could
+/// be written, is none.
 pub(crate) fn is_refusal(error: &ServiceError) -> bool {
     match error {
         ServiceError::Unreachable { .. }
