@@ -68,7 +68,14 @@ impl Network {
     /// not at once, and the next boot needs the name.
     pub(crate) fn remove(&self, machine: &str) -> Result<(), Error> {
         match self.ip(&["link", "delete", &port(machine)]) {
-            Err(Error::Failed { output, .. }) if output.contains("Cannot find device") => Ok(()),
+            // It was gone before it was looked up, or between that and the deletion.
+            Err(Error::Failed { output, .. })
+                if ["Cannot find device", "No such device"]
+                    .iter()
+                    .any(|gone| output.contains(gone)) =>
+            {
+                Ok(())
+            }
             other => other,
         }
     }

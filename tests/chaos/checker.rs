@@ -3,7 +3,7 @@
 //! for these busy machines, next to it.
 
 mod copies;
-mod enough;
+pub(crate) mod enough;
 mod failover;
 mod healthy;
 mod windows;

@@ -1,8 +1,10 @@
 //! Rounds of faults: some begin, the operator works on, all are undone, and now and then there is time to settle.
 
+use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::{Duration, Instant as Timer};
 
+use crate::checker::enough::{FAULTS_MIN, KINDS_MIN};
 use crate::faults::{self, Deck, Injected};
 use crate::history::now;
 use crate::lab::Lab;
@@ -23,12 +25,15 @@ const ALONE_LASTS_S: std::ops::Range<u64> = 17..20;
 const SETTLE_EVERY: u64 = 4;
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Injects faults for about `duration`, then leaves everything whole.
+/// So many times as long as asked for a run may take on a machine that is slow, until there were faults enough.
+const LONGER_MAX: u32 = 3;
+
+/// Injects faults for about `duration`, for longer if there were too few of them, then leaves everything whole.
 pub(crate) fn run(lab: &mut Lab, seed: &mut Seed, duration: Duration) {
     let start = Timer::now();
     let mut deck = Deck::new();
     let mut round = 0;
-    while start.elapsed() < duration {
+    while start.elapsed() < duration || (too_few(lab) && start.elapsed() < duration * LONGER_MAX) {
         round += 1;
         let mut injected: Vec<Injected> = Vec::new();
         let (count, lasts_s) = match round {
@@ -65,6 +70,13 @@ pub(crate) fn run(lab: &mut Lab, seed: &mut Seed, duration: Duration) {
         }
     }
     settle(lab);
+}
+
+/// Whether there were fewer faults than a run needs to mean anything.
+fn too_few(lab: &Lab) -> bool {
+    let faults = &lab.history.faults;
+    let kinds: BTreeSet<&str> = faults.iter().map(|fault| fault.kind).collect();
+    faults.len() < FAULTS_MIN || kinds.len() < KINDS_MIN
 }
 
 /// Nothing is broken now: all becomes as wanted.

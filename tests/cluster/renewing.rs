@@ -88,10 +88,16 @@ fn wait_for(lab: &Lab, unit: &str, round: u32) {
     ];
     let shown = machine.run(&show).unwrap();
     assert_eq!(shown.stdout.trim(), format!("round {round}"), "{shown:?}");
-    assert_eq!(
-        started(lab, unit).last(),
-        Some(&(round, machine.name().to_owned()))
-    );
+    // systemd calls it running before its shell has written that line.
+    let here = (round, machine.name().to_owned());
+    let line = until(&format!("the line of round {round}"), LIMIT, || {
+        let started = started(lab, unit);
+        match started.last() == Some(&here) {
+            true => Ok(()),
+            false => Err(format!("{started:?}")),
+        }
+    });
+    line.unwrap_or_else(|error| panic!("{error}\n{}", lab.bed.diagnosis()));
 }
 
 /// Which rounds were started, and where, in order of the rounds. On each machine they were started in that order.

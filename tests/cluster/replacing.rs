@@ -9,12 +9,13 @@ use crate::lab::{LIMIT, Lab};
 
 const STORE: Store = Store::Etcd { members: 1 };
 
-/// A unit that writes down what happens to it, and does not stop before it may.
+/// A unit that writes down what happens to it, its start before systemd calls it active, and does not stop before it may.
 fn version(number: u32, fleet: &str) -> String {
     format!(
         "[Service]
 TimeoutStopSec=300
-ExecStart=/bin/sh -c 'echo started {number} >> /run/%p.log; exec sleep infinity'
+ExecStartPre=/bin/sh -c 'echo started {number} >> /run/%p.log'
+ExecStart=/bin/sleep infinity
 ExecStop=/bin/sh -c 'echo stopping {number} >> /run/%p.log; until [ -e /run/may-stop ]; do sleep 0.1; done; echo stopped {number} >> /run/%p.log'
 [X-Fleet]
 {fleet}"
