@@ -1,13 +1,15 @@
 //! An etcd for one measurement.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 use testbed::until;
+
+use crate::ports::free_port;
 
 /// How long etcd may take to answer at all.
 const ETCD_START_LIMIT: Duration = Duration::from_secs(30);
@@ -77,9 +79,4 @@ impl Drop for Etcd {
             eprintln!("etcd could not be ended: {error}");
         }
     }
-}
-
-/// A port that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

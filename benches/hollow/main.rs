@@ -14,6 +14,8 @@ use anyhow::{Context, Result, ensure};
 
 mod etcd;
 mod lists;
+#[path = "../../registry/tests/store/ports.rs"]
+mod ports;
 
 use etcd::Etcd;
 

@@ -29,6 +29,8 @@ mod etcdctl;
 mod kv;
 #[path = "conformance/leases.rs"]
 mod leases;
+#[path = "store/ports.rs"]
+mod ports;
 #[path = "conformance/random.rs"]
 mod random;
 #[path = "conformance/txns.rs"]

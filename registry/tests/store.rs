@@ -26,6 +26,8 @@ mod leases;
 mod missing;
 #[path = "store/places.rs"]
 mod places;
+#[path = "store/ports.rs"]
+mod ports;
 #[path = "store/proxy.rs"]
 mod proxy;
 #[path = "store/quarantine.rs"]

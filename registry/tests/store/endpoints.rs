@@ -9,7 +9,7 @@ use registry::{Config, ConfigError, FollowEvent, Registry, RegistryError, Scope,
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::etcd::{Etcd, config, free_port, soon};
+use crate::etcd::{DEAD, Etcd, config, soon};
 use crate::proxy::Proxy;
 use crate::sample::{file, request};
 
@@ -29,8 +29,10 @@ async fn a_refusing_endpoint_costs_no_request() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let dead = format!("http://127.0.0.1:{}", free_port());
-    for endpoints in [[dead.clone(), etcd.endpoint()], [etcd.endpoint(), dead]] {
+    for endpoints in [
+        [DEAD.to_owned(), etcd.endpoint()],
+        [etcd.endpoint(), DEAD.to_owned()],
+    ] {
         let registry = Registry::connect(&config(&endpoints)).await.unwrap();
         assert_eq!(failures(&registry, 200).await, 0);
         let view = View::new(registry, CancellationToken::new());
@@ -91,8 +93,9 @@ async fn the_death_of_the_endpoint_in_use_is_survived() {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_unreachable_for_reads_and_writes() {
-    let dead = format!("http://127.0.0.1:{}", free_port());
-    let registry = Registry::connect(&config(&[dead])).await.unwrap();
+    let registry = Registry::connect(&config(&[DEAD.to_owned()]))
+        .await
+        .unwrap();
     let error = registry.ping().await.unwrap_err();
     println!("{error}");
     assert!(matches!(error, RegistryError::Unreachable { .. }));
@@ -309,6 +312,7 @@ async fn the_store_is_verified_and_verifies_us() {
         return;
     };
     etcd.spawn_tls();
+    let address = etcd.address();
     let with = async |ca: &str, cert: Option<&str>| {
         let tls = TlsFiles {
             ca: Some(path(&format!("{ca}-ca.pem"))),
@@ -317,18 +321,13 @@ async fn the_store_is_verified_and_verifies_us() {
         };
         Registry::connect(&Config {
             tls,
-            ..config(&[etcd.address()])
+            ..config(std::slice::from_ref(&address))
         })
         .await
         .unwrap()
     };
     let good = with("ours", Some("ours")).await;
-    soon("etcd to answer", async {
-        while good.ping().await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    etcd.until_it_answers(&good).await;
     for bad in [
         with("theirs", Some("ours")).await,
         with("ours", None).await,
@@ -382,24 +381,16 @@ async fn a_certificate_that_has_expired_is_renewed_without_a_restart() {
         cert: Some(path(&format!("{side}-cert.pem"))),
         key: Some(path(&format!("{side}-key.pem"))),
     };
+    let address = etcd.address();
     let connect = async |side: &str| {
-        let address = etcd.address();
         let config = Config {
             tls: tls(side),
-            ..config(&[address])
+            ..config(std::slice::from_ref(&address))
         };
         Registry::connect(&config).await.unwrap()
     };
     let good = connect("ours").await;
-    let answers = async |registry: &Registry| {
-        soon("etcd to answer", async {
-            while registry.ping().await.is_err() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-    };
-    answers(&good).await;
+    etcd.until_it_answers(&good).await;
     let expired = connect("client").await;
     let error = expired.ping().await.unwrap_err();
     println!("{error}");
@@ -408,7 +399,7 @@ async fn a_certificate_that_has_expired_is_renewed_without_a_restart() {
         "{error:?}"
     );
     hand_over();
-    answers(&expired).await;
+    etcd.until_it_answers(&expired).await;
 }
 
 #[tokio::test]

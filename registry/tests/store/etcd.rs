@@ -1,12 +1,15 @@
 //! A real etcd on loopback, started, killed, frozen and started again by a test.
 
-use std::net::TcpListener;
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use registry::{Config, Registry, TlsFiles};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::ports::free_port;
 
 pub(crate) const PREFIX: &str = "/fleet-test/";
 
@@ -21,14 +24,8 @@ pub(crate) struct Etcd {
     arguments: Vec<String>,
 }
 
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
+/// An endpoint at which nobody listens: the lowest port is one that no process is given without asking for it.
+pub(crate) const DEAD: &str = "http://127.0.0.1:1";
 
 pub(crate) fn config(endpoints: &[String]) -> Config {
     Config {
@@ -71,8 +68,8 @@ impl Etcd {
         Some(Etcd {
             process: None,
             folder: tempfile::tempdir().unwrap(),
-            port: free_port(),
-            peer_port: free_port(),
+            port: free_port().unwrap(),
+            peer_port: free_port().unwrap(),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
         })
     }
@@ -104,9 +101,14 @@ impl Etcd {
     fn spawn_at(&mut self, client: &str) {
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
         println!("etcd starts at {client}");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .unwrap();
         let process = Command::new("etcd")
             .args(["--name", "one", "--data-dir"])
-            .arg(self.folder.path())
+            .arg(self.data())
             .args([
                 "--listen-client-urls",
                 client,
@@ -122,8 +124,8 @@ impl Etcd {
             .args(["--initial-cluster", &format!("one={peer}")])
             .args(&self.arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         self.process = Some(process);
@@ -132,13 +134,33 @@ impl Etcd {
     /// Starts it and waits until it answers.
     pub(crate) async fn boot(&mut self) {
         self.spawn();
-        let registry = connect(&self.endpoint()).await;
+        let registry = self.registry().await;
+        self.until_it_answers(&registry).await;
+    }
+
+    /// Waits until it answers to `registry`; fails the test with its output if it ends first.
+    pub(crate) async fn until_it_answers(&mut self, registry: &Registry) {
+        let log = self.log();
+        let process = self.process.as_mut().unwrap();
         soon("etcd to answer", async {
             while registry.ping().await.is_err() {
+                if let Some(status) = process.try_wait().unwrap() {
+                    let output = fs::read_to_string(&log).unwrap();
+                    panic!("etcd has ended ({status}) and not answered:\n{output}");
+                }
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })
         .await;
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where it writes what it says, in all its lives.
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
     }
 
     /// `kill -9`.
@@ -153,7 +175,7 @@ impl Etcd {
     /// Takes away all that it has stored.
     pub(crate) fn wipe(&mut self) {
         println!("etcd loses everything");
-        std::fs::remove_dir_all(self.folder.path().join("member")).unwrap();
+        fs::remove_dir_all(self.data().join("member")).unwrap();
     }
 
     pub(crate) fn freeze(&self) {

@@ -7,7 +7,7 @@ use registry::embedded::Embedded;
 use registry::{Join, Registry};
 use tokio::net::TcpListener;
 
-use crate::etcd::{Etcd, PREFIX, config, free_port, soon};
+use crate::etcd::{DEAD, Etcd, PREFIX, config, soon};
 use crate::sample::{id, machine};
 
 const TTL: Duration = Duration::from_secs(30);
@@ -73,10 +73,9 @@ async fn a_member_that_is_behind_no_endpoint_is_told_of() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let peer = format!("http://127.0.0.1:{}", free_port());
     let mut raw = etcd.raw().await;
     // It never comes up, and with one of two the store has no quorum any more.
-    raw.member_add([peer], None).await.unwrap();
+    raw.member_add([DEAD], None).await.unwrap();
     let registry = etcd.registry().await;
     let health = soon("the answer", registry.health()).await;
     println!("{health:?}");
@@ -88,10 +87,9 @@ async fn members_are_asked_one_by_one_and_the_dead_are_named() {
     let Some(etcd) = Etcd::start().await else {
         return;
     };
-    let dead = format!("http://127.0.0.1:{}", free_port());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
-    let endpoints = [dead, silent, etcd.endpoint()];
+    let endpoints = [DEAD.to_owned(), silent, etcd.endpoint()];
     let registry = Registry::connect(&config(&endpoints)).await.unwrap();
     let health = soon("the answer", registry.health()).await;
     let said: Vec<_> = health
