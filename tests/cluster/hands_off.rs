@@ -71,11 +71,24 @@ impl Story {
     }
 }
 
-/// Waits for another process of fleetd on the machine.
+/// What fleetd tells systemd of itself once it has joined. systemd forgets what a process before it said.
+const JOINED: &str = "part of the cluster";
+
+/// Waits for another process of fleetd on the machine, and until that is part of the cluster: killed once more before it has
+/// taken its lease up, it would lose it.
 fn replaced(machine: &Machine, old: Option<u32>) {
     until("another fleetd", LIMIT, || match machine.pid_of("fleetd") {
         Ok(Some(pid)) if Some(pid) != old => Ok(()),
         other => Err(format!("{other:?}")),
+    })
+    .unwrap();
+    let status = "systemctl show -P StatusText fleet.service";
+    until("its membership", LIMIT, || {
+        let told = machine.shell(status).unwrap();
+        match told.stdout.trim() {
+            JOINED => Ok(()),
+            _ => Err(format!("{told:?}")),
+        }
     })
     .unwrap();
 }

@@ -126,9 +126,14 @@ impl Lab {
 
     /// What `list-units` says on a machine.
     pub(crate) fn rows(&self, on: &str) -> Vec<Row> {
+        self.try_rows(on).unwrap()
+    }
+
+    /// As [`Lab::rows`], of a fleetd that may be without its store for a moment.
+    fn try_rows(&self, on: &str) -> Result<Vec<Row>, testbed::Error> {
         let words = ["fleetctl", "list-units", "--full", "--no-legend"];
-        let output = self.machine(on).run(&words).unwrap().success().unwrap();
-        output.stdout.lines().map(row).collect()
+        let output = self.machine(on).run(&words)?.success()?;
+        Ok(output.stdout.lines().map(row).collect())
     }
 
     /// Where a unit is active, as machine ids.
@@ -147,7 +152,7 @@ impl Lab {
         wanted: impl Fn(&[Row]) -> bool,
     ) -> Vec<Row> {
         let found = until(what, LIMIT, || {
-            let rows = self.rows(on);
+            let rows = self.try_rows(on).map_err(|error| error.to_string())?;
             if wanted(&rows) {
                 Ok(rows)
             } else {

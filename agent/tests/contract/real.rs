@@ -228,7 +228,7 @@ async fn a_systemd_that_replaces_itself_is_found_again() {
     systemd.start(&web, &mark(&body, 1, 0)).await.unwrap();
     let before = unit(systemd, &web).await;
     let slow = name("slow.service");
-    let slow_body = file("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sleep 2'\n");
+    let slow_body = file("[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sleep 6'\n");
     systemd
         .load(&slow, &slow_body, &mark(&slow_body, 0, 0))
         .await
@@ -238,7 +238,7 @@ async fn a_systemd_that_replaces_itself_is_found_again() {
     let start = systemd.start(&slow, &wish);
     let replace = async {
         while unit(systemd, &slow).await.active != ActiveState::Activating {
-            changes.next().await;
+            timeout(PATIENCE, changes.next()).await.unwrap();
         }
         private.call_without_answer("Reexecute").await;
         while timeout(PATIENCE, changes.next()).await.unwrap() != Some(ServiceChange::All) {}

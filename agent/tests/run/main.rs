@@ -394,7 +394,7 @@ async fn a_unit_wanted_again_while_it_is_being_stopped_runs_again() {
     agent.end().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_agent_that_dies_while_it_stops_a_unit_is_followed_by_one_that_starts_it_again() {
     let bed = Bed::new().await;
     let agent = bed.agent();

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use crate::bed::{Bed, file, mark, name, server};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_somebody_starts_while_it_is_taken_away_is_stopped_again() {
     let bed = Bed::new().await;
     let agent = bed.agent();
@@ -36,7 +36,7 @@ async fn a_unit_that_somebody_starts_while_it_is_taken_away_is_stopped_again() {
     bed.until(&web, |status| status.is_none()).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_unit_that_is_started_again_and_again_keeps_its_place() {
     let bed = Bed::new().await;
     let agent = bed.agent();
