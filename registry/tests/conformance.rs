@@ -99,7 +99,7 @@ async fn run(target: &str, client: Client) {
     let mut failed = Vec::new();
     for (name, case) in CASES {
         // A case that hangs is a failure with a name.
-        let limit = std::time::Duration::from_secs(30);
+        let limit = std::time::Duration::from_secs(60);
         let outcome = tokio::spawn(tokio::time::timeout(limit, case(client.clone()))).await;
         match outcome {
             Ok(Ok(())) => println!("{target}: {name}: ok"),

@@ -67,7 +67,7 @@ pub(crate) async fn watch(client: &mut Client, key: &str, options: WatchOptions)
 
 /// The next answer of a watch; a hang is a failure.
 pub(crate) async fn next(stream: &mut WatchStream) -> WatchResponse {
-    let limit = Duration::from_secs(10);
+    let limit = Duration::from_secs(20);
     tokio::time::timeout(limit, stream.message())
         .await
         .expect("no answer on the watch")

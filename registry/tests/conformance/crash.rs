@@ -14,6 +14,7 @@ use registry::embedded::Embedded;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,9 @@ const STORE: &str = "FLEET_TEST_CRASH_STORE";
 const LISTENING: &str = "LISTENING ON ";
 const ROUNDS: u64 = 12;
 const WRITERS: usize = 8;
+
+/// In one round out of so many the kill may come before anything is acknowledged.
+const EARLY_EVERY: u64 = 4;
 const SEED: u64 = 7;
 
 /// Not a test by itself: the child of the tests here. Serves until it is killed.
@@ -108,11 +112,17 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
         let mut served = serve(&path, &[]).await;
         check(&mut served.client, &progress, &mut watched, &mut values).await;
         let shared = Arc::new(Mutex::new(progress));
+        let first = Arc::new(Notify::new());
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            writers.spawn(write(served.client.clone(), writer, Arc::clone(&shared)));
+            let (shared, first) = (Arc::clone(&shared), Arc::clone(&first));
+            writers.spawn(write(served.client.clone(), writer, shared, first));
         }
         writers.spawn(compact(served.client.clone(), watched));
+        if round % EARLY_EVERY != 1 {
+            let acknowledged = tokio::time::timeout(Duration::from_secs(30), first.notified());
+            acknowledged.await.expect("no write is acknowledged");
+        }
         // The moment is the random input of this test, not a way to wait for something.
         tokio::time::sleep(Duration::from_millis(5 + dice.below(150))).await;
         served.process.start_kill().unwrap();
@@ -136,7 +146,12 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
 }
 
 /// Counts up in two keys at once until the store is gone.
-async fn write(mut client: Client, writer: usize, progress: Arc<Mutex<Vec<Progress>>>) {
+async fn write(
+    mut client: Client,
+    writer: usize,
+    progress: Arc<Mutex<Vec<Progress>>>,
+    first: Arc<Notify>,
+) {
     loop {
         let next = {
             let mut progress = progress.lock().unwrap();
@@ -153,6 +168,7 @@ async fn write(mut client: Client, writer: usize, progress: Arc<Mutex<Vec<Progre
         let mut progress = progress.lock().unwrap();
         progress[writer].acknowledged = next.parse().unwrap();
         progress[writer].at = answer.header().unwrap().revision();
+        first.notify_one();
     }
 }
 

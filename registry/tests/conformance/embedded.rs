@@ -140,7 +140,7 @@ async fn a_restart_keeps_all_but_the_clocks_of_leases() {
     );
     let status = after.lease_time_to_live(42, None).await.unwrap();
     assert_eq!(status.granted_ttl(), 60);
-    assert!(status.ttl() >= 59, "it runs its full time again");
+    assert!(status.ttl() > 50, "it runs its full time again");
     let options = WatchOptions::new().with_start_revision(first);
     let mut stream = watch(&mut after, "plain", options).await;
     assert_eq!(

@@ -12,6 +12,9 @@ use tokio_util::sync::CancellationToken;
 /// Where Debian's package etcd-client puts it.
 const BINARY: &str = "/usr/bin/etcdctl";
 
+/// How long one call may take; longer than what it is told to take.
+const LIMIT: Duration = Duration::from_secs(30);
+
 struct Etcdctl {
     endpoint: String,
 }
@@ -23,14 +26,15 @@ impl Etcdctl {
         command
             .env("ETCDCTL_API", "3")
             .args(["--endpoints", &self.endpoint])
+            // Its own are 2 and 5 s, which a busy machine may need.
+            .args(["--dial-timeout=20s", "--command-timeout=20s"])
             .args(arguments);
         command.kill_on_drop(true).stdin(Stdio::null());
         command
     }
 
     async fn output(&self, arguments: &[&str]) -> Output {
-        let limit = Duration::from_secs(20);
-        tokio::time::timeout(limit, self.command(arguments).output())
+        tokio::time::timeout(LIMIT, self.command(arguments).output())
             .await
             .unwrap()
             .unwrap()
@@ -59,8 +63,7 @@ impl Etcdctl {
             .write_all(input.as_bytes())
             .await
             .unwrap();
-        let limit = Duration::from_secs(20);
-        let output = tokio::time::timeout(limit, child.wait_with_output())
+        let output = tokio::time::timeout(LIMIT, child.wait_with_output())
             .await
             .unwrap()
             .unwrap();
@@ -193,7 +196,7 @@ async fn watches(etcdctl: &Etcdctl) {
     etcdctl.run(&["del", "watched"]).await;
     let mut seen = Vec::new();
     while seen.len() < 12 {
-        let line = tokio::time::timeout(Duration::from_secs(20), lines.next_line());
+        let line = tokio::time::timeout(LIMIT, lines.next_line());
         seen.push(line.await.expect("no more events").unwrap().unwrap());
     }
     let expected = "PUT|watched|1|PUT|watched|1|watched|2|DELETE|watched|2|watched";

@@ -27,6 +27,7 @@ pub(crate) struct Etcd {
 /// An endpoint at which nobody listens: the lowest port is one that no process is given without asking for it.
 pub(crate) const DEAD: &str = "http://127.0.0.1:1";
 
+/// One that waits for an answer longer than a busy machine stands still.
 pub(crate) fn config(endpoints: &[String]) -> Config {
     Config {
         endpoints: endpoints.to_vec(),
@@ -34,7 +35,7 @@ pub(crate) fn config(endpoints: &[String]) -> Config {
         tls: TlsFiles::default(),
         username: None,
         password: None,
-        request_timeout: Duration::from_secs(3),
+        request_timeout: Duration::from_secs(20),
     }
 }
 

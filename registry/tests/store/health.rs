@@ -90,7 +90,10 @@ async fn members_are_asked_one_by_one_and_the_dead_are_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let endpoints = [DEAD.to_owned(), silent, etcd.endpoint()];
-    let registry = Registry::connect(&config(&endpoints)).await.unwrap();
+    let mut config = config(&endpoints);
+    // As long as is waited for the silent one, and the live one may take.
+    config.request_timeout = Duration::from_secs(6);
+    let registry = Registry::connect(&config).await.unwrap();
     let health = soon("the answer", registry.health()).await;
     let said: Vec<_> = health
         .members

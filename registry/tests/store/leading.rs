@@ -46,7 +46,7 @@ pub(crate) async fn records(registry: &Registry) -> model::Records {
 }
 
 async fn one_leads(registry: Registry) {
-    let ttl = Duration::from_secs(10);
+    let ttl = Duration::from_secs(60);
     let (lease1, lease2) = (
         registry.lease(ttl, None).await.unwrap(),
         registry.lease(ttl, None).await.unwrap(),

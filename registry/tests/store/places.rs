@@ -9,7 +9,11 @@ use registry::{FollowEvent, Join, Lease, Membership, Registry, Scope, WriteError
 use crate::etcd::{Etcd, PREFIX, soon};
 use crate::sample::{machine, name, status};
 
-const TTL: Duration = Duration::from_secs(3);
+/// Longer than a busy machine stands still: a lease that ended here would be another test.
+const TTL: Duration = Duration::from_secs(20);
+
+/// Of one whose end is waited for.
+const SHORT_TTL: Duration = Duration::from_secs(3);
 
 async fn lease(registry: &Registry) -> Lease {
     registry.lease(TTL, None).await.unwrap()
@@ -164,7 +168,7 @@ async fn a_place_whose_holder_is_gone_is_waited_for() {
         return;
     };
     let registry = etcd.registry().await;
-    let first = lease(&registry).await;
+    let first = registry.lease(SHORT_TTL, None).await.unwrap();
     joined(&registry, &machine("m1", "10.0.0.1", "boot1"), &first).await;
     drop(first);
     println!("the holder is gone, its lease still runs");

@@ -68,7 +68,7 @@ async fn is_on(registry: &Registry, unit: &str) -> Vec<MachineId> {
 }
 
 async fn one_takes_it(registry: Registry) {
-    let ttl = Duration::from_secs(10);
+    let ttl = Duration::from_secs(60);
     let lease = registry.lease(ttl, None).await.unwrap();
     let leads: Leadership = match registry.campaign(&id("m9"), &lease).await.unwrap() {
         Campaign::Won(leadership) => leadership,

@@ -227,15 +227,25 @@ async fn two_who_change_the_same_units_both_get_their_way() {
         tasks.spawn(async move {
             let mut latest = 0;
             for _ in 0..20 {
-                let answers = view.apply(batch()).await.unwrap();
-                for answer in answers {
-                    latest = latest.max(answer.unwrap().generation.0);
+                let mut asked: Vec<UnitRequest> = batch();
+                while !asked.is_empty() {
+                    let answers = view.apply(asked.clone()).await.unwrap();
+                    let mut again = Vec::new();
+                    for (request, answer) in asked.into_iter().zip(answers) {
+                        match answer {
+                            // The other one was always quicker: whoever is told so tries again.
+                            Err(Refusal::Contested) => again.push(request),
+                            answer => latest = latest.max(answer.unwrap().generation.0),
+                        }
+                    }
+                    asked = again;
                 }
             }
             latest
         });
     }
-    let latest = tasks.join_all().await.into_iter().max().unwrap();
+    let latest = soon("both", tasks.join_all()).await;
+    let latest = latest.into_iter().max().unwrap();
     let generations = views[0]
         .read(|records| records.units.values().map(|unit| unit.start.0).max())
         .await
