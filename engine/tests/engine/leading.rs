@@ -431,7 +431,7 @@ async fn a_leader_that_loses_the_store_goes_on_in_time_or_follows() {
         request_timeout: Duration::from_secs(1),
     };
     let far = Registry::connect(&config).await.unwrap();
-    let mut first = Engine::start_with(&far, "a", settings(Duration::from_secs(3)));
+    let mut first = Engine::start_with(&far, "a", settings(Duration::from_secs(10)));
     first.until_leading().await;
 
     println!("the store is away for a moment; a unit is started meanwhile");
