@@ -23,6 +23,8 @@ mod no_space;
 mod oracle;
 #[path = "engine/picture.rs"]
 mod picture;
+#[path = "../../registry/tests/store/ports.rs"]
+mod ports;
 #[path = "engine/properties.rs"]
 mod properties;
 #[path = "engine/rebalancing.rs"]

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::picture::{file, id, machine, name, status};
+use crate::ports::free_port;
 use engine::{BrakeLimits, EngineReport, EngineSettings, Loss, Role, run};
 use model::{
     Action, ClusterStore, Decision, MachineId, OnDifference, Records, UnitRequest, UnitStatus,
@@ -421,7 +422,9 @@ async fn a_leader_that_loses_the_store_goes_on_in_time_or_follows() {
     let store = Embedded::in_memory();
     let near = Registry::embedded(&store, PREFIX);
     let _host = Host::join(&near, "m1").await;
-    let wire = Wire::lay(&store, SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    // Nobody else is given it while the wire is cut.
+    let port = free_port().unwrap();
+    let wire = Wire::lay(&store, SocketAddr::from(([127, 0, 0, 1], port))).await;
     let config = Config {
         endpoints: vec![format!("http://{}", wire.address)],
         key_prefix: PREFIX.to_owned(),

@@ -120,6 +120,10 @@ async fn a_write_that_is_not_answered_may_have_been_done() {
     // By a registry that waits longer: this one is for what is not answered.
     let patient = etcd.registry().await;
     let lease = patient.lease(Duration::from_secs(60), None).await.unwrap();
+    soon("a connection", async {
+        while registry.ping().await.is_err() {}
+    })
+    .await;
     etcd.freeze();
     let error = registry
         .campaign(&crate::sample::id("m1"), &lease)
