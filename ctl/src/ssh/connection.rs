@@ -23,11 +23,13 @@ use super::known_hosts::names;
 use super::stream::ChannelIo;
 use super::{SshError, SshSettings, authentication};
 
-/// A host that says nothing is asked whether it is there this many times per `--ssh-timeout`.
-const QUESTIONS_PER_TIMEOUT: u32 = 10;
+/// A host that says nothing is asked whether it is there this many times per `--ssh-timeout`: one that is reached through another
+/// less often, so that it is not taken for lost when it is the other that is.
+const QUESTIONS_PER_TIMEOUT: u32 = 12;
+const QUESTIONS_PER_TIMEOUT_THROUGH: u32 = 10;
 
 /// Questions without an answer after which a host is given up, when the next would be due. The first is asked one interval after
-/// the last word of the host, so that nine intervals of ten are over then.
+/// the last word of the host, so that nine intervals are over then.
 const QUESTIONS_UNANSWERED_MAX: usize = 8;
 
 /// Messages of one channel that wait to be read. A channel that is full stops all others of its connection, and fleetctl makes a
@@ -224,13 +226,13 @@ async fn shake_hands(
             prepare(&stream, tools.settings.timeout).map_err(unreachable)?;
             let address = stream.peer_addr().map_err(unreachable)?.ip();
             callbacks.host = host(hop, Some(address.to_canonical()));
-            let config = config(tools, &callbacks.host)?;
+            let config = config(tools, &callbacks.host, QUESTIONS_PER_TIMEOUT)?;
             client::connect_stream(config, stream, callbacks).await
         }
         Some(outer) => {
             let channel = outer.to_port(&hop.host, hop.port).await?;
             callbacks.host = host(hop, None);
-            let config = config(tools, &callbacks.host)?;
+            let config = config(tools, &callbacks.host, QUESTIONS_PER_TIMEOUT_THROUGH)?;
             let stream = ChannelIo::new(channel, Arc::clone(outer));
             client::connect_stream(config, stream, callbacks).await
         }
@@ -254,7 +256,7 @@ fn prepare(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     Ok(sockopt::set_tcp_user_timeout(stream, limit_ms)?)
 }
 
-fn config(tools: &Tools, host: &Host) -> Result<Arc<client::Config>, SshError> {
+fn config(tools: &Tools, host: &Host, questions: u32) -> Result<Arc<client::Config>, SshError> {
     let known = tools.host_keys.algorithms(host)?;
     // SHA-1 signatures (plain ssh-rsa) are not safe any more.
     let safe = Preferred::DEFAULT
@@ -270,7 +272,7 @@ fn config(tools: &Tools, host: &Host) -> Result<Arc<client::Config>, SshError> {
     kinds.extend(others);
     Ok(Arc::new(client::Config {
         channel_buffer_size: MESSAGES_WAITING_MAX,
-        keepalive_interval: Some(tools.settings.timeout / QUESTIONS_PER_TIMEOUT),
+        keepalive_interval: Some(tools.settings.timeout / questions),
         keepalive_max: QUESTIONS_UNANSWERED_MAX,
         preferred: Preferred {
             key: kinds.into(),

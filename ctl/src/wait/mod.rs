@@ -42,6 +42,9 @@ const UNPLACED_TOLD_AFTER: Duration = Duration::from_secs(10);
 /// Pause before a broken stream is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long events that come one upon the other may put off what is due by time.
+const READ_ON_MAX: Duration = Duration::from_millis(500);
+
 /// A wait shorter than this shows no progress: it would only flicker.
 const PROGRESS_AFTER: Duration = Duration::from_secs(1);
 
@@ -211,11 +214,18 @@ impl<'c> Vigil<'c> {
         events: &mut (impl Stream<Item = Result<Event, ClientError>> + Unpin),
         observed: &mut Observed,
     ) -> Result<Followed, CommandError> {
+        let mut overdue_since: Option<Instant> = None;
         loop {
             let wake = self.next_wake(session.output.shows_progress());
+            if wake <= Instant::now() {
+                overdue_since.get_or_insert_with(Instant::now);
+            }
             let event = tokio::select! {
+                // What has come already counts also if this was held up until time is up.
+                biased;
                 event = events.next() => event,
                 () = sleep_until(wake) => {
+                    overdue_since = None;
                     self.check_time(session, observed).await?;
                     continue;
                 }
@@ -236,6 +246,10 @@ impl<'c> Vigil<'c> {
             self.judge(session, observed, &names).await?;
             if self.pending.is_empty() {
                 return Ok(Followed::Done);
+            }
+            if overdue_since.is_some_and(|since| since.elapsed() >= READ_ON_MAX) {
+                overdue_since = None;
+                self.check_time(session, observed).await?;
             }
         }
     }
