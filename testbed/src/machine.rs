@@ -231,6 +231,8 @@ impl Machine {
 
     /// Returns the journal of a unit since boot, oldest line first.
     pub fn journal(&self, unit: &str) -> Result<String, Error> {
+        // What has been said already is in it: journald may be behind.
+        self.run(&["journalctl", "--sync"])?.success()?;
         let words = [
             "journalctl",
             "--no-pager",

@@ -9,6 +9,9 @@ const SCRIPT_LIMIT: &str = "240";
 /// Downloads included.
 const PIP_LIMIT: &str = "300";
 
+/// Attempts to download them.
+const INSTALLS_MAX: u32 = 3;
+
 /// An interpreter that has the clients.
 pub(crate) struct Python {
     program: PathBuf,
@@ -58,10 +61,20 @@ impl Python {
             "--quiet",
             "--disable-pip-version-check",
             "--no-input",
+            "--retries",
+            "10",
             "--requirement",
             &wanted,
         ];
-        said(&install).map_err(|said| format!("pip cannot install the clients: {said}"))?;
+        // What breaks off within a file pip itself does not try again.
+        let mut left = INSTALLS_MAX;
+        while let Err(said) = said(&install) {
+            left -= 1;
+            println!("pip cannot install the clients, {left} more attempts: {said}");
+            if left == 0 {
+                return Err(format!("pip cannot install the clients: {said}"));
+            }
+        }
         std::fs::write(&made, text).unwrap();
         Ok(Python { program })
     }

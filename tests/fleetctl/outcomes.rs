@@ -1,7 +1,8 @@
 //! How waiting ends when not all is well: units that fail, units that fit nowhere, time that runs out.
 
+use futures_util::StreamExt;
 use insta::assert_snapshot;
-use model::{Change, TargetState, Unit};
+use model::{Change, ClusterStore, TargetState, Unit};
 use unitfile::UnitName;
 
 use crate::cluster::{Cluster, FILE, cluster, machines_asleep};
@@ -127,14 +128,14 @@ async fn block_attempts_limit_the_wait() {
     let cluster = cluster().await;
     cluster.file("slow.service", FILE);
     cluster.file("ignored.service", FILE);
-    assert_snapshot!(cluster.run("fleetctl start --block-attempts 1 slow").await, @r#"
+    assert_snapshot!(cluster.run("fleetctl start --block-attempts 3 slow").await, @r#"
     [stdout]
     Unit slow.service inactive
     [stderr]
     Error starting units: timed out waiting for unit slow.service to report state launched; systemd on aaaaaaaa.../10.0.0.1 says activating (start-pre)
     [exit 1]
     "#);
-    assert_snapshot!(cluster.run("fleetctl load --block-attempts=1 ignored").await, @r#"
+    assert_snapshot!(cluster.run("fleetctl load --block-attempts=3 ignored").await, @r#"
     [stdout]
     Unit ignored.service inactive
     [stderr]
@@ -174,7 +175,7 @@ async fn a_fleetd_that_goes_away_is_waited_for_and_then_told() {
         asked_for(&cluster, "web.service").await;
         cluster.stop_fleetd();
     };
-    let line = "fleetctl start web --request-timeout=1";
+    let line = "fleetctl start web --request-timeout=5";
     let (seen, ()) = tokio::join!(cluster.run(line), stop);
     assert!(
         seen.contains("Error starting units: lost touch with the cluster while waiting: "),
@@ -263,6 +264,7 @@ async fn until_listened_to(cluster: &Cluster) {
 /// Returns the unit once fleetctl has asked for it to be started.
 async fn asked_for(cluster: &Cluster, name: &str) -> Unit {
     let name = UnitName::parse(name).unwrap();
+    let mut updates = cluster.store.subscribe().await.unwrap();
     loop {
         let records = cluster.store.records();
         if let Some(unit) = records.units.get(&name)
@@ -270,6 +272,6 @@ async fn asked_for(cluster: &Cluster, name: &str) -> Unit {
         {
             return unit.clone();
         }
-        tokio::task::yield_now().await;
+        updates.next().await;
     }
 }

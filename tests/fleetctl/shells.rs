@@ -9,6 +9,9 @@ use crate::cluster::{Cluster, FILE, cluster};
 use crate::help::commands;
 use crate::terminal::Terminal;
 
+/// The names are waited for as long as it takes: a person types on after two seconds, these lines do not.
+const PATIENTLY: &str = "sed s/timeout=2/timeout=60/g";
+
 /// Whether a program is here; says so if not.
 fn is_here(program: &str) -> bool {
     let there = ["/usr/bin", "/bin"]
@@ -78,7 +81,7 @@ async fn bash_completes_commands_flags_units_machines_and_files() {
         &["setsid", "-w", "-c", "bash", "--norc", "--noprofile", "-i"],
     );
     // What is typed does not contain the marker as it is printed.
-    let setup = "source <(fleetctl completion bash); PS1='RE''ADY> '";
+    let setup = format!("source <(fleetctl completion bash | {PATIENTLY}); PS1='RE''ADY> '");
     let lines = [
         "fleetctl ca\tsol\t",
         "fleetctl cat web@2\t | cat; echo cat fleetctl cat web@\t",
@@ -88,7 +91,7 @@ async fn bash_completes_commands_flags_units_machines_and_files() {
         "fleetctl submit so\t",
         "fleetctl completion f\t | head -n 1 | wc -l",
     ];
-    let printed = typed(command, "READY> ", setup, &lines).await;
+    let printed = typed(command, "READY> ", &setup, &lines).await;
     for (line, printed) in lines.iter().zip(&printed) {
         println!("{line:?}\n{printed}");
     }
@@ -128,14 +131,16 @@ async fn zsh_completes_commands_units_and_machines() {
     }
     let cluster = with_units().await;
     let command = shell(&cluster, &["setsid", "-w", "-c", "zsh", "-f", "-i"]);
-    let setup = "autoload -Uz compinit; compinit -u -d $HOME/dump; unsetopt zle_bracketed_paste; unset zle_bracketed_paste; source <(fleetctl completion zsh); PS1='RE''ADY> '";
+    let setup = format!(
+        "autoload -Uz compinit; compinit -u -d $HOME/dump; unsetopt zle_bracketed_paste; unset zle_bracketed_paste; source <(fleetctl completion zsh | {PATIENTLY}); PS1='RE''ADY> '"
+    );
     let lines = [
         "fleetctl cat sol\t",
         "fleetctl cat web@2\t",
         "fleetctl journal web@1 --machine aaa\t -n 1",
         "fleetctl submit so\t",
     ];
-    let printed = typed(command, "READY> ", setup, &lines).await;
+    let printed = typed(command, "READY> ", &setup, &lines).await;
     assert!(
         printed[0].contains("ExecStart=/bin/solo\r\n"),
         "{}",
@@ -160,12 +165,12 @@ async fn fish_completes_commands_units_and_machines() {
         return;
     }
     let cluster = with_units().await;
-    let script = "fleetctl completion fish | source
+    let script = format!("fleetctl completion fish | {PATIENTLY} | source
         for line in 'fleetctl lis' 'fleetctl cat ' 'fleetctl start web@2' 'fleetctl status --machine ' 'fleetctl verify '
             echo \"> $line\"
             complete -C $line
-        end";
-    let mut command = shell(&cluster, &["fish", "--no-config", "-c", script]);
+        end");
+    let mut command = shell(&cluster, &["fish", "--no-config", "-c", &script]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap())
         .await
         .unwrap();

@@ -33,6 +33,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&master, size).unwrap();
+        assert!(is_plain(&File::from(master.try_clone().unwrap())));
         let path = ptsname(&master, Vec::new()).unwrap();
         let open = || {
             let mut options = File::options();
@@ -96,8 +97,7 @@ impl Terminal {
     /// Whether it shows what is typed, and takes it line by line.
     #[allow(dead_code, reason = "tests/fleetctl has no program that changes it")]
     pub(crate) fn is_plain(&self) -> bool {
-        let modes = tcgetattr(&self.master).unwrap().local_modes;
-        modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
+        is_plain(&self.master)
     }
 
     /// Waits for the end, and returns how it has left the terminal and the exit status.
@@ -139,4 +139,9 @@ impl Terminal {
         println!("seen {:?}, {status}", self.seen);
         (self.seen, status.code().unwrap())
     }
+}
+
+fn is_plain(terminal: &File) -> bool {
+    let modes = tcgetattr(terminal).unwrap().local_modes;
+    modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
 }

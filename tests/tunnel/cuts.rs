@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::outside::{Agent, Outside, TIMEOUT, finish, read_until};
+use crate::outside::{Agent, Outside, TIMEOUT, TIMEOUT_OF_NOBODY, finish, read_until};
 
 /// Comes up in a day.
 const SLOW: &str = "[Service]\nType=oneshot\nExecStart=/bin/sleep 1d\nTimeoutStartSec=infinity\n";
@@ -30,7 +30,7 @@ fn a_cut_connection_ends_with_one_error() {
     assert_eq!(said.stderr.lines().count(), 1, "{said:?}");
 
     println!("-- nobody answers");
-    let words = [&tunnel, TIMEOUT, "list-units"];
+    let words = [&tunnel, TIMEOUT_OF_NOBODY, "list-units"];
     let line = format!(
         "Unable to initialize client: failed initializing SSH client: timed out while initiating SSH connection to {shown}: nothing within 4 s"
     );
@@ -44,7 +44,7 @@ fn a_cut_connection_ends_with_one_error() {
     outside.lab.machine("m2").partition().unwrap();
     let said = finish(child);
     let line = format!(
-        "Failed running command over SSH: lost the SSH connection to core@{}: the host does not answer any more (limit 4 s)\n",
+        "Failed running command over SSH: lost the SSH connection to core@{}: the host does not answer any more (limit 10 s)\n",
         outside.lab.machine("m2").address()
     );
     assert_eq!((said.stderr, said.status), (line, 255));
@@ -56,7 +56,7 @@ fn a_cut_connection_ends_with_one_error() {
     let words = [
         &tunnel,
         TIMEOUT,
-        "--request-timeout=2",
+        "--request-timeout=10",
         "start",
         "slow.service",
     ];
@@ -102,7 +102,7 @@ fn a_cut_connection_ends_with_one_error() {
     outside.bastion().thaw().unwrap();
     assert_eq!(said.status, 1);
     // It waited for events, or still for the answer to its request: from outside that is not seen.
-    let unanswered = "did not answer within 2 s";
+    let unanswered = "did not answer within 10 s";
     assert!(
         said.stderr.contains(&shown) || said.stderr.contains(unanswered),
         "{said:?}"

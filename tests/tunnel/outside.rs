@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -16,8 +17,14 @@ use crate::terminal::Terminal;
 /// Where the person is on the testbed's network.
 const HERE: &str = "10.77.0.1/32";
 
-/// Limit of a connection in these stories: short, as many of them wait for it.
-pub(crate) const TIMEOUT: &str = "--ssh-timeout=4";
+/// The machine lease here: no story waits for the end of one, and a machine that is held up is not to lose it.
+const LEASE_TTL: &str = "agent_ttl=60s";
+
+/// Limit of a connection that is to be noticed as lost; a busy machine must be able to log in within it.
+pub(crate) const TIMEOUT: &str = "--ssh-timeout=10";
+
+/// Limit of a connection to where nobody answers, so that it is never too short.
+pub(crate) const TIMEOUT_OF_NOBODY: &str = "--ssh-timeout=4";
 
 /// Lines of stdout that are shown of a command.
 const LINES_SHOWN: usize = 30;
@@ -54,8 +61,8 @@ impl Outside {
     /// Boots a cluster behind a bastion. None if this host cannot.
     pub(crate) fn start(story: &str) -> Option<Outside> {
         let store = Store::Etcd { members: 1 };
-        let tcp = ["listen=tcp://127.0.0.1:49153"];
-        let lab = Lab::start_with(story, store, &tcp)?;
+        let conf = ["listen=tcp://127.0.0.1:49153", LEASE_TTL];
+        let lab = Lab::start_with(story, store, &conf)?;
         for inner in ["m2", "m3"] {
             let words = ["ip", "route", "add", "blackhole", HERE];
             lab.machine(inner).run(&words).unwrap().success().unwrap();
@@ -135,12 +142,9 @@ impl Outside {
             .stdout(Stdio::null())
             .spawn();
         self.agents.push(agent.unwrap());
+        // The socket is there before it is listened at.
         until("ssh-agent", LIMIT, || {
-            if socket.exists() {
-                Ok(())
-            } else {
-                Err("no socket")
-            }
+            UnixStream::connect(&socket).map(drop)
         })
         .unwrap();
         let key = match which {

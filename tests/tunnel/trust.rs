@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::outside::{Agent, Outside, TIMEOUT, tool};
+use crate::outside::{Agent, Outside, tool};
 
 /// Gives the bastion another host key.
 fn change_key(outside: &Outside) {
@@ -26,7 +26,7 @@ fn a_bastion_is_known_by_its_key() {
     let agent = outside.agent(Agent::WithKey);
     let address = outside.bastion().address().to_string();
     let tunnel = outside.tunnel();
-    let list = [&tunnel, TIMEOUT, "list-machines", "--no-legend"];
+    let list = [&tunnel, "list-machines", "--no-legend"];
     let question = format!(
         "The authenticity of host '{address}' can't be established.\nED25519 key fingerprint is SHA256:….\nAre you sure you want to continue connecting (yes/no)? "
     );

@@ -3,8 +3,10 @@
 use std::fs;
 
 use rustix::process::Signal;
+use testbed::until;
 
-use crate::outside::{Agent, Outside, TIMEOUT};
+use crate::lab::LIMIT;
+use crate::outside::{Agent, Outside, TIMEOUT_OF_NOBODY};
 
 const WEB: &str = "[Service]\nExecStart=/bin/sh -c 'echo it runs; exec sleep 1d'\n";
 
@@ -45,8 +47,14 @@ fn fleetd_is_reached_through_the_bastion() {
     println!("-- status and journal, whatever machine the unit is on");
     let status = outside.run(&agent, &[&tunnel, "status", "web"]);
     assert!(status.contains("Active: active (running)"), "{status}");
-    let journal = outside.run(&agent, &[&tunnel, "journal", "web"]);
-    assert!(journal.contains("it runs"), "{journal}");
+    until("what it says", LIMIT, || {
+        let journal = outside.run(&agent, &[&tunnel, "journal", "web"]);
+        match journal.contains("it runs") {
+            true => Ok(()),
+            false => Err(journal),
+        }
+    })
+    .unwrap();
 
     println!("-- a host that is reached through another, as ~/.ssh/config says");
     let (m1, m3) = (
@@ -63,7 +71,7 @@ fn fleetd_is_reached_through_the_bastion() {
     println!("-- and not without it");
     let words = [
         format!("--tunnel={m3}"),
-        TIMEOUT.to_owned(),
+        TIMEOUT_OF_NOBODY.to_owned(),
         "list-machines".to_owned(),
     ];
     let words: Vec<&str> = words.iter().map(String::as_str).collect();

@@ -55,7 +55,7 @@ impl Host {
     /// Logs in with this in `~/.ssh/config`.
     async fn log_in(&self, config: &str, agent: Option<PathBuf>) -> Result<(), String> {
         // Of this an agent that hangs has three tenths.
-        let limit = Duration::from_secs(if agent.is_some() { 10 } else { 60 });
+        let limit = Duration::from_secs(if agent.is_some() { 20 } else { 60 });
         fs::write(self.home.path().join(".ssh/config"), config).unwrap();
         let user = account::mine().unwrap().name;
         let tunnel = format!("{user}@127.0.0.1:{}", self.port);
