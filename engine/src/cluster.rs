@@ -70,6 +70,8 @@ pub(crate) struct Node {
     pub(crate) was_behind: bool,
     /// Where it is still to move, as was asked.
     pub(crate) destination: Option<MachineIndex>,
+    /// Of the machines in its schedule, those it was given since that was asked: from there it does not move.
+    pub(crate) given_since: Vec<MachineIndex>,
 }
 
 /// The records, numbered.

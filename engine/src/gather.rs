@@ -148,7 +148,10 @@ impl Cluster {
         let relocation = found.unit.and_then(|unit| unit.relocation.as_ref());
         match relocation {
             Some(_) => self.set_destination(records, unit),
-            None => self.nodes[unit.0].destination = None,
+            None => {
+                self.nodes[unit.0].destination = None;
+                self.nodes[unit.0].given_since.clear();
+            }
         }
         let node = &mut self.nodes[unit.0];
         node.want = want;
@@ -165,7 +168,11 @@ impl Cluster {
     pub(crate) fn set_destination(&mut self, records: &Records, unit: UnitIndex) {
         let name = &self.nodes[unit.0].name;
         let destination = destination(records, name).map(|id| self.machines.index(id));
-        self.nodes[unit.0].destination = destination;
+        let given = given_since(records, name);
+        let given = given.map(|id| self.machines.index(id)).collect();
+        let node = &mut self.nodes[unit.0];
+        node.destination = destination;
+        node.given_since = given;
     }
 
     /// Notes the earlier versions that statuses speak of: a unit that was replaced or destroyed may
@@ -274,6 +281,7 @@ fn blank(name: UnitName, want: Want, rules: Arc<Rules>) -> Node {
         other_files: 0,
         was_behind: false,
         destination: None,
+        given_since: Vec::new(),
     }
 }
 
@@ -352,17 +360,28 @@ pub(crate) fn is_same_demand(before: &Unit, after: &Unit) -> bool {
         && before.relocation == after.relocation
 }
 
-/// The machine to which the unit is still to move: it has an entry that is older than that request,
-/// or none and its hold says that it is moving.
+/// The machine to which the unit is still to move: it has an entry that is older than that request (of several, which contradict each
+/// other, only those move), or none and its hold says that it is moving.
 pub(crate) fn destination<'r>(records: &'r Records, name: &UnitName) -> Option<&'r MachineId> {
     let relocation = records.units.get(name)?.relocation.as_ref()?;
     let mut entries = records.schedule.get(name).into_iter().flatten();
     let is_due = match records.schedule.get(name) {
-        Some(_) => entries.all(|(_, entry)| entry.generation < relocation.generation),
+        Some(_) => entries.any(|(_, entry)| entry.generation < relocation.generation),
         None => {
             let reason = records.holds.get(name).map(|hold| &hold.reason);
             matches!(reason, Some(HoldReason::Moving { to, .. }) if *to == relocation.to)
         }
     };
     is_due.then_some(&relocation.to)
+}
+
+/// The machines in the unit's schedule that it was given since its user asked for a move.
+fn given_since<'r>(records: &'r Records, name: &UnitName) -> impl Iterator<Item = &'r MachineId> {
+    let unit = records.units.get(name);
+    let asked = unit.and_then(|unit| unit.relocation.as_ref());
+    let entries = records.schedule.get(name).into_iter().flatten();
+    entries.filter_map(move |(id, entry)| {
+        let since = asked.is_some_and(|asked| entry.generation >= asked.generation);
+        since.then_some(id)
+    })
 }

@@ -65,7 +65,8 @@ fn movers(
     let mut leaving = Vec::new();
     let to_move = entries.iter().filter_map(|(unit, machine)| {
         let to = cluster.destination(*unit)?;
-        (to != *machine).then_some(((*unit, *machine), to))
+        let is_due = to != *machine && !cluster.node(*unit).given_since.contains(machine);
+        is_due.then_some(((*unit, *machine), to))
     });
     let mut to_move: Vec<_> = to_move.collect();
     to_move.sort_by(|(one, _), (other, _)| cluster.by_names(one, other));

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::oracle::{Oracle, schedule_of};
+use crate::oracle::{Oracle, Schedule, schedule_of};
 use crate::picture::{Picture, name};
 use crate::properties::{additions, cases, steps};
 use crate::trials::{at_rest, come_to_rest};
 use engine::rebalance;
-use model::{Move, Obstacle, Records};
+use model::{MachineId, Move, Records};
 use proptest::prelude::*;
 use unitfile::UnitName;
 
@@ -104,15 +104,10 @@ fn carry_out(picture: &mut Picture, moves: &[Move]) -> Result<(), TestCaseError>
         let on = &now[&name(it.unit.as_str())];
         prop_assert_eq!(on, &BTreeSet::from([it.to.clone()]), "{}", it.unit);
     }
-    // Nothing else has moved. One that waited may have found room, and what it replaces there makes way for it.
-    let waited = |unit: &UnitName| records.holds.contains_key(unit);
-    let makes_way = |unit: &UnitName| {
-        let was_on = records.schedule.get(unit).into_iter().flatten();
-        let mut by = was_on.map(|(machine, _)| oracle.replaced(unit, machine, &now));
-        by.any(|it| matches!(it, Some(Obstacle::Replaced { by }) if waited(&by)))
-    };
+    // Nothing else has moved but what finds room now, and what goes on from that.
+    let goes_on = going_on(&records, &now);
     for (unit, machines) in &now {
-        if !moved.contains(unit) && !waited(unit) && !makes_way(unit) {
+        if !moved.contains(unit) && !goes_on.contains(unit) {
             prop_assert_eq!(
                 records
                     .schedule
@@ -123,6 +118,32 @@ fn carry_out(picture: &mut Picture, moves: &[Move]) -> Result<(), TestCaseError>
         }
     }
     Ok(())
+}
+
+/// Units that the room a move makes can move, too: those that wait for room or have it on some machines only, those that somebody beside
+/// them replaces, and what follows any of these.
+fn going_on(before: &Records, now: &Schedule) -> BTreeSet<UnitName> {
+    let oracle = Oracle::of(before);
+    let mut found: BTreeSet<UnitName> = before.holds.keys().cloned().collect();
+    for (unit, machines) in schedule_of(before) {
+        let is_replaced = |id: &MachineId| {
+            let then = oracle.replaced(&unit, id, &schedule_of(before));
+            then.is_some() || oracle.replaced(&unit, id, now).is_some()
+        };
+        let is_partial =
+            oracle.requirements[&unit].global && machines.len() < before.machines.len();
+        if is_partial || machines.iter().any(is_replaced) {
+            found.insert(unit);
+        }
+    }
+    let follows = |unit: &UnitName, found: &BTreeSet<UnitName>| {
+        let peers = &oracle.requirements[unit].machine_of;
+        !found.contains(unit) && peers.iter().any(|peer| found.contains(peer))
+    };
+    while let Some(unit) = now.keys().find(|unit| follows(unit, &found)) {
+        found.insert(unit.clone());
+    }
+    found
 }
 
 proptest! {
@@ -145,8 +166,8 @@ proptest! {
         come_to_rest(&mut picture);
         let foretold = rebalance(&picture.records, moves_max);
         prop_assert!(foretold.len() <= moves_max);
-        // One that waits may take room that a move makes: that is not foretold.
-        let is_full = !picture.records.holds.is_empty();
+        // What takes the room that a move makes is not foretold.
+        let is_full = !going_on(&picture.records, &schedule_of(&picture.records)).is_empty();
         let mut made: Vec<Move> = Vec::new();
         for round in 1.. {
             prop_assert!(round < ROUNDS_MAX, "no end: {:?}", lines(&made));

@@ -518,18 +518,28 @@ impl<'a> Oracle<'a> {
             .collect()
     }
 
-    /// True if the unit was asked to move there and has not been given a machine since.
+    /// True if the entry of the schedule is older than the unit's user's wish that it moves.
+    fn is_to_leave(&self, unit: &UnitName, machine: &MachineId) -> bool {
+        let entry = &self.before.schedule[unit].get(machine);
+        let asked = &self.before.units[unit].relocation;
+        match (entry, asked) {
+            (Some(entry), Some(asked)) => entry.generation < asked.generation,
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// True if the unit was asked to move there and still has a machine from before that, or none.
     fn is_to_move(&self, unit: &UnitName, to: &MachineId) -> bool {
         let asked = &self.before.units[unit].relocation;
         let entries = self.before.schedule.get(unit).into_iter().flatten();
-        let mut numbers = entries.map(|(_, entry)| entry.generation);
+        let machines: Vec<&MachineId> = entries.map(|(id, _)| id).collect();
+        let is_due = machines.is_empty() || machines.iter().any(|id| self.is_to_leave(unit, id));
         let followed = self
             .requirements
             .values()
             .any(|needs| needs.machine_of.contains(unit));
-        asked
-            .as_ref()
-            .is_some_and(|asked| asked.to == *to && numbers.all(|number| number < asked.generation))
+        asked.as_ref().is_some_and(|asked| asked.to == *to)
+            && is_due
             && !followed
             && self.requirements[unit].machine_of.is_empty()
             && self.is_live(to)

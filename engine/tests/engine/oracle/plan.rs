@@ -321,6 +321,7 @@ impl Oracle<'_> {
                 }
                 UnassignReason::Moved { to } => {
                     self.is_to_move(unit, to)
+                        && self.is_to_leave(unit, machine)
                         && to != machine
                         && self.before.schedule[unit].contains_key(machine)
                         && match self.obstacle(unit, to, after) {
