@@ -6,7 +6,7 @@ use etcd_client::{
     AlarmAction, AlarmType, Channel, Client, ConnectOptions, GetOptions, LeaseTimeToLiveOptions,
 };
 use futures_util::future::join_all;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, FuturesUnordered, StreamExt, TryStreamExt};
 use model::{
     Change, DIVERGED, LeaseTime, MACHINE_LEASES_MAX, MachineId, MachineLease, MemberStatus,
     StoreHealth, StoreMember,
@@ -33,14 +33,7 @@ impl Registry {
         let (members, voting, alarms, leases) =
             tokio::join!(members, self.voting(), self.alarms(), self.leases());
         let (members, revisions): (Vec<_>, Vec<_>) = members.into_iter().unzip();
-        let unasked = match voting {
-            Ok(voting) => unasked(&voting, &members),
-            // Who answers at all is told by the members themselves.
-            Err(error) => {
-                tracing::debug!(%error, "the store does not say what members it has");
-                Vec::new()
-            }
-        };
+        let unasked = voting.map_or_else(Vec::new, |voting| unasked(&voting, &members));
         let (mut alarms, alarms_unknown) = told(alarms);
         let (leases, leases_unknown) = told(leases);
         // The latest that all have: a member may lag behind.
@@ -59,14 +52,35 @@ impl Registry {
         }
     }
 
-    /// The members of the store that have a vote, by what one of them says, with or without a quorum.
-    async fn voting(&self) -> Result<Vec<etcd_client::Member>, RegistryError> {
-        let listed = self
-            .request(Effect::None, |client| {
-                let mut cluster = client.cluster_client();
-                async move { cluster.member_list().await }
-            })
-            .await?;
+    /// The members of the store that have a vote, by what the first says that answers, with or without a quorum: other requests are refused
+    /// where there is no leader.
+    async fn voting(&self) -> Option<Vec<etcd_client::Member>> {
+        let mut listing: FuturesUnordered<_> = self
+            .members()
+            .into_iter()
+            .map(|(_, channel)| timeout(self.request_timeout(), self.listed_by(channel)))
+            .collect();
+        while let Some(listed) = listing.next().await {
+            match listed {
+                Ok(Ok(members)) => return Some(members),
+                // Who answers at all is told by the members themselves.
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a member does not say what members there are");
+                }
+                Err(_elapsed) => {
+                    tracing::debug!("a member does not say in time what members there are");
+                }
+            }
+        }
+        None
+    }
+
+    async fn listed_by(
+        &self,
+        channel: Channel,
+    ) -> Result<Vec<etcd_client::Member>, etcd_client::Error> {
+        let mut client = self.client_of(channel).await?;
+        let listed = client.member_list().await?;
         let members = listed.members().iter();
         let voting = members.filter(|member| !member.is_learner());
         Ok(voting.cloned().collect())

@@ -134,11 +134,7 @@ impl Ways {
         }
         say(&format!("killing {}", running.join(" ")));
         let since = boot_ms();
-        while !running.is_empty() {
-            if boot_ms() - since > self.killing_max_ms {
-                let units = running.join(" ");
-                return Err(GuardError::StillRunning { units });
-            }
+        loop {
             self.kill_by_cgroup(&running, say);
             let mut kill = vec!["kill", "--kill-whom=all", "--signal=SIGKILL"];
             kill.extend(running.iter().map(String::as_str));
@@ -147,9 +143,15 @@ impl Ways {
                 say(&error.to_string());
             }
             running = self.of_these(running, ANSWER_MAX_MS, say);
+            if running.is_empty() {
+                return Ok(());
+            }
+            if boot_ms() - since > self.killing_max_ms {
+                let units = running.join(" ");
+                return Err(GuardError::StillRunning { units });
+            }
             pause()?;
         }
-        Ok(())
     }
 
     fn kill_by_cgroup(&self, units: &[String], say: &dyn Fn(&str)) {

@@ -80,6 +80,27 @@ async fn a_member_that_is_behind_no_endpoint_is_told_of() {
     let health = soon("the answer", registry.health()).await;
     println!("{health:?}");
     assert_eq!((health.members.len(), health.unasked.len()), (1, 1));
+
+    println!("once there is no leader either");
+    let health = soon("the store to be without a leader", async {
+        loop {
+            let health = registry.health().await;
+            let [member] = &health.members[..] else {
+                panic!("{health:?}")
+            };
+            if member
+                .answer
+                .as_ref()
+                .is_ok_and(|status| status.leader == 0)
+            {
+                return health;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    println!("{health:?}");
+    assert_eq!((health.members.len(), health.unasked.len()), (1, 1));
 }
 
 #[tokio::test]

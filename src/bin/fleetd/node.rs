@@ -272,7 +272,8 @@ impl Environment for Process {
                     self.start_engine();
                 }
             }
-            Stage::LeaseLost | Stage::Leaving | Stage::Left | Stage::Paused => {}
+            Stage::LeaseLost => self.steadiness.lease_lost(),
+            Stage::Leaving | Stage::Left | Stage::Paused => {}
         }
     }
 

@@ -39,6 +39,11 @@ impl Steadiness {
             last = Instant::now();
         }
     }
+
+    /// The lease has ended: so have those of others perhaps, and an engine of this machine may lead before the machine has joined again.
+    pub(crate) fn lease_lost(&self) {
+        self.unsteady.send_replace(Instant::now());
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +51,18 @@ mod tests {
     use futures_util::stream;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_lease_is_unsteady() {
+        let steadiness = Steadiness::new();
+        let seen = steadiness.unsteady();
+        let began = Instant::now();
+        let confirmed = stream::iter([3, 3, 2].map(Duration::from_secs)).then(tokio::time::sleep);
+        steadiness.follow(Duration::from_secs(9), confirmed).await;
+        assert_eq!(*seen.borrow(), began);
+        steadiness.lease_lost();
+        assert_eq!(*seen.borrow() - began, Duration::from_secs(8));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_new_lease_and_a_long_silence_are_unsteady() {
