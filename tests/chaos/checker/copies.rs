@@ -13,9 +13,8 @@ pub(super) const DUPLICATE_SLACK_US: Instant = 4_000_000;
 /// A second copy that the lost lease asked for may begin so late after the machine was back.
 const START_SLACK_US: Instant = 4_000_000;
 
-/// How long an exclusive unit may run after its whole machine had stood still for longer than its lease: the guard may wait
-/// 1.1 s for systemd's answers before it kills by cgroup, and all that stood still on the machine wants a processor at the same time.
-const THAW_US: Instant = 5_000_000;
+/// How long an exclusive unit may run after its whole machine had stood still for longer than its lease.
+const THAW_US: Instant = 2_000_000;
 
 /// Two copies, and when both ran.
 struct Pair<'a> {

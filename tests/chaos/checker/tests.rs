@@ -165,7 +165,7 @@ fn exclusive_units_never_overlap_and_end_only_when_the_lease_may() {
         found(&history(Kind::Exclusive, copies, vec![gone]))
     };
     assert_eq!(store_gone(17 * S), NONE);
-    assert_eq!(store_gone(11 * S + S / 2), ["I6"]);
+    assert_eq!(store_gone(12 * S), ["I6"]);
     assert_eq!(store_gone(80 * S), ["I6"]);
 }
 
@@ -178,8 +178,7 @@ fn only_a_machine_that_stood_still_excuses_an_exclusive_overlap_and_for_a_moment
         found(&history(Kind::Exclusive, copies, vec![frozen]))
     };
     assert_eq!(thawed(40 * S + S / 2), NONE);
-    assert_eq!(thawed(44 * S), NONE);
-    assert_eq!(thawed(46 * S), ["I1"]);
+    assert_eq!(thawed(43 * S), ["I1"]);
 }
 
 #[test]

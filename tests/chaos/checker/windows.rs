@@ -5,10 +5,8 @@ use crate::history::{Fault, Harm, History, Instant};
 /// A machine that is whole again is part of the cluster again, and all is well there, so soon: what goes wrong before is the same trouble.
 const BACK_US: Instant = 5_000_000;
 
-/// A keep-alive that is due each third of the lease may be late by so much on these machines, without any fault. What follows from
-/// a fault counts from the last one that was confirmed, so it may come so much earlier. Well below the 3.7 s between a keep-alive
-/// that is due and the giving up of a lease of 10 s, or a unit might be given up at any time after a fault.
-const EARLY_US: Instant = 2_000_000;
+/// A keep-alive that is due each third of the lease may be late by so much on these machines.
+const EARLY_US: Instant = 1_000_000;
 
 /// A machine that boots without a store starts what it had so long after its fleetd has begun, and that is after its boot.
 const OFFLINE_START_US: Instant = 10_000_000;
